@@ -1,0 +1,85 @@
+"""Options: what a name means, which texts are valid values for it, and what value such a text has.
+
+On the wire every option is a string. An `Option` turns one into a value, or says in one sentence what would have been valid.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ttsw.errors import InvalidArgumentError
+
+OptionValue = float | int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: its type, its bounds and its default.
+
+    Args:
+        kind: What a value is: `float`, `int` or `str`.
+        help: One line for a person.
+        default: The value where the option isn't given; None means that the engine decides.
+        low: Least valid number, inclusive.
+        high: Greatest valid number, inclusive.
+        choices: The valid texts; empty means any.
+    """
+
+    kind: Literal["float", "int", "str"]
+    help: str
+    default: OptionValue | None = None
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[str, ...] = ()
+
+    def parse(self, name: str, text: str) -> OptionValue:
+        """Turn `text` into this option's value.
+
+        Raises:
+            InvalidArgumentError: `text` is no such value; the message names the option, the text and what is valid.
+        """
+        if self.kind == "str":
+            if self.choices and text not in self.choices:
+                raise self._refusal(name, text)
+            return text
+        try:
+            value = int(text) if self.kind == "int" else float(text)
+        except ValueError:
+            raise self._refusal(name, text) from None
+        if not self.low <= value <= self.high or not math.isfinite(value):
+            raise self._refusal(name, text)
+        return value
+
+    def describe(self) -> str:
+        """Say what is valid: "a number from 0.25 to 4", "one of: chunks, tokens"."""
+        if self.choices:
+            return "one of: " + ", ".join(self.choices)
+        if self.kind == "str":
+            return "a text"
+        noun = "a whole number" if self.kind == "int" else "a number"
+        if math.isinf(self.low) and math.isinf(self.high):
+            return noun
+        return f"{noun} from {self.low:g} to {self.high:g}"
+
+    def _refusal(self, name: str, text: str) -> InvalidArgumentError:
+        shown = text if len(text) <= 40 else text[:40] + "…"
+        return InvalidArgumentError(f"option {name}={shown!r} is not valid: it must be {self.describe()}")
+
+
+def parse_options(given: Mapping[str, str], known: Mapping[str, Option]) -> dict[str, OptionValue]:
+    """Parse all of `given`; options that aren't given get their default, where they have one.
+
+    >>> parse_options({"speed": "2"}, {"speed": Option("float", "tempo", 1.0), "seed": Option("int", "…")})
+    {'speed': 2.0}
+
+    Raises:
+        InvalidArgumentError: A name is unknown (the message lists those that exist) or a value is not valid.
+    """
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise InvalidArgumentError(
+            f"unknown option{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))}; valid are: {', '.join(sorted(known))}"
+        )
+    defaults = {name: option.default for name, option in known.items() if option.default is not None}
+    return defaults | {name: known[name].parse(name, text) for name, text in given.items()}

@@ -1,0 +1,56 @@
+"""The nouns that layers share: a voice pack, what a model is and can do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+"""Mono audio, shape (n,), float32, full scale at ±1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model, or a worker by the sum of its models, can do. Names are those of the wire."""
+
+    streaming: bool = True
+    zero_shot: bool = False
+    lora: bool = False
+    cpu_ok: bool = True
+    emotive_zero_prompt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VoicePack:
+    """One loadable model as its pack describes it, files found but nothing loaded.
+
+    Args:
+        family: The engine family, the name of its entry point in the group `ttsw.adapters`.
+        name: The model's name within the family ("en-us-joe-medium").
+        sample_rate: The rate at which the model speaks, Hz.
+        files: The pack's files by role ("model.onnx", "config.json"); each exists.
+        options: Defaults for the family's options in this pack.
+    """
+
+    family: str
+    name: str
+    root: Path
+    version: str = "1.0"
+    capabilities: Capabilities = Capabilities()
+    languages: tuple[str, ...] = ()
+    sample_rate: int = 48_000
+    channels: int = 1
+    vram_mb: float = 0.0
+    disk_mb: float = 0.0
+    tags: tuple[str, ...] = ()
+    license: str = ""
+    source: str = ""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def model_id(self) -> str:
+        """The full id: `<family>-<name>`."""
+        return f"{self.family}-{self.name}"
