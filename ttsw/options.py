@@ -79,7 +79,8 @@ def parse_options(given: Mapping[str, str], known: Mapping[str, Option]) -> dict
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise InvalidArgumentError(
-            f"unknown option{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))}; valid are: {', '.join(sorted(known))}"
+            f"unknown option{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))}; "
+            f"valid are: {', '.join(sorted(known))}"
         )
     defaults = {name: option.default for name, option in known.items() if option.default is not None}
     return defaults | {name: known[name].parse(name, text) for name, text in given.items()}

@@ -1,1 +1,1 @@
-"""To come."""
+"""Models: the voice packs that describe them, and the manager that loads, lends and unloads them."""

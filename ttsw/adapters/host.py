@@ -1,0 +1,113 @@
+"""Where an engine's code runs: here, in threads of the server's process.
+
+The host decides which step runs next: each step of each utterance asks for one of the model's places, first come first
+served. So sessions on one model take turns chunk by chunk, and one that is held up by its listener holds no place.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from time import monotonic
+from typing import Protocol, TypeVar
+
+import trio
+
+from ttsw.adapters.base import TTSAdapter
+from ttsw.errors import InternalError, TtswError
+from ttsw.options import OptionValue
+from ttsw.types import Samples
+
+T = TypeVar("T")
+
+
+class Host(Protocol):
+    """Runs one loaded model."""
+
+    adapter: TTSAdapter
+
+    async def speak(
+        self,
+        text: str,
+        options: Mapping[str, OptionValue],
+        convert: Callable[[Samples], T],
+        take: Callable[[T, float], Awaitable[None]],
+    ) -> None:
+        """Speak one segment; see `ThreadHost.speak`."""
+        ...
+
+    async def close(self) -> None:
+        """Unload the model."""
+        ...
+
+
+class ThreadHost:
+    """Runs an adapter's steps in worker threads, at most `adapter.concurrency` at a time."""
+
+    def __init__(self, adapter: TTSAdapter) -> None:
+        self.adapter = adapter
+        self._places = trio.CapacityLimiter(adapter.concurrency)
+
+    def __repr__(self) -> str:
+        return (
+            f"<ThreadHost {self.adapter.pack.model_id}: {self._places.borrowed_tokens} running, {self.waiting} waiting>"
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Steps that wait for a place."""
+        return self._places.statistics().tasks_waiting
+
+    async def speak(
+        self,
+        text: str,
+        options: Mapping[str, OptionValue],
+        convert: Callable[[Samples], T],
+        take: Callable[[T, float], Awaitable[None]],
+    ) -> None:
+        """Speak one segment, and return when its last chunk is taken.
+
+        Cancelled, it lets a step that runs come to its end (memory of the model is never in use behind our back),
+        closes the engine's iterator and leaves.
+
+        Args:
+            text: What to say.
+            options: Parsed options.
+            convert: Called with each chunk in the engine's thread, so that work on samples stays off the event loop.
+            take: Awaited with what `convert` made of a chunk, and the seconds that the step took; while it waits, no
+                place is held, and the engine stands still.
+
+        Raises:
+            InternalError: The engine failed; its own exception is the cause.
+        """
+        chunks = self.adapter.speak(text, options)
+        try:
+            while (step := await self._in_thread(_step, chunks, convert)) is not None:
+                await take(*step)
+        except BaseException:
+            with trio.CancelScope(shield=True):  # ends: between two steps nothing runs in the iterator
+                await trio.to_thread.run_sync(_close, chunks)
+            raise
+
+    async def close(self) -> None:
+        """Unload the model: waits for the steps that run, then closes the adapter."""
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self.adapter.close)
+
+    async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
+        try:
+            return await trio.to_thread.run_sync(call, *args, limiter=self._places)
+        except TtswError:
+            raise
+        except Exception as error:
+            model_id = self.adapter.pack.model_id
+            raise InternalError(f"the engine of {model_id} failed: {type(error).__name__}: {error}") from error
+
+
+def _step(chunks: Iterator[Samples], convert: Callable[[Samples], T]) -> tuple[T, float] | None:
+    started = monotonic()
+    chunk = next(chunks, None)
+    return None if chunk is None else (convert(chunk), monotonic() - started)
+
+
+def _close(chunks: Iterator[Samples]) -> None:
+    close = getattr(chunks, "close", None)  # a generator has it, a plain iterator need not
+    if close is not None:
+        close()

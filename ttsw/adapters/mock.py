@@ -1,0 +1,62 @@
+"""The mock family: a 440 Hz sine, 50 ms a character by default, on no weights at all. For tests and for load.
+
+It can be told to be short, slow, chunky or to fail, by session options or by a voice pack's.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Self
+
+import numpy as np
+import trio
+
+from ttsw.adapters.base import EngineSettings, TTSAdapter
+from ttsw.errors import InternalError
+from ttsw.options import Option, OptionValue
+from ttsw.types import Samples, VoicePack
+
+PITCH_HZ = 440.0
+LEVEL = 0.25
+
+
+class MockAdapter(TTSAdapter):
+    """Speaks any text as a sine whose length follows the text's, in chunks of `chunk_ms`."""
+
+    options: ClassVar[Mapping[str, Option]] = {
+        "speed": Option("float", "tempo, 1 is the voice's own", 1.0, 0.25, 4),
+        "seed": Option("int", "accepted and without effect: the mock has no chance in it", None, 0, 2**63 - 1),
+        "ms_per_char": Option("float", "audio for each character, ms", 50.0, 0, 10_000),
+        "duration_ms": Option("float", "audio of a segment whatever its text, ms", None, 0, 3_600_000),
+        "chunk_ms": Option("float", "audio in one engine chunk, ms", 500.0, 1, 60_000),
+        "delay_ms": Option("float", "wait before each chunk, ms", 0.0, 0, 600_000),
+        "fail_after_ms": Option("float", "audio after which the engine fails, ms", None, 0, 3_600_000),
+    }
+    concurrency = 16
+
+    @classmethod
+    def load(cls, pack: VoicePack, settings: EngineSettings) -> Self:
+        """Make a mock voice; there is nothing to load."""
+        adapter = cls(pack)
+        adapter.concurrency = settings.concurrency or cls.concurrency
+        return adapter
+
+    def speak(self, text: str, options: Mapping[str, OptionValue]) -> Iterator[Samples]:
+        """Yield the sine in chunks; see `TTSAdapter.speak`."""
+        ms = float(options.get("duration_ms", len(text) * float(options["ms_per_char"]))) / float(options["speed"])
+        fail_after_ms = options.get("fail_after_ms")
+        total = self._samples(ms)
+        fails_at = None if fail_after_ms is None else self._samples(float(fail_after_ms))
+        chunk = max(1, self._samples(float(options["chunk_ms"])))
+        for start in range(0, total, chunk):
+            if fails_at is not None and start + chunk > fails_at:
+                yield self._sine(start, fails_at)
+                raise InternalError(f"the mock voice failed after {fail_after_ms} ms, as option fail_after_ms says")
+            if options["delay_ms"]:
+                trio.from_thread.run(trio.sleep, float(options["delay_ms"]) / 1000)
+            yield self._sine(start, min(start + chunk, total))
+
+    def _samples(self, ms: float) -> int:
+        return round(ms * self.sample_rate / 1000)
+
+    def _sine(self, start: int, stop: int) -> Samples:
+        phase = np.arange(start, stop) * (2 * np.pi * PITCH_HZ / self.sample_rate)
+        return (LEVEL * np.sin(phase)).astype(np.float32)
