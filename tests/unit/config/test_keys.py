@@ -1,0 +1,18 @@
+"""Keys against the schema, and nesting back."""
+
+from ttsw.config.keys import Setting, is_branch, leaves, names_at, nest, type_at
+from ttsw.config.schema import Config, EngineConfig
+
+
+def test_the_schema_by_key():
+    assert type_at(("engines", "any")) is EngineConfig
+    assert type_at(("engines", "any", "threads")) is not None
+    assert type_at(("worker", "name", "deeper")) is None
+    assert names_at(("redis",)) == ("url", "registration_ttl_seconds", "heartbeat_interval_seconds")
+    assert is_branch(("engines",))
+    assert not is_branch(("worker", "name"))
+
+
+def test_leaves_and_nest_are_inverse():
+    tree = Config(engines={"mock": EngineConfig(options={"a": "b"})}).model_dump()
+    assert nest({key: Setting(value, "test") for key, value in leaves(tree)}) == tree

@@ -1,0 +1,124 @@
+"""Keys: the path of a setting, what the schema has there, and a text's value for it.
+
+A layer of the configuration is a flat `Settings`: key to value and origin. Laying one layer over another is then the
+union of two dicts. Nothing here judges a value: what fits no schema is passed on as it is, for pydantic to refuse.
+"""
+
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from ttsw.config.schema import Config
+
+Key = tuple[str, ...]
+
+
+class Setting(NamedTuple):
+    """A value and where it was given: a file and line, a variable's name, a flag."""
+
+    value: object
+    origin: str
+
+
+Settings = dict[Key, Setting]
+
+_BOOLS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
+_NULLS = ("", "null", "~")
+
+
+def type_at(key: Key) -> Any:  # noqa: ANN401  # an annotation can be any object
+    """Give the annotation that the schema has at `key`; None where it has no such key.
+
+    >>> type_at(("worker", "grpc_port")), type_at(("worker", "port"))
+    (<class 'int'>, None)
+    """
+    here: Any = Config
+    for part in key:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            field = here.model_fields.get(part)
+            here = None if field is None else field.annotation
+        else:
+            here = get_args(here)[1] if get_origin(here) is Mapping else None
+    return here
+
+
+def names_at(key: Key) -> tuple[str, ...]:
+    """List the names that the section at `key` knows; empty where any name is possible or it is no section."""
+    here = type_at(key)
+    return tuple(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else ()
+
+
+def is_branch(key: Key) -> bool:
+    """Whether the schema has keys below `key`."""
+    return bool(names_at(key)) or get_origin(type_at(key)) is Mapping
+
+
+def leaves(tree: object, key: Key = ()) -> Iterator[tuple[Key, object]]:
+    """Walk a nested mapping down to the settings. A section left empty (`redis:`) sets nothing."""
+    if is_branch(key) and isinstance(tree, Mapping):
+        for name, value in tree.items():
+            yield from leaves(value, (*key, str(name)))
+    elif not (is_branch(key) and tree is None):
+        yield key, tree
+
+
+def nest(settings: Settings) -> dict[str, object]:
+    """Turn settings back into a nested mapping.
+
+    Where one key is part of another, one of them is wrong, and the wrong one stays, to be refused: a number in a
+    section's place, or keys below a number.
+    """
+    tree: dict[str, Any] = {}
+    for key, setting in sorted(settings.items()):
+        here = tree
+        for depth, part in enumerate(key[:-1], 1):
+            if not isinstance(here.get(part, {}), dict):
+                if is_branch(key[:depth]):
+                    break
+                here[part] = {}
+            here = here.setdefault(part, {})
+        else:
+            here[key[-1]] = setting.value
+    return tree
+
+
+def from_text(text: str, key: Key) -> object:
+    """Read `text` as the value that `key` wants; a text that is no such value is given back, to be refused.
+
+    >>> from_text("7002", ("worker", "grpc_port")), from_text("en, de", ("worker", "capabilities", "languages"))
+    (7002, ['en', 'de'])
+    """
+    wanted = set(_members(type_at(key)))
+    if types.NoneType in wanted and text.strip().lower() in _NULLS:
+        return None
+    if tuple in wanted:
+        items = text.strip().removeprefix("[").removesuffix("]").split(",")
+        return [item.strip(" '\"") for item in items if item.strip()]
+    if wanted & {str, Path}:
+        return text
+    if bool in wanted:
+        return _BOOLS.get(text.strip().lower(), text)
+    for number in (int, float):
+        if number in wanted:
+            try:
+                return number(text)
+            except ValueError:
+                continue
+    return text
+
+
+def _members(annotation: Any) -> Iterator[type]:  # noqa: ANN401
+    """The plain types of an annotation: of a union's members, of a literal's values."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _members(get_args(annotation)[0])
+    elif origin in {Union, types.UnionType}:
+        for member in get_args(annotation):
+            yield from _members(member)
+    elif origin is Literal:
+        yield from map(type, get_args(annotation))
+    else:
+        yield origin or annotation

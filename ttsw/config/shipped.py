@@ -1,0 +1,25 @@
+"""Finding what is shipped with the package: voice packs, configurations, the wire contract."""
+
+from pathlib import Path
+from typing import Literal
+
+from ttsw.errors import NotFoundError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def shipped_dir(name: Literal["voicepacks", "configs", "proto"], package: Path = _PACKAGE) -> Path:
+    """Find a shipped folder: inside an installed wheel's package, or beside it in a checkout.
+
+    Args:
+        name: The folder.
+        package: The folder of the package `ttsw`.
+
+    Raises:
+        NotFoundError: The installation lacks the folder; the text names the places looked at.
+    """
+    places = (package / "_shipped" / name, package.parent / name)
+    for place in places:
+        if place.is_dir():
+            return place
+    raise NotFoundError(f"no shipped folder {name!r}: looked at {' and '.join(map(str, places))}")
