@@ -31,6 +31,12 @@ def _represent_path(dumper: yaml.SafeDumper, value: PurePath) -> yaml.Node:
     return dumper.represent_str(str(value))
 
 
+def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+    # PyYAML's plain and single-quoted styles lose U+0085 and its like; the double-quoted one escapes them
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if value.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(float, _represent_float)
 _Dumper.add_representer(tuple, _represent_list)
 _Dumper.add_multi_representer(PurePath, _represent_path)

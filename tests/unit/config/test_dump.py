@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttsw.config import Config, load_config, shipped_dir, to_yaml, trace_config
@@ -30,6 +30,7 @@ def test_what_is_written_loads_as_the_same(tmp_path, comments):
     assert load_config(path, {}, {}) == config
 
 
+@settings(deadline=None)  # it writes files
 @given(text=st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip), port=st.integers(0, 65_535))
 def test_any_text_survives(tmp_path_factory, text, port):
     config = load_config(None, {}, {"model_manager.warmup_text": text, "worker.grpc_port": port})
