@@ -1,0 +1,74 @@
+"""Resampling to the wire's rate, in one go or chunk by chunk with the state kept.
+
+This file decides the filter: libsoxr at quality HQ (20 bits, pass band to 0.91 of the lower Nyquist frequency).
+Measured from 22 050 to 48 000 Hz, MQ costs the same, VHQ half as much again without an audible gain for 16 bits, and
+LQ costs more and passes images. HQ works in FFT blocks: of a long stream it holds back 5 to 42 ms, and gives them up
+at `finish`. An engine's first chunk is longer than that, so the first frame never waits for a second chunk; and
+because the chain finishes the resampler with each segment, the end of a sentence never waits for the next one.
+"""
+
+import numpy as np
+import soxr  # type: ignore[import-untyped]
+
+from ttsw.errors import InvalidArgumentError
+from ttsw.types import Samples
+from ttsw.units import SAMPLE_RATE
+
+_QUALITY = "HQ"
+_NONE = np.empty(0, np.float32)
+
+
+def resample(audio: Samples, target_rate: int = SAMPLE_RATE, *, source_rate: int = 22_050) -> Samples:
+    """Resample the whole of `audio`.
+
+    >>> resample(np.zeros(22_050, np.float32), target_rate=48_000).shape
+    (48000,)
+
+    Args:
+        audio: Shape (n,), float32.
+        target_rate: Rate of the result, Hz.
+        source_rate: Rate of `audio`, Hz.
+
+    Returns:
+        Shape (round(n * target_rate / source_rate),), float32; `audio` itself where the rates agree.
+
+    Raises:
+        InvalidArgumentError: A rate is not positive.
+    """
+    return StreamResampler(source_rate, target_rate).finish(audio)
+
+
+class StreamResampler:
+    """Resample a stream; cut anywhere, the chunks' results joined are the result of the whole.
+
+    Args:
+        source_rate: Rate of what is pushed, Hz.
+        target_rate: Rate of what is returned, Hz.
+
+    Raises:
+        InvalidArgumentError: A rate is not positive.
+    """
+
+    def __init__(self, source_rate: int, target_rate: int = SAMPLE_RATE) -> None:
+        if source_rate <= 0 or target_rate <= 0:
+            raise InvalidArgumentError(f"cannot resample from {source_rate} Hz to {target_rate} Hz")
+        self._stream: soxr.ResampleStream = None  # where the rates agree
+        if source_rate != target_rate:
+            self._stream = soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32", quality=_QUALITY)
+
+    def push(self, chunk: Samples) -> Samples:
+        """Take the next samples, shape (n,), float32; return those that are ready, shape (m,), m ≥ 0."""
+        if self._stream is None or not len(chunk):
+            return chunk
+        return self._process(chunk, last=False)
+
+    def finish(self, chunk: Samples = _NONE) -> Samples:
+        """Take the last samples and return all that was held back. The next push starts a new signal."""
+        if self._stream is None:
+            return chunk
+        rest = self._process(chunk, last=True)
+        self._stream.clear()
+        return rest
+
+    def _process(self, chunk: Samples, *, last: bool) -> Samples:
+        return np.asarray(self._stream.resample_chunk(np.ascontiguousarray(chunk, np.float32), last=last))
