@@ -1,0 +1,338 @@
+"""One HTTP/2 connection on a trio stream: the tasks, the output queue, and the way from h2's events to the calls.
+
+Both sides share it; `server` and `client` say what new headers mean. When a call's sender waits is left to
+`exchange`, which peers are a nuisance to `guard`, and when silence is too long to `watch`.
+"""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import h2.events as h2e
+import trio
+from grpclib.exceptions import StreamTerminatedError
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+
+from ttsw.grpc_trio.exchange import Exchange, lost
+from ttsw.grpc_trio.frames import MAX_STREAM_ID, goaway
+from ttsw.grpc_trio.guard import PREFACE_BYTES, FloodError, FloodGuard
+from ttsw.grpc_trio.h2state import H2State
+from ttsw.grpc_trio.settings import Settings
+from ttsw.grpc_trio.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+_READ_BYTES = 64 * 1024
+_WOKEN_AT_ONCE = 8  # senders woken per write; each of them wakes one more while there is room
+_DRAIN_PING = b"draining"
+_DRAIN_ACK_S = 1.0
+
+
+class Connection:
+    """The core of a connection; `run` owns all its tasks.
+
+    Attributes:
+        exchanges: Calls in progress, by stream; each stays until its task has ended.
+        out: Output not yet given to the transport.
+        room: Senders that wait for `out` to shrink or for the connection's window.
+        reason: Why the connection ended or is ending; empty while it is in use.
+    """
+
+    def __init__(self, transport: trio.abc.Stream, settings: Settings, *, client: bool, name: str) -> None:
+        self.settings = settings
+        self.name = name
+        self.h2 = H2State(settings, client=client)
+        self.exchanges: dict[int, Exchange] = {}
+        self.out = bytearray()
+        self.room = trio.lowlevel.ParkingLot()
+        self.reason = ""
+        self.draining = False
+        self._refusing = False
+        self._transport = transport
+        self._guard = FloodGuard(settings, skip_bytes=0 if client else PREFACE_BYTES)
+        self._watch = Watch(settings, trio.current_time())
+        self._uncredited = 0
+        self._reading = trio.CancelScope()
+        self._writing = trio.CancelScope(shield=True)  # ends by its owner's hand, after the last bytes
+        self._idle_writer = trio.lowlevel.ParkingLot()
+        self._flushed = trio.Event()
+        self._drain_acked = trio.Event()
+        self._emptied = trio.Event()
+        self._tasks: trio.Nursery | None = None
+        self._handlers: dict[type[h2e.Event], Callable[[Any], None]] = {
+            h2e.RequestReceived: self._on_request,
+            h2e.ResponseReceived: self._on_response,
+            h2e.TrailersReceived: self._on_trailers,
+            h2e.DataReceived: self._on_data,
+            h2e.StreamEnded: self._on_stream_end,
+            h2e.StreamReset: self._on_reset,
+            h2e.WindowUpdated: self._on_window,
+            h2e.RemoteSettingsChanged: self._on_settings,
+            h2e.PingAckReceived: self._on_ping_ack,
+            h2e.ConnectionTerminated: self._on_goaway,
+        }
+
+    def __repr__(self) -> str:
+        state = self.reason or ("draining" if self.draining else "open")
+        return f"<{type(self).__name__} {self.name} {state}, {len(self.exchanges)} calls, {len(self.out)} bytes queued>"
+
+    # ---- life
+
+    async def run(self) -> None:
+        """Serve the connection until it ends, then close the transport; calls still in progress are cancelled."""
+        self.h2.open_connection()
+        self.flush_h2()
+        try:
+            async with trio.open_nursery() as tasks:
+                tasks.start_soon(self._write_loop)
+                tasks.start_soon(self._watch_loop)
+                self._tasks = tasks
+                try:
+                    await self._run_calls()
+                finally:
+                    await self._flush()
+                    self._writing.cancel(reason="connection over")
+                    tasks.cancel_scope.cancel(reason="connection over")
+        finally:
+            await trio.aclose_forcefully(self._transport)
+            logger.debug("%s: closed: %s", self.name, self.reason)
+
+    async def _run_calls(self) -> None:
+        try:
+            async with trio.open_nursery() as calls:
+                self.calls = calls
+                if self.draining:
+                    self._start_drain()
+                with self._reading:
+                    await self._read_loop()
+        finally:
+            self.close("shutting down")
+
+    def close(self, reason: str, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
+        """End the connection with a GOAWAY; calls in progress are lost."""
+        if self.reason:
+            return
+        if self.h2.usable:
+            self.h2.close_connection(code, reason.encode()[:256])
+            self.flush_h2()
+        self._lose(reason)
+
+    def _lose(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        self._reading.cancel(reason=self.reason)
+        for exchange in list(self.exchanges.values()):
+            exchange.terminate(lost(self.reason))
+        self.room.unpark_all()
+
+    def drain(self) -> None:
+        """Ask the peer for no new calls; the connection ends with the last one."""
+        if not self.draining:
+            self.draining = True
+            if self._tasks is not None:
+                self._start_drain()
+
+    def _start_drain(self) -> None:
+        assert self._tasks is not None
+        self._tasks.start_soon(self._drain)
+
+    async def _drain(self) -> None:
+        # In two steps: calls that the peer began before it heard of the drain are still served.
+        if not self._watch.agreed:
+            self.close("draining")
+            return
+        self.out += goaway(MAX_STREAM_ID, ErrorCodes.NO_ERROR, b"draining")
+        self.h2.ping(_DRAIN_PING)
+        self.flush_h2()
+        with trio.move_on_after(_DRAIN_ACK_S):
+            await self._drain_acked.wait()
+        self._refusing = True
+        self.out += goaway(self.h2.highest_inbound_stream_id, ErrorCodes.NO_ERROR, b"draining")
+        self.wake_writer()
+        while self.exchanges:
+            self._emptied = trio.Event()
+            await self._emptied.wait()
+        self.close("drained")
+
+    # ---- output
+
+    def flush_h2(self) -> None:
+        """Queue what h2 has written."""
+        if data := self.h2.data_to_send():
+            self.out += data
+            self._idle_writer.unpark()
+
+    def wake_writer(self) -> None:
+        """Let the writer take what was added to `out`."""
+        self._idle_writer.unpark()
+
+    def pass_room_on(self) -> None:
+        """Wake the next waiting sender if there is room for it."""
+        if self.room and len(self.out) < self.settings.max_queued_bytes and self.h2.outbound_flow_control_window > 0:
+            self.room.unpark()
+
+    async def _write_loop(self) -> None:
+        with self._writing:
+            try:
+                while True:
+                    if not self.out:
+                        self._flushed.set()
+                        await self._idle_writer.park()
+                        continue
+                    data, self.out = self.out, bytearray()
+                    self._flushed = trio.Event()
+                    self.room.unpark(count=_WOKEN_AT_ONCE)
+                    await self._transport.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                self._on_broken(error)
+
+    def _on_broken(self, error: Exception) -> None:
+        self._flushed.set()
+        self._writing.cancel(reason="transport broken")
+        self._lose(f"the connection broke: {error}")
+
+    async def _flush(self) -> None:
+        """Give the last bytes, a GOAWAY mostly, their time."""
+        with trio.move_on_after(self.settings.flush_s, shield=True):
+            while (self.out or not self._flushed.is_set()) and not self._writing.cancel_called:
+                await self._flushed.wait()
+                await trio.lowlevel.checkpoint()
+
+    # ---- input
+
+    async def _read_loop(self) -> None:
+        while True:
+            while len(self.out) > 4 * self.settings.max_queued_bytes:  # answers to a peer that doesn't read them
+                await self.room.park()
+            try:
+                data = await self._transport.receive_some(_READ_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                self._on_broken(error)
+                return
+            if not data:
+                self._lose("the peer closed the connection")
+                return
+            if not self._receive(bytes(data)):
+                return
+
+    def _receive(self, data: bytes) -> bool:
+        """Take bytes from the peer; return False when they end the connection."""
+        now = trio.current_time()
+        self._watch.heard(now)
+        try:
+            self._guard.check(data, now)
+            events = self.h2.receive_data(data)
+            for event in events:
+                if (handler := self._handlers.get(type(event))) is not None:
+                    handler(event)
+        except FloodError as error:
+            logger.info("%s: %s: closing", self.name, error)
+            self.close(str(error), ErrorCodes.ENHANCE_YOUR_CALM)
+            return False
+        except ProtocolError as error:
+            logger.debug("%s: no HTTP/2: %s", self.name, error)
+            self.flush_h2()
+            self._lose(f"protocol error: {error}")
+            return False
+        self.flush_h2()
+        return not self.reason
+
+    def on_open(self, stream_id: int, headers: list[tuple[str, str]]) -> None:
+        """Take a new request; a client never gets one."""
+        raise NotImplementedError
+
+    def _on_request(self, event: h2e.RequestReceived) -> None:
+        stream_id, headers = event.stream_id or 0, event.headers or []
+        if self._refusing or len(self.exchanges) >= self.settings.max_concurrent_streams:
+            self._guard.count_reset(trio.current_time())
+            self.h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+            return
+        self._watch.busy()
+        self.on_open(stream_id, headers)  # type: ignore[arg-type]  # header_encoding makes them str
+
+    def _on_response(self, event: h2e.ResponseReceived) -> None:
+        if (exchange := self.exchanges.get(event.stream_id or 0)) is not None:
+            exchange.headers = event.headers  # type: ignore[assignment]  # header_encoding makes them str
+            exchange.on_headers()
+
+    def _on_trailers(self, event: h2e.TrailersReceived) -> None:
+        if (exchange := self.exchanges.get(event.stream_id or 0)) is not None:
+            exchange.trailers = event.headers  # type: ignore[assignment]  # header_encoding makes them str
+
+    def _on_data(self, event: h2e.DataReceived) -> None:
+        used = event.flow_controlled_length or 0
+        self._uncredited += used
+        if self._uncredited >= self.h2.credit_step_bytes:  # at once, so that one call unread doesn't stop the others
+            self.h2.increment_flow_control_window(self._uncredited)
+            self._uncredited = 0
+        if (exchange := self.exchanges.get(event.stream_id or 0)) is not None:
+            exchange.on_data(event.data or b"", used)
+
+    def _on_stream_end(self, event: h2e.StreamEnded) -> None:
+        if (exchange := self.exchanges.get(event.stream_id or 0)) is not None:
+            exchange.on_end()
+
+    def _on_reset(self, event: h2e.StreamReset) -> None:
+        if not event.remote_reset:  # h2's answer to the peer's mistake
+            self._guard.count_reset(trio.current_time())
+        if (exchange := self.exchanges.get(event.stream_id or 0)) is not None:
+            exchange.terminate(ResetError(event.error_code or ErrorCodes.NO_ERROR))
+
+    def _on_window(self, event: h2e.WindowUpdated) -> None:
+        if not event.stream_id:
+            self.room.unpark(count=_WOKEN_AT_ONCE)
+        elif (exchange := self.exchanges.get(event.stream_id)) is not None:
+            exchange.on_window()
+
+    def _on_settings(self, _event: h2e.RemoteSettingsChanged) -> None:
+        self._watch.agree()
+        for exchange in self.exchanges.values():
+            exchange.on_window()
+
+    def _on_ping_ack(self, event: h2e.PingAckReceived) -> None:
+        if event.ping_data == _DRAIN_PING:
+            self._drain_acked.set()
+
+    def _on_goaway(self, event: h2e.ConnectionTerminated) -> None:
+        """Note the peer's GOAWAY; a server's calls go on."""
+
+    # ---- calls
+
+    def register(self, exchange: Exchange) -> None:
+        """Keep a call that begins."""
+        self.exchanges[exchange.id] = exchange
+
+    def forget(self, exchange: Exchange) -> None:
+        """Let go of a call whose task has ended."""
+        self.exchanges.pop(exchange.id, None)
+        if not self.exchanges:
+            self._watch.idle(trio.current_time())
+            self._emptied.set()
+
+    # ---- silence
+
+    async def _watch_loop(self) -> None:
+        while True:
+            now = trio.current_time()
+            verdict, wake_at = self._watch.judge(now)
+            if verdict == "ping":
+                self.h2.ping(b"keepaliv")
+                self.flush_h2()
+            elif verdict == "idle":
+                self.drain()
+                return
+            elif verdict:
+                logger.info("%s: %s", self.name, verdict)
+                self.close(verdict)
+                return
+            await trio.sleep_until(wake_at)
+
+
+class ResetError(StreamTerminatedError):
+    """The peer reset the call; `code` is HTTP/2's reason."""
+
+    def __init__(self, code: ErrorCodes | int) -> None:
+        self.code = code
+        super().__init__(f"reset by the peer: {code.name if isinstance(code, ErrorCodes) else code}")

@@ -1,0 +1,62 @@
+"""Frames written by hand: gRPC's length prefix, HTTP/2 DATA, the two-step GOAWAY. Bytes only, no state.
+
+Whether a frame may be sent, and keeping h2's windows in step with it, is left to `exchange` and `connection`.
+"""
+
+from collections.abc import Iterator, Sequence
+from struct import Struct
+
+_HEAD = Struct(">HBBBL")  # an HTTP/2 frame's length in 16 + 8 bits, type, flags, stream
+_PREFIX = Struct(">BL")  # a gRPC message's compressed flag and length
+_GOAWAY = Struct(">LL")
+
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+HEAD_BYTES = _HEAD.size
+PREFIX_BYTES = _PREFIX.size
+MAX_STREAM_ID = 2**31 - 1
+
+
+def join_messages(messages: Sequence[bytes]) -> bytes:
+    """Give each message its gRPC prefix and join them."""
+    if len(messages) == 1:
+        return _PREFIX.pack(0, len(messages[0])) + messages[0]
+    return b"".join([part for message in messages for part in (_PREFIX.pack(0, len(message)), message)])
+
+
+def write_data(out: bytearray, stream_id: int, payload: bytes | memoryview, max_frame_bytes: int) -> None:
+    """Append `payload` to `out` as DATA frames of at most `max_frame_bytes` each."""
+    size = len(payload)
+    if size <= max_frame_bytes:
+        out += _HEAD.pack(size >> 8, size & 0xFF, DATA, 0, stream_id)
+        out += payload
+        return
+    for start in range(0, size, max_frame_bytes):
+        write_data(out, stream_id, payload[start : start + max_frame_bytes], max_frame_bytes)
+
+
+def goaway(last_stream_id: int, error_code: int, reason: bytes = b"") -> bytes:
+    """Return a GOAWAY frame. h2's own ends h2's state with it, and so can't begin a drain."""
+    body = _GOAWAY.pack(last_stream_id, error_code) + reason
+    return _HEAD.pack(len(body) >> 8, len(body) & 0xFF, GOAWAY, 0, 0) + body
+
+
+def parse_prefix(data: bytes | bytearray) -> tuple[int, int]:
+    """Return compressed flag and length of the message that `data` begins with."""
+    flag, size = _PREFIX.unpack_from(data)
+    return flag, size
+
+
+def parse_head(data: bytes | bytearray, offset: int = 0) -> tuple[int, int, int, int]:
+    """Return body length, type, flags and stream of the frame at `offset`."""
+    high, low, kind, flags, stream_id = _HEAD.unpack_from(data, offset)
+    return high << 8 | low, kind, flags, stream_id
+
+
+def split_frames(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """Yield (type, flags, stream, body) of each whole frame in `data`; for tests and tools."""
+    offset = 0
+    while offset + HEAD_BYTES <= len(data):
+        size, kind, flags, stream_id = parse_head(data, offset)
+        offset += HEAD_BYTES
+        yield kind, flags, stream_id, data[offset : offset + size]
+        offset += size

@@ -1,0 +1,90 @@
+"""Which peers are a nuisance: counts cheap frames before h2 spends time on them. Pure: is given bytes and `now`.
+
+Covers rapid reset, and floods of PING, SETTINGS, PRIORITY, CONTINUATION, unknown and empty DATA frames. What a single
+frame may say is left to h2; how many calls may run to `connection`.
+"""
+
+from ttsw.grpc_trio import frames
+from ttsw.grpc_trio.settings import Settings
+
+PREFACE_BYTES = len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+_ACK = 1
+_END_STREAM = 1
+
+
+class FloodError(Exception):
+    """The peer sends more of something than any honest client does."""
+
+
+class _Bucket:
+    """A token bucket: `per_s` in the long run, `burst` at once."""
+
+    __slots__ = ("_burst", "_per_s", "_since", "_tokens")
+
+    def __init__(self, per_s: float, burst: float) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._tokens = burst
+        self._since = 0.0
+
+    def take(self, now: float) -> bool:
+        self._tokens = min(self._burst, self._tokens + (now - self._since) * self._per_s)
+        self._since = now
+        self._tokens -= 1
+        return self._tokens >= 0
+
+
+class FloodGuard:
+    """Scans the frame heads of what a peer sends, split anywhere."""
+
+    def __init__(self, settings: Settings, *, skip_bytes: int = PREFACE_BYTES) -> None:
+        self._resets = _Bucket(settings.max_resets_per_s, settings.max_resets_per_s + settings.max_concurrent_streams)
+        self._pings = _Bucket(settings.max_pings_per_s, 2 * settings.max_pings_per_s)
+        self._settings = _Bucket(settings.max_settings_per_s, 2 * settings.max_settings_per_s)
+        self._empty_data = _Bucket(settings.max_empty_data_per_s, 2 * settings.max_empty_data_per_s)
+        self._max_continuations = settings.max_continuations
+        self._continuations = 0
+        self._skip = skip_bytes
+        self._head = b""
+
+    def check(self, data: bytes, now: float) -> None:
+        """Look at received bytes.
+
+        Raises:
+            FloodError: One kind of frame comes too often.
+        """
+        data = self._head + data
+        offset, size = self._skip, len(data)
+        while offset + frames.HEAD_BYTES <= size:
+            length, kind, flags, _ = frames.parse_head(data, offset)
+            self._count(kind, flags, length, now)
+            offset += frames.HEAD_BYTES + length
+        self._head = data[offset:] if offset < size else b""
+        self._skip = max(0, offset - size)
+
+    def count_reset(self, now: float) -> None:
+        """Count a call that was begun only to be reset.
+
+        Raises:
+            FloodError: There are too many.
+        """
+        if not self._resets.take(now):
+            raise FloodError("too many resets")
+
+    def _count(self, kind: int, flags: int, length: int, now: float) -> None:
+        if kind == frames.DATA:
+            if not length and not flags & _END_STREAM and not self._empty_data.take(now):
+                raise FloodError("too many empty DATA frames")
+        elif kind == frames.CONTINUATION:
+            self._continuations += 1
+            if self._continuations > self._max_continuations:
+                raise FloodError("too many CONTINUATION frames")
+        elif kind == frames.HEADERS:
+            self._continuations = 0
+        elif kind == frames.RST_STREAM:
+            self.count_reset(now)
+        elif kind == frames.SETTINGS:
+            if not flags & _ACK and not self._settings.take(now):
+                raise FloodError("too many SETTINGS frames")
+        elif kind != frames.WINDOW_UPDATE and not (kind == frames.PING and flags & _ACK) and not self._pings.take(now):
+            raise FloodError("too many PING, PRIORITY or unknown frames")

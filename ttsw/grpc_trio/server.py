@@ -1,0 +1,156 @@
+"""The listening side: accepts connections, gives each its task, drains them all.
+
+What goes on inside a connection is left to `connection`, inside a call to `request`.
+"""
+
+import logging
+import ssl
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+import trio
+from grpclib.events import _DispatchServerEvents
+
+from ttsw.grpc_trio.connection import Connection
+from ttsw.grpc_trio.exchange import Exchange
+from ttsw.grpc_trio.request import Headers, Router
+from ttsw.grpc_trio.settings import Settings
+from ttsw.grpc_trio.stream import Peer
+
+if TYPE_CHECKING:
+    from grpclib._typing import IServable
+    from grpclib.const import Handler
+
+logger = logging.getLogger(__name__)
+
+
+class ServerConnection(Connection):
+    """A connection whose peer makes the calls."""
+
+    def __init__(self, transport: trio.abc.Stream, settings: Settings, router: Router) -> None:
+        self._peer = Peer(transport)
+        self._router = router
+        address = self._peer.addr()
+        super().__init__(transport, settings, client=False, name=f"{address[0]}:{address[1]}" if address else "?")
+
+    def on_open(self, stream_id: int, headers: Headers) -> None:
+        """Start the call's task."""
+        exchange = Exchange(self, stream_id)
+        self.register(exchange)
+        self.calls.start_soon(self._router.run, exchange, headers, self._peer)
+
+
+class Server:
+    """A running server, handed out by `serve`.
+
+    `grpclib.events.listen(server, ...)` works on it.
+    """
+
+    def __init__(self, services: Collection["IServable"], settings: Settings) -> None:
+        mapping: dict[str, Handler] = {}
+        for service in services:
+            mapping.update(service.__mapping__())
+        self.__dispatch__ = _DispatchServerEvents()
+        self.addresses: list[tuple[str, int]] = []
+        self.connections: set[ServerConnection] = set()
+        self.draining = False
+        self._settings = settings
+        self._router = Router(mapping, self.__dispatch__, settings.max_header_list_bytes)
+        self._intake = trio.CancelScope()
+
+    def __repr__(self) -> str:
+        state = "draining" if self.draining else "serving"
+        return f"<Server {state} on {self.addresses}, {len(self.connections)} connections, {self.calls} calls>"
+
+    @property
+    def calls(self) -> int:
+        """The number of calls in progress."""
+        return sum(len(connection.exchanges) for connection in self.connections)
+
+    def drain(self) -> None:
+        """Stop listening and send GOAWAY on every connection; `serve` returns once the last call has ended.
+
+        The caller owns time: cancel `serve` when it has waited long enough.
+        """
+        self.draining = True
+        self._intake.cancel(reason="drain")
+        for connection in self.connections:
+            connection.drain()
+
+    async def _listen(
+        self, listeners: Sequence[trio.SocketListener], ssl_context: ssl.SSLContext | None, connections: trio.Nursery
+    ) -> None:
+        async def accept(transport: trio.SocketStream) -> None:
+            await self._accept(transport, ssl_context)
+
+        with self._intake:
+            await trio.serve_listeners(accept, list(listeners), handler_nursery=connections)
+
+    async def _accept(self, transport: trio.SocketStream, ssl_context: ssl.SSLContext | None) -> None:
+        """Serve one connection; its faults stay its own."""
+        if self.draining or len(self.connections) >= self._settings.max_connections:
+            logger.info("connection refused: %r", self)
+            await trio.aclose_forcefully(transport)
+            return
+        try:
+            stream = transport if ssl_context is None else await self._handshake(transport, ssl_context)
+            if stream is None:
+                return
+            connection = ServerConnection(stream, self._settings, self._router)
+            self.connections.add(connection)
+            try:
+                await connection.run()
+            finally:
+                self.connections.discard(connection)
+        except Exception:
+            logger.exception("a connection failed")
+
+    async def _handshake(
+        self, transport: trio.SocketStream, ssl_context: ssl.SSLContext
+    ) -> trio.SSLStream[trio.SocketStream] | None:
+        stream = trio.SSLStream(transport, ssl_context, server_side=True, https_compatible=True)
+        try:
+            with trio.fail_after(self._settings.preface_s):
+                await stream.do_handshake()
+            if stream.selected_alpn_protocol() == "h2":
+                return stream
+            logger.debug("a TLS client doesn't speak h2")
+        except (trio.BrokenResourceError, trio.TooSlowError) as error:
+            logger.debug("TLS handshake failed: %r", error)
+        await trio.aclose_forcefully(transport)
+        return None
+
+
+async def serve(
+    services: Collection["IServable"],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    listeners: Sequence[trio.SocketListener] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    settings: Settings | None = None,
+    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve gRPC until cancelled, or until drained through the `Server` that `started` hands out.
+
+    Args:
+        services: grpclib services, for example instances of betterproto2's generated bases.
+        host: Address to listen on; not used with `listeners`.
+        port: TCP port, 0 for any free one; `Server.addresses` says which.
+        listeners: Sockets that listen already; they are closed in the end.
+        ssl_context: A server's context for TLS; its ALPN protocols are set to h2.
+        settings: Limits; the defaults if None.
+        task_status: trio's.
+
+    Raises:
+        OSError: The address can't be listened on.
+    """
+    if ssl_context is not None:
+        ssl_context.set_alpn_protocols(["h2"])
+    if listeners is None:
+        listeners = await trio.open_tcp_listeners(port, host=host)
+    server = Server(services, settings or Settings())
+    server.addresses = [listener.socket.getsockname()[:2] for listener in listeners]
+    async with trio.open_nursery() as connections:
+        connections.start_soon(server._listen, listeners, ssl_context, connections)
+        task_status.started(server)
