@@ -1,7 +1,8 @@
 """gRPC on trio: an HTTP/2 server under grpclib's service API, and a small client. Knows nothing else of ttsw."""
 
+from ttsw.grpc_trio.client import Call, Channel, open_channel
 from ttsw.grpc_trio.server import Server, serve
 from ttsw.grpc_trio.settings import Settings
 from ttsw.grpc_trio.stream import Stream
 
-__all__ = ["Server", "Settings", "Stream", "serve"]
+__all__ = ["Call", "Channel", "Server", "Settings", "Stream", "open_channel", "serve"]

@@ -74,6 +74,8 @@ class Connection:
             h2e.PingAckReceived: self._on_ping_ack,
             h2e.ConnectionTerminated: self._on_goaway,
         }
+        self.h2.open_connection()
+        self.flush_h2()
 
     def __repr__(self) -> str:
         state = self.reason or ("draining" if self.draining else "open")
@@ -83,8 +85,6 @@ class Connection:
 
     async def run(self) -> None:
         """Serve the connection until it ends, then close the transport; calls still in progress are cancelled."""
-        self.h2.open_connection()
-        self.flush_h2()
         try:
             async with trio.open_nursery() as tasks:
                 tasks.start_soon(self._write_loop)
@@ -245,6 +245,9 @@ class Connection:
 
     def _on_request(self, event: h2e.RequestReceived) -> None:
         stream_id, headers = event.stream_id or 0, event.headers or []
+        stream = self.h2.streams.get(stream_id)
+        if stream is None or stream.closed:  # by a reset in the same read
+            return
         if self._refusing or len(self.exchanges) >= self.settings.max_concurrent_streams:
             self._guard.count_reset(trio.current_time())
             self.h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)

@@ -194,8 +194,10 @@ class Exchange:
     def _give_credit(self) -> None:
         # Only when the reader can't go on otherwise, or has read what there was: the inbox stays within one window
         # plus one message, and yet a message larger than the window comes through.
-        settings = self.connection.settings
-        if self.inbox.hungry and self._uncredited >= settings.window_bytes // 2 and self.error is None:
+        # h2 is ahead of us by the rest of a read, in which it may have seen the stream's end.
+        if not self.inbox.hungry or self._h2.closed or self.error is not None:
+            return
+        if self._uncredited >= self.connection.settings.window_bytes // 2:
             self.connection.h2.increment_flow_control_window(self._uncredited, self.id)
             self._uncredited = 0
             self.connection.flush_h2()

@@ -1,0 +1,351 @@
+"""A small gRPC client: one connection, calls on it, their statuses as errors.
+
+Decides how a response's headers and trailers become a result. Time is the caller's: a cancel scope around a call ends
+it, and the server hears of it through RST_STREAM. It neither reconnects nor retries.
+"""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Generic, Protocol, Self, TypeVar
+
+import h2.events as h2e
+import trio
+from grpclib.const import Status
+from grpclib.encoding.base import GRPC_CONTENT_TYPE
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+from grpclib.metadata import _Metadata, _MetadataLike, decode_grpc_message, decode_metadata, encode_metadata
+from h2.errors import ErrorCodes
+
+from ttsw.grpc_trio.connection import Connection, ResetError
+from ttsw.grpc_trio.exchange import Exchange, Headers, lost
+from ttsw.grpc_trio.settings import Settings
+from ttsw.grpc_trio.stream import decode
+
+
+class Message(Protocol):
+    """What a message type has to offer; betterproto2's do."""
+
+    def __bytes__(self) -> bytes:
+        """Encode."""
+        ...
+
+    @classmethod
+    def parse(cls, data: bytes, /) -> Self:
+        """Decode."""
+        ...
+
+
+_Request = TypeVar("_Request", bound=Message)
+_Reply = TypeVar("_Reply", bound=Message)
+
+_RESETS = {
+    ErrorCodes.CANCEL: Status.CANCELLED,
+    ErrorCodes.REFUSED_STREAM: Status.UNAVAILABLE,
+    ErrorCodes.ENHANCE_YOUR_CALM: Status.RESOURCE_EXHAUSTED,
+    ErrorCodes.INADEQUATE_SECURITY: Status.PERMISSION_DENIED,
+}
+_HTTP_STATUSES = {
+    "400": Status.INTERNAL,
+    "401": Status.UNAUTHENTICATED,
+    "403": Status.PERMISSION_DENIED,
+    "404": Status.UNIMPLEMENTED,
+    "429": Status.UNAVAILABLE,
+    "502": Status.UNAVAILABLE,
+    "503": Status.UNAVAILABLE,
+    "504": Status.UNAVAILABLE,
+}
+
+
+class ClientConnection(Connection):
+    """A connection on which we make the calls."""
+
+    def __init__(self, transport: trio.abc.Stream, settings: Settings, name: str) -> None:
+        super().__init__(transport, settings, client=True, name=name)
+        self._slots = trio.lowlevel.ParkingLot()
+
+    async def begin(self, headers: Headers) -> Exchange:
+        """Send a request's headers; waits while the server has as many calls as it allows.
+
+        Raises:
+            GRPCError: UNAVAILABLE, the connection ends or is lost.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self.reason and len(self.exchanges) >= self.h2.remote_settings.max_concurrent_streams:
+            await self._slots.park()
+        if self.reason or self.draining:
+            raise lost(f"{self.name}: {self.reason or 'the server is shutting down'}")
+        stream_id = self.h2.get_next_available_stream_id()
+        self.h2.send_headers(stream_id, headers)
+        exchange = Exchange(self, stream_id)
+        self.register(exchange)
+        self._watch.busy()
+        self.flush_h2()
+        return exchange
+
+    def forget(self, exchange: Exchange) -> None:
+        """Let go of a call, and of the connection after the last one if the server asked for that."""
+        super().forget(exchange)
+        self._slots.unpark()
+        if self.draining and not self.exchanges:
+            self.close("the server is shutting down")
+
+    def _lose(self, reason: str) -> None:
+        super()._lose(reason)
+        self._slots.unpark_all()
+
+    def _on_settings(self, event: h2e.RemoteSettingsChanged) -> None:
+        super()._on_settings(event)
+        self._slots.unpark_all()
+
+    def _on_stream_end(self, event: h2e.StreamEnded) -> None:
+        super()._on_stream_end(event)
+        exchange = self.exchanges.get(event.stream_id or 0)
+        if exchange is not None and not exchange.ended:  # the server wants no more of the request
+            exchange.reset_nowait(ErrorCodes.NO_ERROR)
+
+    def _on_goaway(self, event: h2e.ConnectionTerminated) -> None:
+        self.draining = True
+        self._slots.unpark_all()
+        for exchange in list(self.exchanges.values()):
+            if exchange.id > (event.last_stream_id or 0):
+                exchange.terminate(lost(f"{self.name}: the server is shutting down"))
+        if not self.exchanges:
+            self.close("the server is shutting down")
+
+
+class Call(Generic[_Request, _Reply]):
+    """A call in progress. Iterating gives the replies; a status other than OK is raised after the last.
+
+    Attributes:
+        metadata: The server's initial metadata; None until they are here.
+        trailing_metadata: What came with the status; None until the call has ended.
+    """
+
+    def __init__(self, exchange: Exchange, reply_type: type[_Reply]) -> None:
+        self._exchange = exchange
+        self._reply_type = reply_type
+
+    def __repr__(self) -> str:
+        return f"<Call {self._exchange!r}>"
+
+    @property
+    def metadata(self) -> _Metadata | None:
+        """The server's initial metadata, None until they are here."""
+        return None if self._exchange.headers is None else decode_metadata(self._exchange.headers)
+
+    @property
+    def trailing_metadata(self) -> _Metadata | None:
+        """The server's trailing metadata, None until the call has ended."""
+        trailers = self._trailers()
+        return None if trailers is None else decode_metadata(trailers)
+
+    async def wait_for_metadata(self) -> _Metadata:
+        """Wait for the server's first headers and return their metadata.
+
+        Raises:
+            GRPCError: The call ended before.
+        """
+        await self._exchange.wait_for_headers()
+        if (metadata := self.metadata) is None:
+            raise self._fault()
+        return metadata
+
+    async def send(self, message: _Request) -> None:
+        """Send a message; waits while there is no room. A cancel may leave a call that can only be left.
+
+        Raises:
+            GRPCError: The call has ended with this status.
+            grpclib.exceptions.StreamTerminatedError: The server has ended the call with OK.
+        """
+        try:
+            await self._exchange.send((bytes(message),))
+        except StreamTerminatedError as error:
+            if self._trailers() is not None and self._status() is None:
+                raise StreamTerminatedError("the server has ended the call") from error
+            raise self._fault() from error
+
+    async def end(self) -> None:
+        """Say that no more messages come."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._exchange.end_nowait()
+
+    async def receive(self) -> _Reply | None:
+        """Return the next reply, or None after the last one of a call that ended with OK.
+
+        Raises:
+            GRPCError: The call has ended with this status.
+        """
+        try:
+            data = await self._exchange.receive()
+        except StreamTerminatedError as error:
+            raise self._fault() from error
+        if data is not None:
+            return decode(lambda data, kind: kind.parse(data), data, self._reply_type)
+        if (fault := self._status()) is not None:
+            raise fault
+        return None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> _Reply:
+        reply = await self.receive()
+        if reply is None:
+            raise StopAsyncIteration
+        return reply
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        exchange = self._exchange
+        if not (exchange.inbox.ended and exchange.ended):
+            exchange.reset_nowait(ErrorCodes.CANCEL)
+        exchange.connection.forget(exchange)
+
+    def _trailers(self) -> Headers | None:
+        exchange = self._exchange
+        return exchange.trailers or (exchange.headers if exchange.inbox.ended else None)
+
+    def _status(self) -> GRPCError | None:
+        """Return the status that the call has ended with, None for OK."""
+        names = dict(self._trailers() or ())
+        code = names.get("grpc-status")
+        if code is None:
+            http = dict(self._exchange.headers or ()).get(":status", "")
+            return GRPCError(
+                _HTTP_STATUSES.get(http, Status.UNKNOWN), f"no gRPC status, HTTP status {http or 'missing'}"
+            )
+        status = Status(int(code)) if code.isdigit() and int(code) <= 16 else Status.UNKNOWN
+        return None if status is Status.OK else GRPCError(status, decode_grpc_message(names.get("grpc-message", "")))
+
+    def _fault(self) -> GRPCError:
+        """Return the status of a call that went wrong."""
+        error = self._exchange.error
+        if self._trailers() is not None and (fault := self._status()) is not None:
+            return fault
+        if isinstance(error, GRPCError):
+            return error
+        code = error.code if isinstance(error, ResetError) else None
+        status = _RESETS.get(code, Status.INTERNAL) if isinstance(code, ErrorCodes) else Status.INTERNAL
+        return GRPCError(status, str(error))
+
+
+class Channel:
+    """Makes calls on one connection; from `open_channel`."""
+
+    def __init__(self, connection: ClientConnection, scheme: str) -> None:
+        self._connection = connection
+        self._scheme = scheme
+
+    def __repr__(self) -> str:
+        return f"<Channel {self._connection!r}>"
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        path: str,
+        request_type: type[_Request],
+        reply_type: type[_Reply],
+        *,
+        metadata: _MetadataLike = (),
+    ) -> AsyncIterator[Call[_Request, _Reply]]:
+        """Open a call; leaving the block before the server has ended it cancels it there.
+
+        Args:
+            path: "/package.Service/Method".
+            request_type: The type of the messages sent.
+            reply_type: The type of the messages received.
+            metadata: Sent with the request.
+
+        Raises:
+            GRPCError: UNAVAILABLE, the connection ends or is lost.
+        """
+        del request_type  # binds the type of what Call.send takes
+        exchange = await self._connection.begin(self._headers(path, metadata))
+        async with Call[_Request, _Reply](exchange, reply_type) as call:
+            yield call
+
+    async def unary(
+        self, path: str, request: Message, reply_type: type[_Reply], *, metadata: _MetadataLike = ()
+    ) -> _Reply:
+        """Make a call of one request and one reply.
+
+        Raises:
+            GRPCError: The call's status, if it isn't OK; UNAVAILABLE if the connection ends or is lost.
+        """
+        async with self.stream(path, type(request), reply_type, metadata=metadata) as call:
+            await call.send(request)
+            await call.end()
+            reply = await call.receive()
+            if reply is None or await call.receive() is not None:
+                raise GRPCError(
+                    Status.INTERNAL, f"{path}: the server sent {'no' if reply is None else 'a second'} reply"
+                )
+            return reply
+
+    def _headers(self, path: str, metadata: _MetadataLike) -> Headers:
+        return [
+            (":method", "POST"),
+            (":scheme", self._scheme),
+            (":path", path),
+            (":authority", self._connection.name),
+            ("te", "trailers"),
+            ("content-type", GRPC_CONTENT_TYPE),
+            ("user-agent", "grpc-python-trio"),
+            *encode_metadata(metadata),
+        ]
+
+
+@asynccontextmanager
+async def open_channel(
+    host: str, port: int, *, ssl_context: ssl.SSLContext | None = None, settings: Settings | None = None
+) -> AsyncIterator[Channel]:
+    """Connect to a server; the connection is closed, and its calls end, with the block.
+
+    Args:
+        host: Name or address.
+        port: TCP port.
+        ssl_context: A client's context for TLS; its ALPN protocols are set to h2.
+        settings: Limits; the defaults if None.
+
+    Raises:
+        GRPCError: UNAVAILABLE, there is no connection to be had.
+    """
+    transport = await _connect(host, port, ssl_context)
+    connection = ClientConnection(transport, settings or Settings(), f"{host}:{port}")
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.run)
+        try:
+            yield Channel(connection, "http" if ssl_context is None else "https")
+        except Exception as error:  # raised below, so that no exception group is made of it
+            failure = error
+        finally:
+            connection.close("the channel was closed")
+    if failure is not None:
+        raise failure
+
+
+async def _connect(host: str, port: int, ssl_context: ssl.SSLContext | None) -> trio.abc.Stream:
+    try:
+        transport = await trio.open_tcp_stream(host, port)
+    except OSError as error:
+        raise lost(f"can't connect to {host}:{port}: {error.__cause__ or error}") from error
+    if ssl_context is None:
+        return transport
+    ssl_context.set_alpn_protocols(["h2"])
+    stream = trio.SSLStream(transport, ssl_context, server_hostname=host, https_compatible=True)
+    try:
+        await stream.do_handshake()
+    except trio.BrokenResourceError as error:
+        await trio.aclose_forcefully(transport)
+        raise lost(f"no TLS with {host}:{port}: {error.__cause__ or error}") from error
+    except BaseException:
+        await trio.aclose_forcefully(transport)
+        raise
+    return stream
