@@ -1,6 +1,6 @@
 """Options: what a name means, which texts are valid values for it, and what value such a text has.
 
-On the wire every option is a string. An `Option` turns one into a value, or says in one sentence what would have been valid.
+On the wire every option is a string. An `Option` turns one into a value, or says in a sentence what would be valid.
 """
 
 import math

@@ -27,7 +27,7 @@ def adapter_class(family: str) -> type[TTSAdapter]:
         found = known[family].load()
     except ImportError as error:
         raise UnavailableError(
-            f"family {family!r} cannot be used: {error}. Its libraries come with the extra: pip install 'ttsw[{family}]'"
+            f"family {family!r} cannot be used: {error}; its libraries come with: pip install 'ttsw[{family}]'"
         ) from error
     if not (isinstance(found, type) and issubclass(found, TTSAdapter)):
         raise UnavailableError(f"the entry point of family {family!r} names {found!r}, which is no TTSAdapter")

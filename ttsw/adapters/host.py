@@ -23,6 +23,11 @@ class Host(Protocol):
 
     adapter: TTSAdapter
 
+    @property
+    def waiting(self) -> int:
+        """Steps that wait for their turn."""
+        ...
+
     async def speak(
         self,
         text: str,
@@ -89,6 +94,8 @@ class ThreadHost:
     async def close(self) -> None:
         """Unload the model: waits for the steps that run, then closes the adapter."""
         with trio.CancelScope(shield=True):
+            for place in range(self.adapter.concurrency):
+                await self._places.acquire_on_behalf_of((self, place))
             await trio.to_thread.run_sync(self.adapter.close)
 
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:

@@ -59,4 +59,4 @@ class MockAdapter(TTSAdapter):
 
     def _sine(self, start: int, stop: int) -> Samples:
         phase = np.arange(start, stop) * (2 * np.pi * PITCH_HZ / self.sample_rate)
-        return (LEVEL * np.sin(phase)).astype(np.float32)
+        return np.asarray(LEVEL * np.sin(phase), np.float32)

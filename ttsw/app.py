@@ -1,0 +1,127 @@
+"""Composition root: a configuration becomes one nursery tree, which stops from the inside out.
+
+run
+└ infrastructure   signals                                    last to stop
+  └ models         loads; the loaded models
+    └ sessions     one task a session, one an utterance
+      └ intake     the gRPC listener, one task a call         first to stop
+"""
+
+import os
+import signal
+import ssl
+from pathlib import Path
+
+import structlog
+import trio
+
+from ttsw.config import Config
+from ttsw.errors import ConfigError, UnavailableError
+from ttsw.grpc_trio import Server, serve
+from ttsw.rpc.servicer import TTSServicer
+from ttsw.tasktree import render_tree
+from ttsw.worker import Worker
+
+log = structlog.get_logger(__name__)
+
+GOODBYE_S = 5.0
+"""How long calls may take to end once the sessions have."""
+
+
+async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+    """Serve until SIGTERM or SIGINT; then drain and return. `started` carries the address, `grpc://HOST:PORT`.
+
+    Raises:
+        ConfigError: The configuration asks for what can't be had.
+        TtswError: The worker can't start: no such model, a port that is taken.
+    """
+    refuse_unbuilt(config)
+    worker = Worker(config)
+    start, stop = trio.CancelScope(), trio.Event()
+    async with trio.open_nursery() as infrastructure:
+        await infrastructure.start(watch_signals, start, stop)
+        async with trio.open_nursery() as models:
+            await models.start(worker.models.run)
+            async with trio.open_nursery() as sessions:
+                await sessions.start(worker.sessions.run)
+                async with trio.open_nursery() as intake:
+                    with start:
+                        server = await listen(worker, intake)
+                        await worker.preload()
+                        task_status.started(f"grpc://{server.addresses[0][0]}:{server.addresses[0][1]}")
+                        await stop.wait()
+                    await worker.drain()
+                    server.drain()
+                    intake.cancel_scope.deadline = trio.current_time() + GOODBYE_S
+                sessions.cancel_scope.cancel(reason="drained")
+            models.cancel_scope.cancel(reason="drained")
+        infrastructure.cancel_scope.cancel(reason="drained")
+
+
+async def listen(worker: Worker, intake: trio.Nursery) -> Server:
+    """Start the gRPC listener in `intake`.
+
+    Raises:
+        ConfigError: The certificate can't be used.
+        UnavailableError: The address can't be bound.
+    """
+    config = worker.config.worker
+    try:
+        server: Server = await intake.start(
+            lambda task_status: serve(
+                [TTSServicer(worker)],
+                host=config.grpc_host,
+                port=config.grpc_port,
+                ssl_context=tls_context(config.tls_cert, config.tls_key),
+                task_status=task_status,
+            ),
+            name="gRPC listener",
+        )
+    except OSError as error:
+        raise UnavailableError(f"cannot listen on {config.grpc_host}:{config.grpc_port}: {error}") from error
+    return server
+
+
+def tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """Make the server's TLS context; None without a certificate.
+
+    Raises:
+        ConfigError: The files are no certificate and its key.
+    """
+    if cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["h2"])
+    try:
+        context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"worker.tls_cert {cert}, worker.tls_key {key}: not a usable pair: {error}") from error
+    return context
+
+
+async def watch_signals(
+    start: trio.CancelScope, stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """First SIGTERM or SIGINT: drain. SIGINT after that: exit at once. SIGUSR1: the nursery tree, to the log."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:
+        task_status.started()
+        async for number in signals:
+            if number == signal.SIGUSR1:
+                log.info("nursery tree", tree=render_tree().splitlines())
+            elif not stop.is_set():
+                log.info("stopping", signal=signal.Signals(number).name)
+                stop.set()
+                start.cancel(reason="stopped while starting")
+            elif number == signal.SIGINT:
+                log.warning("exit at once, on a second SIGINT")
+                os._exit(130)
+
+
+def refuse_unbuilt(config: Config) -> None:
+    """Refuse what a configuration may ask for and this version doesn't have, rather than ignore it.
+
+    Raises:
+        ConfigError: It asks for that.
+    """
+    if config.redis.url is not None:
+        raise ConfigError("redis.url: registration in Redis is not part of this version; leave it out")

@@ -1,0 +1,47 @@
+"""AudioFrame on the hot path: the bytes that betterproto2 would make, without its 16 µs a frame.
+
+The wire format is protobuf's (https://protobuf.dev/programming-guides/encoding/): a tag and a varint for each number, a
+tag, a length and the bytes for the rest; fields in the order of their numbers, those that are zero left out.
+"""
+
+from ttsw.sessions.frames import Frame
+from ttsw.units import FRAME_BYTES, FRAME_MS, SAMPLE_RATE
+
+
+def varint(value: int) -> bytes:
+    r"""Encode a number from 0 up as protobuf's varint.
+
+    >>> varint(300)
+    b'\xac\x02'
+    """
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+_FIXED = b"\x18" + varint(SAMPLE_RATE) + b"\x20" + varint(FRAME_MS) + b"\x28"
+_PCM = b"\x12" + varint(FRAME_BYTES)
+
+
+class FrameEncoder:
+    """Encodes the frames of one session."""
+
+    def __init__(self, session_id: str) -> None:
+        name = session_id.encode()
+        self._empty = b"\x0a" + varint(len(name)) + name if name else b""
+        self._full = self._empty + _PCM
+
+    def encode(self, frame: Frame) -> bytes:
+        """Return the frame as an encoded tts.AudioFrame."""
+        pcm, sequence, final, segment, position = frame
+        tail = varint(sequence)
+        if final:
+            tail += b"\x30\x01"
+        if segment:
+            tail += b"\x38" + varint(segment)
+        if position:
+            tail += b"\x40" + varint(position)
+        return (self._full + pcm if pcm else self._empty) + _FIXED + tail

@@ -1,0 +1,195 @@
+"""tts.TTSService: converts, calls the worker, converts back. Decides nothing but the wire's form of an answer.
+
+A refusal on a response that has `success` is an answer, not a status; Synthesize has no such field and ends with one.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+import trio
+from grpclib.const import Cardinality, Handler
+from grpclib.exceptions import GRPCError
+
+from ttsw.errors import InvalidArgumentError, TtswError
+from ttsw.grpc_trio import Stream
+from ttsw.rpc.frames import FrameEncoder
+from ttsw.rpc.generated.tts import (
+    AudioFrame,
+    Capabilities,
+    ControlCommand,
+    ControlRequest,
+    ControlResponse,
+    EndSessionRequest,
+    EndSessionResponse,
+    ErrorCode,
+    GetCapabilitiesRequest,
+    GetCapabilitiesResponse,
+    ListModelsRequest,
+    ListModelsResponse,
+    LoadModelRequest,
+    LoadModelResponse,
+    StartSessionRequest,
+    StartSessionResponse,
+    TextChunk,
+    TtsServiceBase,
+    UnloadModelRequest,
+    UnloadModelResponse,
+)
+from ttsw.rpc.models import model_infos
+from ttsw.rpc.status import from_grpc, to_grpc
+from ttsw.sessions.frames import Frame
+from ttsw.sessions.session import Session, Standing
+from ttsw.sessions.utterance import Cause, Utterance
+from ttsw.worker import Worker
+
+COMMANDS: dict[int, Callable[[Session], Standing]] = {
+    ControlCommand.PAUSE: Session.pause,
+    ControlCommand.RESUME: Session.resume,
+    ControlCommand.STOP: Session.stop,
+    ControlCommand.RELOAD: Session.reload,
+}
+
+
+class TTSServicer(TtsServiceBase):
+    """The service of proto/tts.proto on a `Worker`."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def __mapping__(self) -> dict[str, Handler]:
+        """The service's methods; Synthesize takes the stream itself, to send frames that are encoded already."""
+        path = "/tts.TTSService/Synthesize"
+        return super().__mapping__() | {
+            path: Handler(self._synthesize, Cardinality.STREAM_STREAM, TextChunk, AudioFrame)
+        }
+
+    async def start_session(self, message: StartSessionRequest) -> StartSessionResponse:
+        """Open a session."""
+        try:
+            session = await self._worker.start_session(message.session_id, message.model_id, message.options)
+        except TtswError as error:
+            return StartSessionResponse(**refusal(error))
+        return StartSessionResponse(
+            success=True, message=f"session {session.session_id} speaks with {session.model_id}"
+        )
+
+    async def end_session(self, message: EndSessionRequest) -> EndSessionResponse:
+        """End a session; its speech stops."""
+        try:
+            self._worker.sessions.end(message.session_id)
+        except TtswError as error:
+            return EndSessionResponse(success=False, error=wire_code(error))
+        return EndSessionResponse(success=True)
+
+    async def control(self, message: ControlRequest) -> ControlResponse:
+        """Pause, resume, stop or reload."""
+        try:
+            session = self._worker.sessions[message.session_id]
+            command = COMMANDS.get(message.command)
+            if command is None:
+                valid = ", ".join(f"{item.name}={item.value}" for item in ControlCommand)
+                raise InvalidArgumentError(f"no command {int(message.command)}; there are: {valid}")
+            standing = command(session)
+        except TtswError as error:
+            return ControlResponse(**refusal(error), timestamp_ms=now_ms())
+        return ControlResponse(
+            success=True,
+            message=standing.message,
+            timestamp_ms=now_ms(),
+            last_sequence_number=standing.last_sequence,
+            position_samples=standing.position_samples,
+        )
+
+    async def list_models(self, message: ListModelsRequest) -> ListModelsResponse:
+        """Tell every voice pack there is, the broken ones with their fault."""
+        return ListModelsResponse(models=model_infos(self._worker.models))
+
+    async def load_model(self, message: LoadModelRequest) -> LoadModelResponse:
+        """Have a model in memory."""
+        started = trio.current_time()
+        try:
+            await self._worker.models.load(message.model_id or self._worker.config.model_manager.default_model_id)
+        except TtswError as error:
+            return LoadModelResponse(**refusal(error))
+        took_ms = round((trio.current_time() - started) * 1000)
+        return LoadModelResponse(success=True, message="loaded", load_duration_ms=took_ms)
+
+    async def unload_model(self, message: UnloadModelRequest) -> UnloadModelResponse:
+        """Unload a model that nobody uses."""
+        try:
+            await self._worker.models.unload(message.model_id)
+        except TtswError as error:
+            return UnloadModelResponse(**refusal(error))
+        return UnloadModelResponse(success=True, message="unloaded")
+
+    async def get_capabilities(self, message: GetCapabilitiesRequest) -> GetCapabilitiesResponse:
+        """Tell what the worker can do, and how it does."""
+        told = self._worker.config.worker.capabilities
+        return GetCapabilitiesResponse(
+            capabilities=Capabilities(**told.model_dump() | {"languages": list(told.languages)}),
+            resident_models=sorted(self._worker.models.residents),
+            metrics=self._worker.metrics(),
+        )
+
+    async def _synthesize(self, stream: Stream[TextChunk, AudioFrame]) -> None:
+        try:
+            first = await stream.recv_message()
+            if first is None:
+                raise InvalidArgumentError("the stream of text was empty; its first TextChunk names the session")
+            structlog.contextvars.bind_contextvars(session_id=first.session_id)
+            session, utterance = self._worker.begin(first.session_id)
+            try:
+                await _converse(stream, first, utterance)
+            finally:
+                self._worker.record(session, session.finish(utterance))
+            if utterance.failure is not None:
+                raise utterance.failure
+        except TtswError as error:
+            raise to_grpc(error) from error
+
+
+async def _converse(stream: Stream[TextChunk, AudioFrame], first: TextChunk, utterance: Utterance) -> None:
+    encode = FrameEncoder(first.session_id).encode
+
+    async def send(frames: list[Frame]) -> None:
+        await stream.send_encoded([encode(frame) for frame in frames])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_listen, stream, first, utterance)
+        await utterance.emit(send)
+        nursery.cancel_scope.cancel(reason="the last frame is sent")
+
+
+async def _listen(stream: Stream[TextChunk, AudioFrame], first: TextChunk, utterance: Utterance) -> None:
+    chunk: TextChunk | None = first
+    try:
+        while chunk is not None:
+            if chunk.session_id not in {first.session_id, ""}:
+                raise InvalidArgumentError(
+                    f"session_id changed from {first.session_id!r} to {chunk.session_id!r} inside one stream; "
+                    "a stream belongs to the session that its first TextChunk names"
+                )
+            await utterance.feed(chunk.text)
+            chunk = None if chunk.is_final else await stream.recv_message()
+        utterance.end_text()
+    except TtswError as error:
+        utterance.stop(Cause.FAILED, error)
+    except GRPCError as error:  # the message was too large, or no TextChunk
+        utterance.stop(Cause.FAILED, from_grpc(error))
+
+
+def refusal(error: TtswError) -> dict[str, Any]:
+    """The fields of an answer that says no."""
+    return {"success": False, "message": str(error), "error": wire_code(error)}
+
+
+def wire_code(error: TtswError) -> ErrorCode:
+    """Our code as the wire has it; the numbers are the same."""
+    return ErrorCode(int(error.code))
+
+
+def now_ms() -> int:
+    """Unix time, ms."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,136 @@
+"""Frames between the engine, which makes them in bursts, and the listener, who takes them in time.
+
+`FrameBuffer` decides how far an engine may run ahead, and which frame is the last.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+import trio
+
+from ttsw.units import FRAME_BYTES, FRAME_SAMPLES
+
+
+class Frame(NamedTuple):
+    """20 ms of audio as it is sent.
+
+    Args:
+        pcm: 1920 bytes of s16le mono at 48 kHz; empty only in an end marker.
+        sequence: 1, 2, 3 … within an utterance.
+        final: Whether the utterance ends with this frame.
+        segment: Which segment of the text is heard at the frame's start, from 0.
+        position: Samples of the utterance before this frame.
+    """
+
+    pcm: bytes
+    sequence: int
+    final: bool
+    segment: int
+    position: int
+
+
+class FrameBuffer:
+    """Frames made and not yet sent.
+
+    The newest frame is held back while more may come, since the last one carries the end mark. A listener is not kept
+    waiting for that while the engine itself waits (`starved`) for text.
+
+    Args:
+        capacity: Frames in store at which `room` makes an engine wait. A chunk is never cut, so the store may exceed
+            it by one chunk.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.starved = False
+        self._frames: deque[bytes] = deque()
+        self._segments: deque[tuple[int, int]] = deque()
+        self._segment = 0
+        self.taken = 0
+        self._closed = False
+        self._broken = False
+        self._watchers = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        return f"<FrameBuffer {len(self._frames)}/{self.capacity}{' closed' if self._closed else ''}>"
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def put(self, pcm: bytes) -> None:
+        """Add whole frames, end to end."""
+        self._frames.extend(pcm[at : at + FRAME_BYTES] for at in range(0, len(pcm), FRAME_BYTES))
+        self.notify()
+
+    def mark_segment(self, index: int, position: int) -> None:
+        """Say that segment `index` begins at sample `position`."""
+        self._segments.append((position, index))
+
+    def close(self) -> None:
+        """Say that no frame will follow."""
+        self._closed = True
+        self.notify()
+
+    def break_off(self) -> None:
+        """Say that no frame will follow because something failed: then no frame is marked as the last."""
+        self._broken = True
+        self.notify()
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything was taken that there was before it broke off."""
+        return self._broken and not self._frames
+
+    def starve(self, starved: bool) -> None:
+        """Say whether the engine waits for text."""
+        self.starved = starved
+        if starved:
+            self.notify()
+
+    async def room(self) -> None:
+        """Wait until the store is below its capacity."""
+        while len(self._frames) >= self.capacity:
+            await self._watchers.park()
+
+    async def changed(self) -> None:
+        """Wait for the next change of any kind."""
+        await self._watchers.park()
+
+    def notify(self) -> None:
+        """Wake everybody who waits for a change."""
+        self._watchers.unpark_all()
+
+    @property
+    def available(self) -> int:
+        """Frames that may be taken now. The end marker of an utterance without audio counts as one."""
+        if self._closed and not self._broken:
+            return max(1, len(self._frames))
+        return len(self._frames) if self.starved or self._broken else max(0, len(self._frames) - 1)
+
+    def peek(self, most: float) -> list[Frame]:
+        """Show the next frames, `most` at most and at least one; they stay until `drop` is told that they were sent."""
+        count = int(min(most, self.available))
+        frames = [self._frame(at) for at in range(min(count, len(self._frames)))]
+        if self._closed and not self._broken and len(frames) == len(self._frames):
+            last = frames.pop() if frames else self.end_marker()
+            frames.append(last._replace(final=True))
+        return frames
+
+    def drop(self, frames: list[Frame]) -> None:
+        """Forget frames that were sent."""
+        for frame in frames:
+            if frame.pcm:
+                self._frames.popleft()
+        self.taken += len(frames)
+        self.notify()
+
+    def end_marker(self) -> Frame:
+        """The empty frame that ends an utterance after what was taken."""
+        return Frame(b"", self.taken + 1, True, self._segment, self.taken * FRAME_SAMPLES)
+
+    def _frame(self, at: int) -> Frame:
+        number = self.taken + at
+        position = number * FRAME_SAMPLES
+        while self._segments and self._segments[0][0] <= position:
+            self._segment = self._segments.popleft()[1]
+        return Frame(self._frames[at], number + 1, False, self._segment, position)

@@ -1,0 +1,75 @@
+"""The options of a session that belong to no family: how text is taken, how frames are paced, how loud."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from ttsw.options import Option, OptionValue, parse_options
+
+COMMON: Mapping[str, Option] = {
+    "text_mode": Option(
+        "str",
+        "chunks: each TextChunk is a text of its own; tokens: chunks are joined to the letter",
+        "chunks",
+        choices=("chunks", "tokens"),
+    ),
+    "pacing": Option(
+        "str",
+        "realtime: frames come as they are heard; fast: as fast as they are made and read",
+        "realtime",
+        choices=("realtime", "fast"),
+    ),
+    "lead_ms": Option("float", "audio sent ahead of real time, ms", None, 20, 60_000),
+    "loudness_lufs": Option("float", "loudness of the voice, LUFS", None, -40, -5),
+    "language": Option("str", "language of the text; must be one of the model's"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """A session's options, parsed.
+
+    Args:
+        joined: Whether chunks of text are joined to the letter.
+        lead_s: How far ahead of real time frames are sent, s; `inf` for `pacing=fast`.
+        loudness_lufs: The target, LUFS; None means the worker's.
+        engine: What the engine is given.
+    """
+
+    joined: bool = False
+    lead_s: float = 0.04
+    loudness_lufs: float | None = None
+    engine: Mapping[str, OptionValue] = field(default_factory=dict)
+
+    @classmethod
+    def parse(
+        cls,
+        given: Mapping[str, str],
+        family: Mapping[str, Option],
+        *,
+        languages: tuple[str, ...] = (),
+        lead_ms: float = 40.0,
+    ) -> Self:
+        """Parse what a client gave, against the common options and those of the model.
+
+        Args:
+            given: Options by name, as texts.
+            family: The model's own options.
+            languages: The languages that the model speaks.
+            lead_ms: The worker's default lead, ms.
+
+        Raises:
+            InvalidArgumentError: An option is unknown or its value isn't valid.
+        """
+        language = Option("str", COMMON["language"].help, choices=languages)
+        values = parse_options(given, {**family, **COMMON, "language": language})
+        lead_s = float(values.get("lead_ms", lead_ms)) / 1000
+        loudness = values.get("loudness_lufs")
+        engine = {name: value for name, value in values.items() if name in family}
+        return cls(
+            joined=values["text_mode"] == "tokens",
+            lead_s=math.inf if values["pacing"] == "fast" else lead_s,
+            loudness_lufs=None if loudness is None else float(loudness),
+            engine=engine,
+        )

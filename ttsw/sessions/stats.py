@@ -1,0 +1,56 @@
+"""What the worker has lately done, in the numbers that clients and schedulers ask for."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from ttsw.sessions.utterance import Report
+
+KEPT = 1_000
+"""Utterances that the figures look back on."""
+
+
+class Stats:
+    """Figures over the latest utterances. What was not measured is absent."""
+
+    def __init__(self) -> None:
+        self._first_s: deque[float] = deque(maxlen=KEPT)
+        self._compute: deque[tuple[float, float]] = deque(maxlen=KEPT)
+        self.utterances = 0
+        self.failures = 0
+        self.underruns = 0
+
+    def add(self, report: Report) -> None:
+        """Take an utterance's report into account."""
+        self.utterances += 1
+        self.failures += bool(report.error)
+        self.underruns += report.underruns
+        if report.first_s is not None:
+            self._first_s.append(report.first_s)
+        if report.audio_s:
+            self._compute.append((report.compute_s, report.audio_s))
+
+    def metrics(self) -> dict[str, float]:
+        """The figures by name: counts, `rtf`, and `ttfa_ms_p50` and `ttfa_ms_p95`, once there is something to say."""
+        metrics = {
+            "utterances_total": float(self.utterances),
+            "failed_utterances_total": float(self.failures),
+            "underruns_total": float(self.underruns),
+        }
+        if self._compute:
+            compute_s, audio_s = map(sum, zip(*self._compute, strict=True))
+            metrics["rtf"] = compute_s / audio_s
+        if self._first_s:
+            metrics["ttfa_ms_p50"] = 1000 * percentile(self._first_s, 50)
+            metrics["ttfa_ms_p95"] = 1000 * percentile(self._first_s, 95)
+        return metrics
+
+
+def percentile(values: Iterable[float], percent: float) -> float:
+    """Return the smallest value that `percent` of the values don't exceed (nearest rank).
+
+    >>> percentile([1, 2, 3, 4], 50), percentile([1, 2, 3, 4], 95)
+    (2, 4)
+    """
+    ordered = sorted(values)
+    rank = -(-len(ordered) * percent // 100)
+    return ordered[max(0, int(rank) - 1)]

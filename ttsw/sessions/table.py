@@ -1,0 +1,174 @@
+"""The sessions there are: starts them, finds them, ends them. Owner of every session's task and lease."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Self
+
+import structlog
+import trio
+
+from ttsw.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, TtswError
+from ttsw.sessions.admission import admit
+from ttsw.sessions.session import Session
+from ttsw.sessions.voice import Voice
+
+log = structlog.get_logger(__name__)
+
+LONGEST_ID = 256
+"""Characters of a session's id."""
+
+Lend = Callable[[str, bool], AbstractAsyncContextManager[Voice]]
+"""Lends a model by its id; the flag asks for a fresh load."""
+
+
+class SessionTable:
+    """All sessions of a worker.
+
+    Args:
+        lend: Lends the models.
+        limit: Sessions there may be at once.
+        idle_timeout_s: How long one may be without activity, s.
+        lead_ms: Default lead of `pacing=realtime`, ms.
+        most_characters: Longest text of one utterance.
+    """
+
+    def __init__(
+        self, lend: Lend, *, limit: int, idle_timeout_s: float, lead_ms: float = 40.0, most_characters: int = 100_000
+    ) -> None:
+        self.limit = limit
+        self.draining = False
+        self._lend = lend
+        self._idle_timeout_s, self._lead_ms, self._most_characters = idle_timeout_s, lead_ms, most_characters
+        self._sessions: dict[str, Session] = {}
+        self._starting: set[str] = set()
+        self._nursery: trio.Nursery | None = None
+
+    def __repr__(self) -> str:
+        return f"<SessionTable {len(self._sessions)}/{self.limit}, {self.speaking} speaking>"
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def speaking(self) -> int:
+        """Utterances under way."""
+        return sum(session.utterance is not None for session in self._sessions.values())
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the sessions until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def start(self, session_id: str, model_id: str, options: Mapping[str, str]) -> Session:
+        """Start a session; waits where its model must be loaded first.
+
+        Raises:
+            InvalidArgumentError: The id or an option isn't valid.
+            AlreadyExistsError: There is a session with this id.
+            ResourceExhaustedError: All sessions are taken, or there is no room for the model.
+            UnavailableError: The worker is draining.
+            NotFoundError: There is no such model.
+        """
+        check_session_id(session_id)
+        if session_id in self._sessions or session_id in self._starting:
+            raise AlreadyExistsError(f"a session {session_id!r} exists; end it first, or choose another id")
+        admit(active=len(self._sessions) + len(self._starting), limit=self.limit, draining=self.draining)
+        assert self._nursery is not None, "the table is not running"
+        self._starting.add(session_id)
+        try:
+            name = f"session {session_id}"
+            session: Session = await self._nursery.start(self._run, session_id, model_id, options, name=name)
+            return session
+        finally:
+            self._starting.discard(session_id)
+
+    def __getitem__(self, session_id: str) -> Session:
+        """Find a session.
+
+        Raises:
+            NotFoundError: There is none with this id.
+        """
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise NotFoundError(f"no session {session_id!r}: it never started, was ended, or was idle for too long")
+        return session
+
+    def end(self, session_id: str) -> None:
+        """End a session; its speech stops, and its id is free at once.
+
+        Raises:
+            NotFoundError: There is none with this id.
+        """
+        session = self[session_id]
+        del self._sessions[session_id]
+        session.end()
+
+    def end_all(self, failure: TtswError) -> int:
+        """End every session; running speech ends with `failure` as status. Returns how many were speaking."""
+        cut = self.speaking
+        for session in list(self._sessions.values()):
+            session.end(failure)
+        return cut
+
+    async def _run(
+        self,
+        session_id: str,
+        model_id: str,
+        options: Mapping[str, str],
+        *,
+        task_status: trio.TaskStatus[Session] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        structlog.contextvars.bind_contextvars(session_id=session_id)
+        async with _Lease(self._lend, model_id) as lease:
+            voice = await lease.voice(fresh=False)
+            session = self._sessions[session_id] = Session(
+                session_id,
+                model_id,
+                voice.parse_options(options, lead_ms=self._lead_ms),
+                lease.voice,
+                idle_timeout_s=self._idle_timeout_s,
+                most_characters=self._most_characters,
+            )
+            try:
+                await session.run(task_status=task_status)
+            except Exception:  # its own speech has failed, and its siblings go on
+                log.exception("session failed")
+            finally:
+                if self._sessions.get(session_id) is session:  # otherwise it was ended, and the id may be another's
+                    del self._sessions[session_id]
+
+
+class _Lease:
+    """The model that a session holds: one at a time, another after a reload."""
+
+    def __init__(self, lend: Lend, model_id: str) -> None:
+        self._lend, self._model_id = lend, model_id
+        self._held = AsyncExitStack()
+        self._voice: Voice | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._held.aclose()
+
+    async def voice(self, *, fresh: bool) -> Voice:
+        if self._voice is None or fresh:
+            held = AsyncExitStack()
+            voice = await held.enter_async_context(self._lend(self._model_id, fresh))
+            old, self._held, self._voice = self._held, held, voice
+            await old.aclose()
+        return self._voice
+
+
+def check_session_id(session_id: str) -> None:
+    """Return if this may name a session.
+
+    Raises:
+        InvalidArgumentError: It is empty, too long, or not printable.
+    """
+    if not session_id:
+        raise InvalidArgumentError("session_id is empty; choose a name for the session")
+    if len(session_id) > LONGEST_ID or not session_id.isprintable():
+        raise InvalidArgumentError(f"session_id must be 1 to {LONGEST_ID} printable characters")

@@ -1,0 +1,256 @@
+"""One utterance: from text, as it comes, to frames, as they are due.
+
+Two tasks meet here. `produce` runs in the session's nursery and drives the engine; `emit` runs in the listener's task
+(an RPC) and sends. Between them stands a bounded buffer, so that a listener who stops reading costs a bounded number
+of frames, and STOP can end the listener's stream at once while an engine's step still comes to its end.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+
+import structlog
+import trio
+
+from ttsw.audio import Chain
+from ttsw.errors import InternalError, InvalidArgumentError, TtswError
+from ttsw.sessions.frames import Frame, FrameBuffer
+from ttsw.sessions.options import SessionOptions
+from ttsw.sessions.pacing import Pacer
+from ttsw.sessions.voice import Voice
+from ttsw.text import Segmenter, clean, has_speech
+from ttsw.units import FRAME_S
+
+Send = Callable[[list[Frame]], Awaitable[None]]
+
+GOODBYE_S = 5.0
+"""How long a stopped listener may take to accept the end marker."""
+
+READ_AHEAD = 4
+"""Texts taken from the client ahead of the engine."""
+
+BUFFERED_S = 2.0
+"""Audio made ahead of the listener at which the engine waits."""
+
+MOST_AT_ONCE = 7
+"""Frames handed to the listener's connection in one piece: what it queues as a whole or not at all (16 KiB)."""
+
+PIECE = 2_000
+"""Characters of a long text looked at before others get their turn."""
+
+log = structlog.get_logger(__name__)
+
+
+class Cause(StrEnum):
+    """Why an utterance ended."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    CLIENT_LEFT = "client left"
+    SESSION_ENDED = "session ended"
+    FAILED = "failed"
+
+
+@dataclass
+class Report:
+    """What an utterance was, for the log and the metrics. Times are seconds, `first_s` counts from its beginning."""
+
+    cause: Cause = Cause.CLIENT_LEFT
+    characters: int = 0
+    segments: int = 0
+    frames: int = 0
+    first_s: float | None = None
+    compute_s: float = 0.0
+    underruns: int = 0
+    largest_gap_s: float = 0.0
+    error: str = ""
+
+    @property
+    def audio_s(self) -> float:
+        """Audio sent."""
+        return self.frames * FRAME_S
+
+    @property
+    def rtf(self) -> float | None:
+        """Compute seconds over seconds of audio; None where there was no audio."""
+        return self.compute_s / self.audio_s if self.frames else None
+
+
+class Utterance:
+    """One Synthesize.
+
+    Args:
+        voice: Gives the voice that speaks; awaited once, since a reload may have to come first.
+        options: The session's options.
+        most_characters: The longest text taken; a longer one is refused when that point is reached.
+    """
+
+    def __init__(
+        self, voice: Callable[[], Awaitable[Voice]], options: SessionOptions, *, most_characters: int = 100_000
+    ) -> None:
+        self.report = Report()
+        self.failure: TtswError | None = None
+        self.began = self.touched = trio.current_time()
+        self._voice, self._options, self._most_characters = voice, options, most_characters
+        self._pacer = Pacer(options.lead_s)
+        self._buffer = FrameBuffer(round(BUFFERED_S / FRAME_S))
+        self._segmenter = Segmenter()
+        self._text_in, self._text_out = trio.open_memory_channel[str](READ_AHEAD)
+        self._production, self._emission, self._sending = trio.CancelScope(), trio.CancelScope(), trio.CancelScope()
+        self._paused = False
+        self._stopped = False
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._stopped else "paused" if self._paused else "speaking"
+        return f"<Utterance {state}, {self.last_sequence} frames sent, {self._buffer!r}>"
+
+    @property
+    def last_sequence(self) -> int:
+        """The number of the last frame sent; 0 where there was none."""
+        return self._buffer.taken
+
+    # What the listener's task does.
+
+    async def feed(self, text: str) -> None:
+        """Take one chunk of text; waits while the engine is far behind.
+
+        Raises:
+            InvalidArgumentError: The utterance's text is longer than the worker takes.
+        """
+        self.touched = trio.current_time()
+        self.report.characters += len(text)
+        if self.report.characters > self._most_characters:
+            raise InvalidArgumentError(
+                f"the text of one utterance may have {self._most_characters} characters (worker.max_text_chars), "
+                "and this one is longer; speak it as several"
+            )
+        with suppress(trio.BrokenResourceError):  # nobody speaks any more: the text has nowhere to go
+            await self._text_in.send(text)
+
+    def end_text(self) -> None:
+        """Say that no text follows."""
+        self._text_in.close()
+
+    async def emit(self, send: Send) -> None:
+        """Send frames as they are due, and return when the last is sent, or when `failure` says why there is none.
+
+        Args:
+            send: Awaited with frames in order; cancelled, it has sent all of them or none.
+        """
+        with self._emission:
+            await self._emit(send)
+        if self._stopped and self.failure is None:
+            with trio.move_on_after(GOODBYE_S):
+                await send([self._buffer.end_marker()])
+
+    async def _emit(self, send: Send) -> None:
+        while not self._buffer.ended:
+            now = trio.current_time()
+            if self._paused or not self._buffer.available:
+                await self._buffer.changed()
+            elif allowed := min(self._pacer.allowance(now), MOST_AT_ONCE):
+                frames = self._buffer.peek(allowed)
+                with trio.CancelScope() as self._sending:
+                    await send(frames)
+                if not self._sending.cancelled_caught:
+                    self._sent(frames)
+                    if frames[-1].final:
+                        self.report.cause = Cause.FINISHED
+                        return
+            else:
+                await trio.sleep_until(self._pacer.due(now))
+
+    def _sent(self, frames: list[Frame]) -> None:
+        now = self.touched = trio.current_time()
+        self._pacer.count(len(frames), now)
+        self._buffer.drop(frames)
+        self.report.frames += len(frames) - (not frames[-1].pcm)
+        if self.report.first_s is None and self.report.frames:
+            self.report.first_s = now - self.began
+
+    # What the session does to it.
+
+    def pause(self) -> None:
+        """Send no frame from now on, not even one that waits for the listener to read."""
+        self._paused = True
+        self._pacer.freeze(trio.current_time())
+        self._sending.cancel(reason="pause")
+
+    def resume(self) -> None:
+        """Go on with the next sample."""
+        self._paused = False
+        self._pacer.thaw(trio.current_time())
+        self._buffer.notify()
+
+    def stop(self, cause: Cause = Cause.STOPPED, failure: TtswError | None = None) -> None:
+        """End now: the engine is left at its next step, the listener gets the end marker, or `failure` as status."""
+        if self._stopped:
+            return
+        self._stopped, self.failure = True, self.failure or failure
+        self.report.cause = cause
+        self._production.cancel(reason=cause.value)
+        self._emission.cancel(reason=cause.value)
+
+    def leave(self) -> Report:
+        """The listener's task is done with it, in whichever way: end what still runs, and give the report."""
+        self._production.cancel(reason=self.report.cause.value)
+        if self.failure is not None and not self._stopped:
+            self.report.cause, self.report.error = Cause.FAILED, str(self.failure)
+        self.report.underruns, self.report.largest_gap_s = self._pacer.underruns, self._pacer.largest_gap_s
+        return self.report
+
+    # What the session's nursery runs.
+
+    async def produce(self) -> None:
+        """Drive the engine from the first text to the last frame. Failures go to the listener, none is raised."""
+        try:
+            with self._production, self._text_out:
+                voice = await self._voice()
+                await self._speak(voice, voice.open_chain(self._options))
+                self._buffer.close()
+        except TtswError as error:
+            self.failure = error
+        except Exception as error:
+            log.exception("utterance failed")
+            self.failure = InternalError(f"the worker failed to speak: {type(error).__name__}: {error}")
+        if self.failure is not None:
+            self._buffer.break_off()
+
+    async def _speak(self, voice: Voice, chain: Chain) -> None:
+        while (text := await self._next_text()) is not None:
+            for at in range(0, len(text), PIECE):
+                await self._say(self._segmenter.push(text[at : at + PIECE]), voice, chain)
+            if not self._options.joined:
+                await self._say(self._segmenter.finish(), voice, chain)
+        await self._say(self._segmenter.finish(), voice, chain)
+        self._buffer.put(chain.finish())
+
+    async def _next_text(self) -> str | None:
+        try:
+            return self._text_out.receive_nowait()
+        except trio.EndOfChannel:
+            return None
+        except trio.WouldBlock:
+            pass
+        self._buffer.starve(True)
+        try:
+            return await self._text_out.receive()
+        except trio.EndOfChannel:
+            return None
+        finally:
+            self._buffer.starve(False)
+
+    async def _say(self, segments: list[str], voice: Voice, chain: Chain) -> None:
+        for segment in segments:
+            text = clean(segment)
+            if has_speech(text):
+                self._buffer.mark_segment(self.report.segments, chain.segment_start)
+                self.report.segments += 1
+                await voice.host.speak(text, self._options.engine, chain.push, self._take)
+                self._buffer.put(chain.end_segment())
+
+    async def _take(self, pcm: bytes, compute_s: float) -> None:
+        self.report.compute_s += compute_s
+        self._buffer.put(pcm)
+        await self._buffer.room()

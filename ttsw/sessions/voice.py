@@ -1,0 +1,106 @@
+"""A voice: a loaded model, warm, and how loud it speaks. Decides the level at which a model enters the chain."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import trio
+
+from ttsw.adapters.host import Host
+from ttsw.audio import AdaptiveGain, Calibration, Chain, FixedGain, Gain, calibrate, to_mono
+from ttsw.options import Option, parse_options
+from ttsw.sessions.options import SessionOptions
+from ttsw.types import Samples
+
+CALIBRATION_TEXTS = (
+    "The birch canoe slid on the smooth planks.",
+    "Glue the sheet to the dark blue background.",
+    "It's easy to tell the depth of a well.",
+    "Four hours of steady work faced us.",
+)
+"""Harvard sentences (IEEE Recommended Practice for Speech Quality Measurements, 1969): balanced in their sounds."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """How loud a worker speaks.
+
+    Args:
+        target_lufs: Where voices are brought to, LUFS; None leaves each as its model made it.
+    """
+
+    target_lufs: float | None = -16.0
+
+    def gain(self, calibration: Calibration | None, sample_rate: int, wanted_lufs: float | None) -> Gain:
+        """Build the gain of one utterance; a session's wish wins."""
+        target = self.target_lufs if wanted_lufs is None else wanted_lufs
+        if target is None:
+            return FixedGain()
+        return AdaptiveGain(sample_rate, target) if calibration is None else calibration.gain(target)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A loaded model that sessions speak with.
+
+    Args:
+        host: Runs the engine.
+        level: How loud the worker speaks.
+        calibration: What the voice's own speech measures; None starts from a prior and adapts.
+        defaults: Options that hold where a session gives none.
+    """
+
+    host: Host
+    level: Level = Level()
+    calibration: Calibration | None = None
+    defaults: Mapping[str, str] | None = None
+
+    @property
+    def options(self) -> Mapping[str, Option]:
+        """The options that the engine understands."""
+        return self.host.adapter.session_options()
+
+    def parse_options(self, given: Mapping[str, str], *, lead_ms: float) -> SessionOptions:
+        """Parse a session's options against this model's.
+
+        Raises:
+            InvalidArgumentError: An option is unknown or its value isn't valid.
+        """
+        languages = self.host.adapter.pack.languages
+        return SessionOptions.parse(
+            {**(self.defaults or {}), **given}, self.options, languages=languages, lead_ms=lead_ms
+        )
+
+    def open_chain(self, options: SessionOptions) -> Chain:
+        """Make the way from the engine's chunks to frames, for one utterance."""
+        rate = self.host.adapter.sample_rate
+        return Chain(rate, self.level.gain(self.calibration, rate, options.loudness_lufs))
+
+    async def close(self) -> None:
+        """Unload the model."""
+        await self.host.close()
+
+
+async def warm_up(host: Host, texts: tuple[str, ...], defaults: Mapping[str, str]) -> Calibration | None:
+    """Speak texts to nobody, so that the first listener finds the model warm, and measure how loud they came.
+
+    Returns:
+        The calibration, or None where the texts were too short for one.
+
+    Raises:
+        InternalError: The engine failed: a model that can't say this can't speak.
+    """
+    spoken: list[Samples] = []
+
+    async def keep(chunk: Samples, _seconds: float) -> None:
+        spoken.append(chunk)
+
+    known = host.adapter.session_options()
+    values = parse_options({name: text for name, text in defaults.items() if name in known}, known)
+    for text in texts:
+        await host.speak(text, values, to_mono, keep)
+    return await trio.to_thread.run_sync(_measure, spoken, host.adapter.sample_rate)
+
+
+def _measure(spoken: list[Samples], rate: int) -> Calibration | None:
+    return calibrate(np.concatenate(spoken), rate) if spoken else None
