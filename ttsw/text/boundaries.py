@@ -1,0 +1,149 @@
+"""Where a sentence ends, decided from a bounded view of the text, and never taken back.
+
+A verdict on a mark needs what follows it: closing quotes, white space, the next word. `find_end` says `None` while that
+is still to come; every other answer holds for any continuation of the text. That is what makes segments independent of
+how a stream was chunked. Where a sentence too long is cut, `ttsw.text.cuts` decides.
+"""
+
+# ruff: noqa: RUF001  # marks and words of many scripts are what this file is about
+
+import re
+from typing import NamedTuple
+
+from ttsw.text.words import AFTER_ORDINAL, BEFORE_NUMBER, CAPITAL_ONLY, NEVER_LAST, SELDOM_LAST, STARTERS
+
+LOOK_AHEAD = 24
+"""Characters after a mark that a verdict looks at, at most."""
+
+_HARD = "。！？｡؟۔।॥።።։៕။"
+_SOFT = ".!?…‼⁇⁈⁉"
+CLOSERS = "'\")\\]}*_`’”»›“‘」』）》】〕〉"
+_QUOTES = "'\"*_`‘“„«‹¿¡「『"
+_LINE = r"(?:\r\n|[\n\r\x0b\x0c\x85\u2028\u2029])"
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]")
+
+_MARK = re.compile(rf"[{_SOFT}{_HARD}]|{_LINE}")
+_RUN = re.compile(rf"[{_SOFT}{_HARD}]+[{_SOFT}{_HARD}{CLOSERS}]*(?:[ \u00a0\u202f]»)?")
+_SPACE = re.compile(r"\s*")
+_LINES = re.compile(_LINE)
+_OPENERS = re.compile(rf"[\s([{{（《【〔〈{_QUOTES}-]{{0,8}}")
+_BULLET = re.compile(r"(?:[-*+•‣▪◦–—·>|]|#{1,6}|\(?\d{1,3}[.)]|\(?[A-Za-z]\))\s")
+_WORD = re.compile(r"[\w'’]*")
+_WORD_BEFORE = re.compile(rf"(?:^|[\s([{{—–/{_QUOTES}])([^\W_][\w.-]*)$")
+_ACRONYM = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}")
+
+
+class End(NamedTuple):
+    """A sentence's end.
+
+    Attributes:
+        content: Where its last mark ends.
+        stop: Where the white space after it ends.
+    """
+
+    content: int
+    stop: int
+
+
+class View(NamedTuple):
+    """What of a text may be looked at: from the segment's start to `stop`; `whole` where no more will be shown."""
+
+    text: str
+    start: int
+    stop: int
+    whole: bool
+
+
+def find_end(view: View, scan: int) -> tuple[End | None, int]:
+    """Find the first sentence's end at or after `scan`.
+
+    Returns:
+        The end, or None where the view has none so far; and where to scan on once the view has grown.
+    """
+    while mark := _MARK.search(view.text, scan, view.stop):
+        judge = _line_end if mark.group().isspace() else _sentence_end
+        verdict = judge(view, mark.start())
+        if verdict is None:
+            return None, mark.start()
+        if isinstance(verdict, End):
+            return verdict, verdict.stop
+        scan = verdict
+    return None, view.stop
+
+
+def _sentence_end(view: View, at: int) -> End | int | None:
+    """Judge the marks at `at`: an end; or where to scan on; or None to wait."""
+    text, _, stop, whole = view
+    content = _end_of(_RUN, text, at, stop)
+    after = _end_of(_SPACE, text, content, stop)
+    if after == stop:
+        return End(content, after) if whole else None
+    marks = text[at:content]
+    if any(mark in _HARD for mark in marks):
+        return after if _quoted_on(marks, text[after]) else End(content, after)
+    if after == content:
+        joined = at > view.start and _CJK.match(text[at - 1]) and _CJK.match(text[after])
+        return End(content, content) if joined else content
+    lines = len(_LINES.findall(text, content, after))
+    if lines > 1:
+        return End(content, after)
+    return _before_word(view, at, End(content, after), dot=marks.rstrip(CLOSERS) == ".", line=lines == 1)
+
+
+def _line_end(view: View, at: int) -> End | int | None:
+    """Judge the line's end at `at`: a blank line, a list's item or a title's line end what stands before."""
+    text, start, stop, whole = view
+    after = _end_of(_SPACE, text, at, stop)
+    if after + 6 > stop and not whole:
+        return None
+    before = text[start:at].strip()
+    ends = (
+        len(_LINES.findall(text, at, after)) > 1
+        or _BULLET.match(text, after, stop)
+        or before.endswith((":", "："))
+        or (_BULLET.match(before) and not text[after : after + 1].islower())
+    )
+    return End(at, after) if before and ends else after
+
+
+def _before_word(view: View, at: int, end: End, *, dot: bool, line: bool) -> End | int | None:
+    """Judge by the words on both sides of the marks at `at`."""
+    text, start, stop, whole = view
+    word = _end_of(_OPENERS, text, end.stop, stop)
+    word_end = _end_of(_WORD, text, word, min(stop, word + LOOK_AHEAD))
+    if word_end == stop and not whole:
+        return None
+    following = text[word:word_end]
+    opens = following in STARTERS and not (len(following) == 1 and text.startswith(".", word_end))
+    if dot and _goes_on(text[max(start, at - LOOK_AHEAD) : at], following, opens=opens):
+        return end.stop
+    return end if line or not text[word : word + 1].islower() else end.stop
+
+
+def _goes_on(before: str, following: str, *, opens: bool) -> bool:
+    """Whether the full stop after `before` belongs to an abbreviation, an initial or an ordinal, not to a sentence."""
+    found = _WORD_BEFORE.search(before)
+    if not found:
+        return False
+    word = found.group(1)
+    lower = word.lower()
+    if word.isdecimal():
+        heads_line = len(word) <= 3 and not before[: found.start(1)].strip(" \t-*(")
+        return heads_line or (len(word) <= 2 and following.lower() in AFTER_ORDINAL)
+    if lower in BEFORE_NUMBER or lower.endswith("str"):
+        return following[:1].isdecimal() or (lower in NEVER_LAST)
+    if opens:
+        return lower in NEVER_LAST
+    if lower in SELDOM_LAST:
+        return lower not in CAPITAL_ONLY or word[0].isupper()
+    return lower in NEVER_LAST or (len(word) == 1 and word != "I") or _ACRONYM.fullmatch(word) is not None
+
+
+def _quoted_on(marks: str, following: str) -> bool:
+    """Whether a Japanese quotation is carried on: 「…。」と言った."""
+    return marks[-1] in CLOSERS and following in "とっ"
+
+
+def _end_of(pattern: re.Pattern[str], text: str, at: int, stop: int) -> int:
+    match = pattern.match(text, at, stop)
+    return match.end() if match else at

@@ -1,0 +1,65 @@
+"""Where a sentence too long for one inference is best cut.
+
+In order: at a clause's mark, before a joining word, at white space, and only in a text without any between two
+characters, never inside what is one on paper (an accent, an emoji of several parts). A first piece is cut at the
+earliest good place, because somebody waits for it; a later one at the last.
+"""
+
+# ruff: noqa: RUF001  # marks and words of many scripts are what this file is about
+
+import re
+import unicodedata
+
+from ttsw.text.boundaries import CLOSERS
+from ttsw.text.words import JOINTS
+
+_CLAUSE = re.compile(
+    rf"[,;:!?…،؛][{CLOSERS}]*\s+"
+    rf"|[)\]][,;:]?\s+"
+    rf"|[，、；：。！？][{CLOSERS}]*\s*"
+    r"|(?<=\s)[-–]\s+|[—―]+\s*"
+    r"|\s*\n\s*"
+)
+_JOINT = re.compile(rf"\s+(?=(?:{'|'.join(sorted(JOINTS))})\s)", re.IGNORECASE)
+_SPACE = re.compile(r"\s+")
+_STICKY = re.compile("[\u200c\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f\u1160-\u11ff]")
+_LONGEST_CLUSTER = 16
+
+
+def best_cut(text: str, start: int, low: int, high: int, *, early: bool) -> int:
+    """Find the best place to cut `text[start:]`.
+
+    Args:
+        text: The text; nothing from `high` on is looked at, but for the character there.
+        start: Where the piece begins.
+        low: The earliest place that makes a piece worth speaking.
+        high: The last place allowed.
+        early: Whether the earliest good place is wanted, rather than the last.
+
+    Returns:
+        Where the next piece begins; greater than `start`.
+    """
+    middle = (start + high) // 2
+    for pattern, lowest in ((_CLAUSE, middle), (_CLAUSE, low), (_JOINT, middle), (_SPACE, middle), (_SPACE, low)):
+        places = [match.end() for match in pattern.finditer(text, start, high) if match.end() >= lowest]
+        if places:
+            return places[0] if early and lowest == middle and pattern is not _SPACE else places[-1]
+    return _between_clusters(text, start, high)
+
+
+def _between_clusters(text: str, start: int, high: int) -> int:
+    for place in range(high, max(start, high - _LONGEST_CLUSTER), -1):
+        if not _is_one(text[place - 1], text[place : place + 1]):
+            return place
+    return high
+
+
+def _is_one(left: str, right: str) -> bool:
+    """Whether two neighbours make one character on paper."""
+    return (
+        (right != "" and unicodedata.category(right)[0] == "M")
+        or _STICKY.match(right) is not None
+        or left == "\u200d"
+        or (left == "\r" and right == "\n")
+        or ("\U0001f1e6" <= left <= "\U0001f1ff" and "\U0001f1e6" <= right <= "\U0001f1ff")
+    )

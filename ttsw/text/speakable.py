@@ -1,0 +1,60 @@
+"""What of a text can be spoken, and what an engine must never see.
+
+Segments keep every character of the text; here, at the hand-over to an engine, they lose what isn't speech: control and
+format characters, halves of surrogates, private and unassigned code points, emoji. An engine asked for a sound where
+there are no words makes one up, or fails: `has_speech` says whether to ask at all.
+"""
+
+import re
+import unicodedata
+
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\ufffc\ufffd]")
+"""Invisible though their category is a letter's, a mark's or a symbol's."""
+
+_EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
+_JOINERS = "\u200c\u200d"
+_JOINED_SCRIPTS = re.compile("[\u0590-\u1fff]")
+_SPOKEN_SYMBOLS = frozenset("%‰&@+=§°#<>±×÷√∞™©®№℃℉µ")
+
+
+def clean(text: str) -> str:
+    r"""Reduce a segment to what an engine may see: composed, on one line, without what has no sound.
+
+    Joiners stay within the scripts that spell with them (Persian, Hindi …).
+
+    >>> clean("  Cafe\u0301\x00\u202e \ud800 au\nlait \U0001f600 ")
+    'Café au lait'
+    """
+    if not (text.isascii() and text.isprintable()):
+        text = unicodedata.normalize("NFC", text)
+        text = "".join(_kept(text, at, char) for at, char in enumerate(text))
+    return " ".join(text.split())
+
+
+def has_speech(text: str) -> bool:
+    r"""Whether `text` holds anything to say: a letter, a digit, or a symbol with a name that is read out.
+
+    >>> has_speech("5 %"), has_speech("€"), has_speech(" ... \U0001f600 - \u200b")
+    (True, True, False)
+    """
+    return any(
+        char.isalnum() or char in _SPOKEN_SYMBOLS or unicodedata.category(char) == "Sc"
+        for char in text
+        if _sounds(char)
+    )
+
+
+def _kept(text: str, at: int, char: str) -> str:
+    if char.isspace():
+        return " "
+    if char in _JOINERS:
+        left, right = text[at - 1 : at], text[at + 1 : at + 2]
+        return char if _JOINED_SCRIPTS.match(left) and _JOINED_SCRIPTS.match(right) else ""
+    return char if _sounds(char) else ""
+
+
+def _sounds(char: str) -> bool:
+    """Whether a character isn't one of those without any sound."""
+    if char.isascii():
+        return char.isprintable()
+    return unicodedata.category(char)[0] != "C" and not _UNSEEN.match(char) and not _EMOJI.match(char)
