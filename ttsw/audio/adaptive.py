@@ -26,6 +26,7 @@ _PRIOR_BLOCKS = 10
 _WINDOW_BLOCKS = 300
 _SLEW_DB = 3.0 * HOP_S
 _RANGE_DB = 24.0
+_GATE_LU = 10.0
 _HOPS = round(BLOCK_S / HOP_S)
 
 
@@ -49,6 +50,7 @@ class AdaptiveGain:
         self._energy = 0.0  # their sum of squares
         self._hops: collections.deque[float] = collections.deque(maxlen=_HOPS)
         self._blocks: collections.deque[float] = collections.deque(maxlen=_WINDOW_BLOCKS)
+        self._lufs = prior_lufs
         self._from_db = self._to_db = self._aim()
 
     @property
@@ -96,16 +98,15 @@ class AdaptiveGain:
         self._from_db = self._to_db
         if len(self._hops) < _HOPS:
             return
-        self._blocks.append(math.fsum(self._hops) / _HOPS)
-        if self._blocks[-1] > from_lufs(self._loudness() - 10.0):
+        block = math.fsum(self._hops) / _HOPS
+        self._blocks.append(block)
+        lufs, count = gated_lufs(np.asarray(self._blocks))
+        if count and block > from_lufs(lufs - _GATE_LU):
+            self._lufs = self._prior + (lufs - self._prior) * count / (count + _PRIOR_BLOCKS)
             self._to_db += min(_SLEW_DB, max(-_SLEW_DB, self._aim() - self._to_db))
 
     def _aim(self) -> float:
-        return min(_RANGE_DB, max(-_RANGE_DB, self._target - self._loudness()))
-
-    def _loudness(self) -> float:
-        lufs, blocks = gated_lufs(np.asarray(self._blocks))
-        return self._prior + (lufs - self._prior) * blocks / (blocks + _PRIOR_BLOCKS) if blocks else self._prior
+        return min(_RANGE_DB, max(-_RANGE_DB, self._target - self._lufs))
 
 
 class KWeighting:
