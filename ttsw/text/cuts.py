@@ -18,9 +18,9 @@ _CLAUSE = re.compile(
     rf"|[)\]][,;:]?\s+"
     rf"|[，、；：。！？][{CLOSERS}]*\s*"
     r"|(?<=\s)[-–]\s+|[—―]+\s*"
-    r"|\s*\n\s*"
+    r"|[\n\r\u2028\u2029]\s*"
 )
-_JOINT = re.compile(rf"\s+(?=(?:{'|'.join(sorted(JOINTS))})\s)", re.IGNORECASE)
+_JOINT = re.compile(rf"\s(?=(?:{'|'.join(sorted(JOINTS))})\s)", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
 _STICKY = re.compile("[\u200c\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f\u1160-\u11ff]")
 _LONGEST_CLUSTER = 16
