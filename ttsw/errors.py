@@ -72,3 +72,18 @@ class ConfigError(TtswError):
     """A configuration cannot be used; the text names the file, the key and what would be valid."""
 
     code = ErrorCode.INVALID_ARGUMENT
+
+
+ERRORS: dict[ErrorCode, type[TtswError]] = {
+    kind.code: kind
+    for kind in (
+        InvalidArgumentError,
+        NotFoundError,
+        AlreadyExistsError,
+        FailedPreconditionError,
+        ResourceExhaustedError,
+        UnavailableError,
+        InternalError,
+    )
+}
+"""The error that a code stands for."""

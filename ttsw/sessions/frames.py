@@ -47,6 +47,7 @@ class FrameBuffer:
         self._segments: deque[tuple[int, int]] = deque()
         self._segment = 0
         self.taken = 0
+        self.made = 0
         self._closed = False
         self._broken = False
         self._watchers = trio.lowlevel.ParkingLot()
@@ -59,6 +60,7 @@ class FrameBuffer:
 
     def put(self, pcm: bytes) -> None:
         """Add whole frames, end to end."""
+        self.made += len(pcm) // FRAME_BYTES
         self._frames.extend(pcm[at : at + FRAME_BYTES] for at in range(0, len(pcm), FRAME_BYTES))
         self.notify()
 

@@ -26,8 +26,8 @@ class Stats:
         self.underruns += report.underruns
         if report.first_s is not None:
             self._first_s.append(report.first_s)
-        if report.audio_s:
-            self._compute.append((report.compute_s, report.audio_s))
+        if report.made:
+            self._compute.append((report.compute_s, report.made_s))
 
     def metrics(self) -> dict[str, float]:
         """The figures by name: counts, `rtf`, and `ttfa_ms_p50` and `ttfa_ms_p95`, once there is something to say."""
@@ -37,8 +37,8 @@ class Stats:
             "underruns_total": float(self.underruns),
         }
         if self._compute:
-            compute_s, audio_s = map(sum, zip(*self._compute, strict=True))
-            metrics["rtf"] = compute_s / audio_s
+            compute_s, made_s = map(sum, zip(*self._compute, strict=True))
+            metrics["rtf"] = compute_s / made_s
         if self._first_s:
             metrics["ttfa_ms_p50"] = 1000 * percentile(self._first_s, 50)
             metrics["ttfa_ms_p95"] = 1000 * percentile(self._first_s, 95)

@@ -60,6 +60,7 @@ class Report:
     characters: int = 0
     segments: int = 0
     frames: int = 0
+    made: int = 0
     first_s: float | None = None
     compute_s: float = 0.0
     underruns: int = 0
@@ -68,13 +69,18 @@ class Report:
 
     @property
     def audio_s(self) -> float:
-        """Audio sent."""
+        """Audio sent, s."""
         return self.frames * FRAME_S
 
     @property
+    def made_s(self) -> float:
+        """Audio made, sent or not, s."""
+        return self.made * FRAME_S
+
+    @property
     def rtf(self) -> float | None:
-        """Compute seconds over seconds of audio; None where there was no audio."""
-        return self.compute_s / self.audio_s if self.frames else None
+        """Compute seconds over seconds of the audio that they made; None where there was no audio."""
+        return self.compute_s / self.made_s if self.made else None
 
 
 class Utterance:
@@ -185,7 +191,7 @@ class Utterance:
 
     def stop(self, cause: Cause = Cause.STOPPED, failure: TtswError | None = None) -> None:
         """End now: the engine is left at its next step, the listener gets the end marker, or `failure` as status."""
-        if self._stopped:
+        if self._stopped or self.report.cause is Cause.FINISHED:
             return
         self._stopped, self.failure = True, self.failure or failure
         self.report.cause = cause
@@ -197,6 +203,7 @@ class Utterance:
         self._production.cancel(reason=self.report.cause.value)
         if self.failure is not None and not self._stopped:
             self.report.cause, self.report.error = Cause.FAILED, str(self.failure)
+        self.report.made = self._buffer.made
         self.report.underruns, self.report.largest_gap_s = self._pacer.underruns, self._pacer.largest_gap_s
         return self.report
 

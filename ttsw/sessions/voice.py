@@ -1,7 +1,7 @@
 """A voice: a loaded model, warm, and how loud it speaks. Decides the level at which a model enters the chain."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import trio
@@ -53,7 +53,7 @@ class Voice:
     host: Host
     level: Level = Level()
     calibration: Calibration | None = None
-    defaults: Mapping[str, str] | None = None
+    defaults: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def options(self) -> Mapping[str, Option]:
@@ -67,9 +67,7 @@ class Voice:
             InvalidArgumentError: An option is unknown or its value isn't valid.
         """
         languages = self.host.adapter.pack.languages
-        return SessionOptions.parse(
-            {**(self.defaults or {}), **given}, self.options, languages=languages, lead_ms=lead_ms
-        )
+        return SessionOptions.parse({**self.defaults, **given}, self.options, languages=languages, lead_ms=lead_ms)
 
     def open_chain(self, options: SessionOptions) -> Chain:
         """Make the way from the engine's chunks to frames, for one utterance."""

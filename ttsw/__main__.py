@@ -1,0 +1,5 @@
+"""`python -m ttsw` is `ttsw`."""
+
+from ttsw.cli import main
+
+main()

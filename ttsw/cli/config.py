@@ -1,0 +1,43 @@
+"""`ttsw config check|show`: whether a configuration can be used, and what it amounts to."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ttsw.cli.console import out
+from ttsw.config import to_yaml, trace_config
+
+config_app = typer.Typer(help="Check or show the configuration.", no_args_is_help=True)
+
+File = Annotated[Path | None, typer.Argument(help="Configuration file (YAML); none means the defaults.")]
+
+
+@config_app.command()
+def check(file: File = None) -> None:
+    """Check a configuration, together with the environment; exit with 1 and all faults if it can't be used."""
+    trace_config(file, os.environ, {})
+    out.print(f"{file or 'the defaults'}: usable")
+
+
+@config_app.command()
+def show(
+    file: File = None, origins: Annotated[bool, typer.Option("--origins", help="Say where each value is from.")] = False
+) -> None:
+    """Show the configuration in force, as YAML or with the origin of each value."""
+    config, origin = trace_config(file, os.environ, {})
+    if not origins:
+        typer.echo(to_yaml(config), nl=False)
+        return
+    table = Table("key", "value", "from", box=None)
+    for key, source in origin.items():
+        table.add_row(key, _value(config.model_dump(), key), source)
+    out.print(table)
+
+
+def _value(values: object, key: str) -> str:
+    for name in key.split("."):
+        values = values[name] if isinstance(values, dict) else values
+    return str(values)

@@ -1,0 +1,42 @@
+"""From the command line to a configuration: which file, which flags."""
+
+import os
+from pathlib import Path
+
+from ttsw.config import Config, load_config, shipped_dir
+from ttsw.errors import NotFoundError
+from ttsw.models.packs import read_shelf
+
+
+def configure(file: Path | None, adapter: str | None, default_model: str | None, **flags: object) -> Config:
+    """Load the configuration under flags by dotted key.
+
+    Args:
+        file: The configuration file.
+        adapter: A family whose first model is to be the default.
+        default_model: The default model; wins over `adapter`.
+        flags: Values by dotted key; None counts as not given.
+
+    Raises:
+        ConfigError: The configuration can't be used.
+        NotFoundError: The family has no voice pack.
+    """
+    flags["model_manager.default_model_id"] = default_model
+    config = load_config(file, os.environ, flags)
+    if adapter is None or default_model is not None:
+        return config
+    return load_config(file, os.environ, flags | {"model_manager.default_model_id": _first_of(adapter, config)})
+
+
+def _first_of(family: str, config: Config) -> str:
+    shelf = read_shelf(config.model_manager.voicepacks_dir or shipped_dir("voicepacks"))
+    own = [key for key, pack in shelf.packs.items() if pack.family == family]
+    broken = [fault for key, fault in shelf.broken.items() if key.startswith(f"{family}-")]
+    if config.model_manager.default_model_id in own:
+        return config.model_manager.default_model_id
+    if own:
+        return own[0]
+    if broken:
+        raise NotFoundError(f"no usable voice pack of family {family!r}: {broken[0]}")
+    there = sorted({pack.family for pack in shelf.packs.values()})
+    raise NotFoundError(f"no voice pack of family {family!r}; there are packs of: {', '.join(there) or 'none'}")

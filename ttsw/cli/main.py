@@ -1,0 +1,49 @@
+"""Puts the commands together."""
+
+from typing import Annotated
+
+import typer
+
+from ttsw import __version__
+from ttsw.cli.config import config_app
+from ttsw.cli.console import Debug, faults_for_people
+from ttsw.cli.say import say
+from ttsw.cli.serve import serve
+from ttsw.logs import configure_logging
+
+app = typer.Typer(
+    name="ttsw",
+    help="A streaming text-to-speech worker: text in over gRPC, 20 ms frames of 48 kHz audio out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"ttsw {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Speak text as a stream of frames."""
+    Debug.on = debug
+    configure_logging("DEBUG" if debug else "WARNING", "console")
+
+
+app.command()(serve)
+app.command()(say)
+app.add_typer(config_app, name="config")
+
+
+def main() -> None:
+    """Run the command line."""
+    with faults_for_people():
+        app()

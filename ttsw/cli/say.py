@@ -1,0 +1,105 @@
+"""`ttsw say`: speak a text through a worker, or without one, and tell how well that went."""
+
+import codecs
+import os
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import trio
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn
+
+from ttsw.cli.console import err
+from ttsw.cli.listening import Listener, Recorder
+from ttsw.cli.loading import configure
+from ttsw.cli.speech import Hear, Text, speak_locally, speak_remotely
+from ttsw.errors import InvalidArgumentError
+
+
+def say(
+    text: Annotated[str, typer.Argument(help="What to say; - reads stdin, and speaks it as it arrives.")],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE.wav", help="Where to write the audio; - is stdout.")
+    ] = None,
+    addr: Annotated[str, typer.Option(help="The worker.", metavar="HOST:PORT")] = "127.0.0.1:7002",
+    local: Annotated[bool, typer.Option("--local", help="Speak in this process; needs no worker.")] = False,
+    model: Annotated[str, typer.Option(help="The model; the worker's default if not given.")] = "",
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-O", metavar="KEY=VALUE", help="A session option; repeatable.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file, for --local.")] = None,
+) -> None:
+    """Speak TEXT, then tell time to first audio, duration, RTF, underruns and loudness."""
+    options = parse_pairs(option or [])
+    source: Text = stdin_as_it_comes() if text == "-" else text
+    if text == "-":
+        options.setdefault("text_mode", "tokens")
+    if output not in {None, "-"}:
+        options.setdefault("pacing", "fast")
+    if local:
+        speak = partial(speak_locally, configure(config, None, model or None), source, options)
+    else:
+        speak = partial(speak_remotely, parse_address(addr), source, model, options)
+    with Recorder(output) as recorder:
+        listener = trio.run(_listen, speak, recorder)
+    err.print(listener.summary(recorder.name), soft_wrap=True)
+
+
+async def _listen(speak: Callable[[Hear], Awaitable[None]], recorder: Recorder) -> Listener:
+    listener = Listener(trio.current_time)
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), console=err, transient=True, disable=not err.is_terminal
+    ) as progress:
+        task = progress.add_task("waiting for the first audio …")
+
+        def hear(pcm: bytes) -> None:
+            listener.hear(pcm)
+            recorder.write(pcm)
+            if pcm:
+                progress.update(task, description=f"speaking … {listener.audio_s:.1f} s of audio")
+
+        await speak(hear)
+    return listener
+
+
+def parse_pairs(pairs: list[str]) -> dict[str, str]:
+    """Turn `KEY=VALUE` texts into options.
+
+    >>> parse_pairs(["speed=1.2", "text_mode=tokens"])
+    {'speed': '1.2', 'text_mode': 'tokens'}
+
+    Raises:
+        InvalidArgumentError: One has no `=`.
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise InvalidArgumentError(f"-O {pair!r} is no option; write it as KEY=VALUE, for example -O speed=1.2")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Split `HOST:PORT`, with or without `grpc://` before it.
+
+    >>> parse_address("grpc://127.0.0.1:7002"), parse_address("[::1]:7002")
+    (('127.0.0.1', 7002), ('::1', 7002))
+
+    Raises:
+        InvalidArgumentError: It has no port, or no host.
+    """
+    host, _, port = text.removeprefix("grpc://").rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise InvalidArgumentError(f"--addr {text!r} is no address; write HOST:PORT, for example 127.0.0.1:7002")
+    return host.strip("[]"), int(port)
+
+
+async def stdin_as_it_comes() -> AsyncGenerator[str, None]:
+    """Give what arrives on stdin, when it arrives."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    stream = trio.lowlevel.FdStream(os.dup(sys.stdin.fileno()))
+    async with stream:
+        async for data in stream:
+            yield decoder.decode(data)
+    yield decoder.decode(b"", final=True)

@@ -1,0 +1,39 @@
+"""`ttsw serve`: logs on stderr, and on stdout one line once it serves."""
+
+from pathlib import Path
+from typing import Annotated
+
+import trio
+import typer
+
+from ttsw.app import run
+from ttsw.cli.loading import configure
+from ttsw.config import Config
+from ttsw.logs import configure_logging
+
+
+def serve(
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file (YAML).")] = None,
+    adapter: Annotated[str | None, typer.Option(help="Engine family whose voice is the default.")] = None,
+    default_model: Annotated[str | None, typer.Option(help="Model of sessions that name none.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="json or console.")] = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; then let running speech finish, and exit."""
+    settings = configure(
+        config,
+        adapter,
+        default_model,
+        **{"worker.grpc_host": host, "worker.grpc_port": port, "logging.format": log_format},
+    )
+    log = settings.logging
+    configure_logging(log.level, log.format, include_session_id=log.include_session_id)
+    trio.run(_serve, settings)
+
+
+async def _serve(settings: Config) -> None:
+    async with trio.open_nursery() as nursery:
+        address: str | None = await nursery.start(run, settings)
+        if address is not None:
+            typer.echo(f"ready {address}")

@@ -1,0 +1,78 @@
+"""Speech for `ttsw say`: from a worker over gRPC, or from a model in this process; the listener can't tell which."""
+
+import secrets
+from collections.abc import AsyncIterable, Callable, Mapping
+from contextlib import aclosing, suppress
+
+import trio
+from grpclib.exceptions import StreamTerminatedError
+
+from ttsw.config import Config
+from ttsw.grpc_trio import Call
+from ttsw.rpc.client import TTSClient, open_client, translated
+from ttsw.rpc.generated.tts import AudioFrame, TextChunk
+from ttsw.sessions.synthesizer import open_synthesizer
+from ttsw.worker import Worker
+
+Text = str | AsyncIterable[str]
+Hear = Callable[[bytes], None]
+"""Called with an empty frame when the text is handed over, and then with each frame's PCM."""
+
+
+async def speak_remotely(
+    address: tuple[str, int], text: Text, model_id: str, options: Mapping[str, str], hear: Hear
+) -> None:
+    """Speak through a worker.
+
+    Raises:
+        TtswError: There is no worker, it refuses, or the speech fails.
+    """
+    session_id = f"say-{secrets.token_hex(4)}"
+    async with open_client(*address) as client:
+        await client.start_session(session_id, model_id, options)
+        try:
+            async with client.synthesize() as call, trio.open_nursery() as nursery:
+                nursery.start_soon(_send, call, session_id, text)
+                hear(b"")
+                async with translated():
+                    async for frame in call:
+                        hear(frame.audio_data)
+                nursery.cancel_scope.cancel(reason="the worker is done")
+        finally:
+            await _end(client, session_id)
+
+
+async def _send(call: Call[TextChunk, AudioFrame], session_id: str, text: Text) -> None:
+    with suppress(StreamTerminatedError):  # the worker is done already, and says why in its status
+        if isinstance(text, str):
+            await call.send(TextChunk(session_id=session_id, text=text, is_final=True))
+        else:
+            async for piece in text:
+                await call.send(TextChunk(session_id=session_id, text=piece))
+            await call.send(TextChunk(session_id=session_id, is_final=True))
+        await call.end()
+
+
+async def _end(client: TTSClient, session_id: str) -> None:
+    with trio.move_on_after(1, shield=True), suppress(Exception):  # a courtesy: the worker ends idle sessions itself
+        await client.end_session(session_id)
+
+
+async def speak_locally(config: Config, text: Text, options: Mapping[str, str], hear: Hear) -> None:
+    """Speak with the configuration's default model, loaded in this process.
+
+    Raises:
+        TtswError: The model can't be loaded, or the speech fails.
+    """
+    worker = Worker(config)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(worker.models.run)
+        async with (
+            worker.models.lease(config.model_manager.default_model_id) as voice,
+            open_synthesizer(voice) as synthesizer,
+        ):
+            hear(b"")
+            async with aclosing(synthesizer.synthesize_streaming(text, options=options)) as frames:
+                async for pcm in frames:
+                    hear(pcm)
+        nursery.cancel_scope.cancel(reason="spoken")

@@ -1,0 +1,135 @@
+"""A voice as one object: text in, frames out, with pause, resume and stop. For programs that speak without a server.
+
+It is what a session is inside the worker, on the same utterances; so the contract that every engine gets by it
+(`synthesize_streaming`, `pause`, `resume`, `stop`, `warmup`, `model_info`) is written once.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from ttsw.errors import TtswError
+from ttsw.sessions.frames import Frame
+from ttsw.sessions.options import SessionOptions
+from ttsw.sessions.state import Event, State, move
+from ttsw.sessions.utterance import Cause, Report, Utterance
+from ttsw.sessions.voice import Voice, warm_up
+
+
+class Synthesizer:
+    """Speaks with one voice, one text at a time; from `open_synthesizer`."""
+
+    def __init__(self, voice: Voice, nursery: trio.Nursery) -> None:
+        self._voice, self._nursery = voice, nursery
+        self._state = State.IDLE
+        self._utterance: Utterance | None = None
+        self.report: Report | None = None
+        """What the latest text was, once it is spoken."""
+
+    @property
+    def model_info(self) -> dict[str, Any]:
+        """What the model is and can do."""
+        return self._voice.host.adapter.model_info
+
+    async def warmup(self, text: str) -> None:
+        """Speak a text to nobody."""
+        await warm_up(self._voice.host, (text,), self._voice.defaults)
+
+    async def pause(self) -> None:
+        """Hold frames back from now on; while idle, those of the next text."""
+        self._state = move(self._state, Event.PAUSED)
+        if self._utterance is not None:
+            self._utterance.pause()
+
+    async def resume(self) -> None:
+        """Go on with the next sample."""
+        self._state = move(self._state, Event.RESUMED)
+        if self._utterance is not None:
+            self._utterance.resume()
+
+    async def stop(self) -> None:
+        """End the text that is being spoken, and forget what is left of it."""
+        self._state = move(self._state, Event.STOPPED)
+        if self._utterance is not None:
+            self._utterance.stop()
+            self._utterance = None
+
+    async def synthesize_streaming(
+        self, text: str | AsyncIterable[str], session_id: str = "local", options: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Speak a text, whole or as it comes.
+
+        Args:
+            text: What to say; pieces of a text are taken as the option `text_mode` says.
+            session_id: Names the tasks that speak.
+            options: Session options, as texts.
+
+        Yields:
+            Frames of 1920 bytes: 20 ms of s16le mono at 48 kHz.
+
+        Raises:
+            InvalidArgumentError: An option isn't valid.
+            FailedPreconditionError: Another text is being spoken.
+            InternalError: The engine failed.
+        """
+        utterance = self._begin(self._voice.parse_options(options or {}, lead_ms=40.0))
+        frames_in, frames_out = trio.open_memory_channel[list[Frame]](0)
+        self._nursery.start_soon(utterance.produce, name=f"utterance of {session_id}")
+        self._nursery.start_soon(_listen, utterance, text, frames_in, name=f"listener of {session_id}")
+        try:
+            async for frames in frames_out:
+                for frame in frames:
+                    if frame.pcm:
+                        yield frame.pcm
+        finally:
+            self._finish(utterance)
+        if utterance.failure is not None:
+            raise utterance.failure
+
+    def _begin(self, options: SessionOptions) -> Utterance:
+        self._state = move(self._state, Event.BEGUN)
+        self._utterance = utterance = Utterance(self._give_voice, options)
+        if self._state is State.PAUSED:
+            utterance.pause()
+        return utterance
+
+    def _finish(self, utterance: Utterance) -> None:
+        utterance.stop(Cause.CLIENT_LEFT)  # no more than a word, if it has ended
+        self.report = utterance.leave()
+        if self._utterance is utterance:
+            self._utterance = None
+            self._state = move(self._state, Event.FINISHED)
+
+    async def _give_voice(self) -> Voice:
+        return self._voice
+
+
+@asynccontextmanager
+async def open_synthesizer(voice: Voice) -> AsyncGenerator[Synthesizer, None]:
+    """Make a voice ready to speak; what it still speaks at the block's end is stopped."""
+    async with trio.open_nursery() as nursery:
+        yield Synthesizer(voice, nursery)
+        nursery.cancel_scope.cancel(reason="the synthesizer is closed")
+
+
+async def _listen(
+    utterance: Utterance, text: str | AsyncIterable[str], frames: trio.MemorySendChannel[list[Frame]]
+) -> None:
+    async with frames, trio.open_nursery() as nursery:
+        nursery.start_soon(_feed, utterance, text)
+        await utterance.emit(frames.send)
+        nursery.cancel_scope.cancel(reason="the last frame is sent")
+
+
+async def _feed(utterance: Utterance, text: str | AsyncIterable[str]) -> None:
+    try:
+        if isinstance(text, str):
+            await utterance.feed(text)
+        else:
+            async for piece in text:
+                await utterance.feed(piece)
+        utterance.end_text()
+    except TtswError as error:
+        utterance.stop(Cause.FAILED, error)
