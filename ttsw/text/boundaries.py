@@ -23,13 +23,14 @@ _LINE = r"(?:\r\n|[\n\r\x0b\x0c\x85\u2028\u2029])"
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]")
 
 _MARK = re.compile(rf"[{_SOFT}{_HARD}]|{_LINE}")
-_RUN = re.compile(rf"[{_SOFT}{_HARD}]+[{_SOFT}{_HARD}{CLOSERS}]*(?:[ \u00a0\u202f]»)?")
+_RUN = re.compile(rf"[{_SOFT}{_HARD}]+(?:[ \u00a0]\.+)*[{_SOFT}{_HARD}{CLOSERS}]*(?:[ \u00a0\u202f]»)?")
 _SPACE = re.compile(r"\s*")
 _LINES = re.compile(_LINE)
 _OPENERS = re.compile(rf"[\s([{{（《【〔〈{_QUOTES}-]{{0,8}}")
-_BULLET = re.compile(r"(?:[-*+•‣▪◦–—·>|]|#{1,6}|\(?\d{1,3}[.)]|\(?[A-Za-z]\))\s")
+_ITEM_MARKS = " \t\n\r-*+(•‣▪◦⁃"
+_BULLET = re.compile(r"(?:[-*+•‣▪◦⁃–—·>|]|#{1,6}|\(?\d{1,3}[.)]|\(?[A-Za-z]\))\s")
 _WORD = re.compile(r"[\w'’]*")
-_WORD_BEFORE = re.compile(rf"(?:^|[\s([{{—–/{_QUOTES}])([^\W_][\w.-]*)$")
+_WORD_BEFORE = re.compile(rf"(?:^|[\s([{{—–/{_QUOTES}])([^\W_][\w.°-]*|§)$")
 _ACRONYM = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}")
 
 
@@ -79,6 +80,8 @@ def _sentence_end(view: View, at: int) -> End | int | None:
     if after == stop:
         return End(content, after) if whole else None
     marks = text[at:content]
+    if at > view.start and text[at - 1] in "([":
+        return content  # an omission [...], or a comment (!)
     if any(mark in _HARD for mark in marks):
         return after if _quoted_on(marks, text[after]) else End(content, after)
     if after == content:
@@ -114,7 +117,8 @@ def _before_word(view: View, at: int, end: End, *, dot: bool, line: bool) -> End
     if word_end == stop and not whole:
         return None
     following = text[word:word_end]
-    opens = following in STARTERS and not (len(following) == 1 and text.startswith(".", word_end))
+    stem = following.replace("’", "'").partition("'")[0]
+    opens = not {following, stem}.isdisjoint(STARTERS) and not (len(following) == 1 and text.startswith(".", word_end))
     if dot and _goes_on(text[max(start, at - LOOK_AHEAD) : at], following, opens=opens):
         return end.stop
     return end if line or not text[word : word + 1].islower() else end.stop
@@ -127,16 +131,16 @@ def _goes_on(before: str, following: str, *, opens: bool) -> bool:
         return False
     word = found.group(1)
     lower = word.lower()
+    heads_line = not before[: found.start(1)].strip(_ITEM_MARKS)
     if word.isdecimal():
-        heads_line = len(word) <= 3 and not before[: found.start(1)].strip(" \t-*(")
-        return heads_line or (len(word) <= 2 and following.lower() in AFTER_ORDINAL)
-    if lower in BEFORE_NUMBER or lower.endswith("str"):
-        return following[:1].isdecimal() or (lower in NEVER_LAST)
-    if opens:
-        return lower in NEVER_LAST
-    if lower in SELDOM_LAST:
-        return lower not in CAPITAL_ONLY or word[0].isupper()
-    return lower in NEVER_LAST or (len(word) == 1 and word != "I") or _ACRONYM.fullmatch(word) is not None
+        return (len(word) <= 3 and heads_line) or (len(word) <= 2 and following.lower() in AFTER_ORDINAL)
+    if (lower in BEFORE_NUMBER or lower.endswith("str")) and following[:1].isdecimal():
+        return True
+    if lower in CAPITAL_ONLY and word.islower():
+        return False
+    if lower in NEVER_LAST or (len(word) == 1 and heads_line):
+        return True
+    return not opens and (len(word) == 1 or lower in SELDOM_LAST or _ACRONYM.fullmatch(word) is not None)
 
 
 def _quoted_on(marks: str, following: str) -> bool:

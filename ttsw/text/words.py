@@ -11,25 +11,26 @@ def _words(text: str) -> frozenset[str]:
 
 
 NEVER_LAST = _words("""
-    dr mr mrs ms prof mt ft gen rep sen gov capt cpt cmdr lt col sgt maj adm rev hon pres messrs mx wm
-    e.g i.e cf vs approx ca viz al fig figs eq eqs vol vols pp dept est
-    z.b d.h u.a u.ä o.ä i.d.r bzw ca vgl hr hrn fr frl inkl exkl evtl ggf sog bzgl geb
-    m mm mme mmes mlle mlles me p.ex ex c.-à-d env
-    sr sra srta sres dra dres ud uds p.ej d
-    г ул т.е т.д
+    dr mr mrs ms prof gen sen gov capt cpt cmdr lt sgt maj adm rev hon messrs mx wm
+    e.g i.e cf vs approx viz al figs eq eqs
+    z.b d.h u.a u.ä o.ä i.d.r bzw ca vgl hrn frl inkl exkl evtl ggf sog bzgl geb med phil kath
+    mme mmes mlle mlles p.ex c.-à-d
+    sra srta sres dra dres p.ej dott sig ул т.е
 """)
 """Abbreviations after which a sentence goes on: titles before a name, "for example", "about"."""
 
 SELDOM_LAST = _words("""
-    st inc ltd co corp bros jr esq ave blvd rd sq p.m a.m ph.d b.c a.d b.sc m.sc
+    st inc ltd co corp bros jr sr esq ave blvd rd sq mt ft dept est col rep pres mm hr fr p.m a.m ph.d b.c a.d b.sc m.sc
     mwst tel usf jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun
 """)
 """Abbreviations after which a sentence ends only where the next word is one that opens sentences."""
 
-CAPITAL_ONLY = _words("jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun co")
-"""Of these, the ones that are words of their own in small letters: "he sat."."""
+CAPITAL_ONLY = _words("""
+    col rep fr al sig co mar mon wed sat sun jan feb apr jun jul aug sep oct nov dec tue thu fri
+""")
+"""Of both, the ones that are another word in small letters: "he sat."."""
 
-BEFORE_NUMBER = _words("no nos nr art sec ch p pp vol fig bd s ziff kap § núm n pág apt rm ext abs")
+BEFORE_NUMBER = _words("no nos nr n° art sec ch p pp fig vol bd s ziff kap § n pág apt rm ext abs")
 """Abbreviations only where a number follows: "No. 5", but "No. I don't."."""
 
 AFTER_ORDINAL = _words("""
@@ -39,12 +40,15 @@ AFTER_ORDINAL = _words("""
 """German nouns after which "5." was an ordinal number."""
 
 STARTERS = _words("""
-    The This That These Those He She It We You I They A An In On At But And So If When Then There What Who Why How
-    Where His Her My Our Your Their Its For From After Before As By Is Are Was Were Do Does Did Can Could Will Would
-    Please Let No Not Yes Now Here However Also Some Many Most All One Both Each While Although Because Since Take Buy
-    Der Die Das Ein Eine Er Sie Es Wir Ich Ihr Und Aber Wenn Dann Danach Am Im Zu Mit Heute Danke
-    Le La Les Un Une Il Elle Ils Elles Nous Vous Je Et Mais Puis C'est
-    El Los Las Una Ella Ellos Yo Pero Y Luego
+    A All Also Although An And Another Any Are As At Be Because Before Both But Buy By Can Can't Come Could Did Do
+    Does Don't Each Even Every Everyone Everything For From Get Go Had Has Have He Her Here His How However I If In Is
+    Isn't It Its Just Let Let's Look Make Many Maybe Most My No Nobody Not Nothing Now Oh On Once One Only Or Our
+    Perhaps Please See She Should Since So Some Someone Something Still Such Sure Take Thank Thanks That The Their
+    Then There These They This Those Though To Try Until Use Was We Well Were What When Where Which While Who Whose
+    Why Won't Would Yes Yet You Your
+    Aber Am Danach Danke Dann Das Der Die Ein Eine Er Es Heute Ich Ihr Im Mit Sie Und Wenn Wir Zu
+    C'est Elle Elles Et Il Ils Je La Le Les Mais Nous Puis Un Une Vous
+    El Ella Ellos Las Los Luego Pero Y Yo
 """)
 """Words that, with a capital, rather open a sentence than stand in a name."""
 
