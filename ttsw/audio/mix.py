@@ -58,8 +58,9 @@ def _float32(chunk: NDArray[np.generic]) -> Samples:
 
 def _check_finite(samples: Samples, start: int) -> None:
     # The energy of a chunk is finite unless a sample isn't, or is absurdly loud: one pass, no temporary array.
-    if math.isfinite(np.dot(samples, samples)):
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if math.isfinite(np.dot(samples, samples)):
+            return
     bad = np.flatnonzero(~np.isfinite(samples))
     if bad.size:
         raise InternalError(

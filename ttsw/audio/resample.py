@@ -30,7 +30,8 @@ def resample(audio: Samples, target_rate: int = SAMPLE_RATE, *, source_rate: int
         source_rate: Rate of `audio`, Hz.
 
     Returns:
-        Shape (round(n * target_rate / source_rate),), float32; `audio` itself where the rates agree.
+        Shape (m,), float32, m being n * target_rate / source_rate to the nearest, halves up; `audio` itself where the
+        rates agree.
 
     Raises:
         InvalidArgumentError: A rate is not positive.
