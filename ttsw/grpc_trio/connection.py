@@ -5,6 +5,7 @@ Both sides share it; `server` and `client` say what new headers mean. When a cal
 """
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import h2.events as h2e
@@ -27,8 +28,10 @@ logger = logging.getLogger(__name__)
 
 _READ_BYTES = 64 * 1024
 _WOKEN_AT_ONCE = 8  # senders woken per write; each of them wakes one more while there is room
+_LEAST_SHARE_BYTES = 8 * 1024  # a few messages, so that taking turns costs little
 _DRAIN_PING = b"draining"
 _DRAIN_ACK_S = 1.0
+_LINGER_S = 0.5
 
 
 class Connection:
@@ -38,6 +41,7 @@ class Connection:
         exchanges: Calls in progress, by stream; each stays until its task has ended.
         out: Output not yet given to the transport.
         room: Senders that wait for `out` to shrink or for the connection's window.
+        turn: Counts the writes; in each turn a call may queue about `share_bytes`, so that all get theirs.
         reason: Why the connection ended or is ending; empty while it is in use.
     """
 
@@ -48,9 +52,12 @@ class Connection:
         self.exchanges: dict[int, Exchange] = {}
         self.out = bytearray()
         self.room = trio.lowlevel.ParkingLot()
+        self.turn = 0
+        self.share_bytes = settings.max_queued_bytes
         self.reason = ""
         self.draining = False
         self._refusing = False
+        self._misbehaved = False
         self._transport = transport
         self._guard = FloodGuard(settings, skip_bytes=0 if client else PREFACE_BYTES)
         self._watch = Watch(settings, trio.current_time())
@@ -93,10 +100,14 @@ class Connection:
                 try:
                     await self._run_calls()
                 finally:
-                    await self._flush()
+                    with trio.move_on_after(self.settings.flush_s, shield=True):
+                        await self._flush()
                     self._writing.cancel(reason="connection over")
                     tasks.cancel_scope.cancel(reason="connection over")
         finally:
+            if self._misbehaved:
+                with trio.move_on_after(_LINGER_S, shield=True):
+                    await self._linger()
             await trio.aclose_forcefully(self._transport)
             logger.debug("%s: closed: %s", self.name, self.reason)
 
@@ -183,6 +194,8 @@ class Connection:
                         continue
                     data, self.out = self.out, bytearray()
                     self._flushed = trio.Event()
+                    self.turn += 1
+                    self.share_bytes = max(_LEAST_SHARE_BYTES, self.settings.max_queued_bytes // (1 + len(self.room)))
                     self.room.unpark(count=_WOKEN_AT_ONCE)
                     await self._transport.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -194,11 +207,18 @@ class Connection:
         self._lose(f"the connection broke: {error}")
 
     async def _flush(self) -> None:
-        """Give the last bytes, a GOAWAY mostly, their time."""
-        with trio.move_on_after(self.settings.flush_s, shield=True):
-            while (self.out or not self._flushed.is_set()) and not self._writing.cancel_called:
-                await self._flushed.wait()
-                await trio.lowlevel.checkpoint()
+        """Wait until the last bytes, a GOAWAY mostly, are out."""
+        while (self.out or not self._flushed.is_set()) and not self._writing.cancel_called:
+            await self._flushed.wait()
+            await trio.lowlevel.checkpoint()
+
+    async def _linger(self) -> None:
+        # Input left unread makes the kernel reset the connection, and that can overtake the GOAWAY which says why.
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            if isinstance(self._transport, trio.abc.HalfCloseableStream):
+                await self._transport.send_eof()
+            while await self._transport.receive_some(_READ_BYTES):
+                pass
 
     # ---- input
 
@@ -229,10 +249,12 @@ class Connection:
                     handler(event)
         except FloodError as error:
             logger.info("%s: %s: closing", self.name, error)
+            self._misbehaved = True
             self.close(str(error), ErrorCodes.ENHANCE_YOUR_CALM)
             return False
         except ProtocolError as error:
             logger.debug("%s: no HTTP/2: %s", self.name, error)
+            self._misbehaved = True
             self.flush_h2()
             self._lose(f"protocol error: {error}")
             return False

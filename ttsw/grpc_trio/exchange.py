@@ -33,8 +33,10 @@ class Exchange:
         scope: Cancelled when the peer resets the call or the connection is lost.
     """
 
-    __slots__ = ("_arrival", "_h2", "_torn", "_uncredited", "_window", "connection", "ended", "error", "headers", "id",
-                 "inbox", "scope", "trailers")  # fmt: skip
+    __slots__ = (
+        *("connection", "ended", "error", "headers", "id", "inbox", "scope", "trailers"),
+        *("_arrival", "_h2", "_taken", "_torn", "_turn", "_uncredited", "_window"),
+    )
 
     def __init__(self, connection: "Connection", stream_id: int) -> None:
         self.connection = connection
@@ -50,6 +52,8 @@ class Exchange:
         self._arrival = trio.lowlevel.ParkingLot()
         self._uncredited = 0
         self._torn = False
+        self._turn = -1  # the connection's turn in which this call last queued output, and how much
+        self._taken = 0
 
     def __repr__(self) -> str:
         state = f"over: {self.error}" if self.error else "ended" if self.ended else "open"
@@ -63,7 +67,10 @@ class Exchange:
         await trio.lowlevel.checkpoint_if_cancelled()
         payload = join_messages(messages)
         size = len(payload)
-        if size <= self._room() and size <= self.connection.settings.max_queued_bytes:
+        if not size:
+            return
+        connection = self.connection
+        if size <= self._room() and size <= connection.settings.max_queued_bytes:
             self._write(payload)
             return
         for message in messages:
@@ -77,6 +84,8 @@ class Exchange:
             raise StreamTerminatedError("an earlier message was cancelled half-sent: the call can only be reset")
         connection = self.connection
         if len(connection.out) >= connection.settings.max_queued_bytes:
+            return 0
+        if self._turn == connection.turn and self._taken >= connection.share_bytes:
             return 0
         return min(connection.h2.outbound_flow_control_window, self._h2.outbound_flow_control_window)
 
@@ -107,12 +116,15 @@ class Exchange:
     def _write(self, payload: bytes | memoryview) -> None:
         connection = self.connection
         h2 = connection.h2
+        size = len(payload)
+        if self._turn != connection.turn:
+            self._turn, self._taken = connection.turn, 0
+        self._taken += size
         if connection.settings.data_through_h2:
             for start in range(0, len(payload), h2.max_outbound_frame_size):
                 h2.send_data(self.id, bytes(payload[start : start + h2.max_outbound_frame_size]))
             connection.flush_h2()
             return
-        size = len(payload)
         h2.outbound_flow_control_window -= size
         self._h2.outbound_flow_control_window -= size
         write_data(connection.out, self.id, payload, h2.max_outbound_frame_size)

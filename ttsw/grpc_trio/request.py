@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 Headers = list[tuple[str, str]]
 _Error = TypeVar("_Error", bound=Exception)
 _CODEC = ProtoCodec()
+_FINISH_S = 1.0  # only listeners to SendTrailingMetadata can take time
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error
             (":status", str(self.http_status)),
             ("content-type", GRPC_CONTENT_TYPE),
             ("grpc-status", str(self.status.value)),
-            ("grpc-message", encode_grpc_message(self.message)),
+            ("grpc-message", encode_grpc_message(self.message.strip(" "))),
             *self.extra,
         ]
 
@@ -78,7 +79,7 @@ class Router:
         self._check(names, headers)
         path = names.get(":path", "")
         if (method := self._mapping.get(path)) is None:
-            raise Refusal(Status.UNIMPLEMENTED, f"no method {path}")
+            raise Refusal(Status.UNIMPLEMENTED, f"no method {path!r}")
         try:
             deadline = Deadline.from_headers(headers)
             metadata = decode_metadata(headers)
@@ -127,7 +128,8 @@ class Router:
             fault = GRPCError(Status.UNAVAILABLE, "the server is shutting down")
             raise
         finally:
-            await _finish(stream, exchange, fault)
+            with trio.move_on_after(_FINISH_S, shield=True):
+                await _finish(stream, exchange, fault)
 
     async def _call(self, stream: Stream[Any, Any], names: dict[str, str]) -> Exception | None:
         """Run the handler; return what it raised, logged if it is no answer."""
@@ -179,7 +181,8 @@ async def _finish(stream: Stream[Any, Any], exchange: Exchange, fault: Exception
     elif not stream._cardinality.server_streaming and not stream._send_message_done:
         logger.error("%s: the handler ended without a reply", stream._method_name)
         status, message = Status.UNKNOWN, "Internal Server Error"
-    await stream.send_trailing_metadata(status=status, status_message=message, status_details=details)
+    message = message.strip(" ") if message else None  # HTTP/2 allows no spaces around a header's value
+    await stream.send_trailing_metadata(status=status, status_message=message or None, status_details=details)
 
 
 def _end(exchange: Exchange) -> None:
