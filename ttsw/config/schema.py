@@ -159,10 +159,10 @@ class ModelManagerConfig(Section):
 class EngineConfig(Section):
     """How one family's engine runs. A family that the configuration doesn't name runs with these defaults."""
 
-    threads: Count = 1
-    """Threads of one inference. Several sessions gain more from concurrency than from threads."""
-    concurrency: Count = 2
-    """Inferences of one model at once; more than there are cores only makes each slower."""
+    threads: Count | None = None
+    """Threads of one inference; null leaves it to the family. Several sessions gain more from concurrency."""
+    concurrency: Count | None = None
+    """Inferences of one model at once; null leaves it to the family. More than there are cores only slows each."""
     python: File | None = None
     """Interpreter of the engine's child process, where the family needs an environment of its own; null is ours."""
     options: Mapping[str, OptionText] = Field(default_factory=dict)

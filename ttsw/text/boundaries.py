@@ -29,7 +29,8 @@ _LINES = re.compile(_LINE)
 _OPENERS = re.compile(rf"[\s([{{（《【〔〈{_QUOTES}-]{{0,8}}")
 _ITEM_MARKS = " \t\n\r-*+(•‣▪◦⁃"
 _BULLET = re.compile(r"(?:[-*+•‣▪◦⁃–—·>|]|#{1,6}|\(?\d{1,3}[.)]|\(?[A-Za-z]\))\s")
-_WORD = re.compile(r"[\w'’]*")
+_BULLET_CHARS = 7
+_WORD = re.compile(rf"[\w'’]{{0,{LOOK_AHEAD}}}")
 _WORD_BEFORE = re.compile(rf"(?:^|[\s([{{—–/{_QUOTES}])([^\W_][\w.°-]*|§)$")
 _ACRONYM = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}")
 
@@ -46,82 +47,76 @@ class End(NamedTuple):
     stop: int
 
 
-class View(NamedTuple):
-    """What of a text may be looked at: from the segment's start to `stop`; `whole` where no more will be shown."""
+def find_end(text: str, scan: int, *, whole: bool) -> tuple[End | None, int]:
+    """Find the first sentence's end in a segment's text, at or after `scan`.
 
-    text: str
-    start: int
-    stop: int
-    whole: bool
-
-
-def find_end(view: View, scan: int) -> tuple[End | None, int]:
-    """Find the first sentence's end at or after `scan`.
+    Args:
+        text: The text from the segment's start.
+        scan: Up to here, nothing ends: what an earlier call for a shorter `text` returned.
+        whole: Whether no more of the text will be shown.
 
     Returns:
-        The end, or None where the view has none so far; and where to scan on once the view has grown.
+        The end, or None where there's none so far; and where to scan on once there is more text.
     """
-    while mark := _MARK.search(view.text, scan, view.stop):
+    while mark := _MARK.search(text, scan):
         judge = _line_end if mark.group().isspace() else _sentence_end
-        verdict = judge(view, mark.start())
+        verdict = judge(text, mark.start(), whole)
         if verdict is None:
             return None, mark.start()
         if isinstance(verdict, End):
             return verdict, verdict.stop
         scan = verdict
-    return None, view.stop
+    return None, len(text)
 
 
-def _sentence_end(view: View, at: int) -> End | int | None:
+def _sentence_end(text: str, at: int, whole: bool) -> End | int | None:
     """Judge the marks at `at`: an end; or where to scan on; or None to wait."""
-    text, _, stop, whole = view
-    content = _end_of(_RUN, text, at, stop)
-    after = _end_of(_SPACE, text, content, stop)
-    if after == stop:
+    content = _end_of(_RUN, text, at)
+    after = _end_of(_SPACE, text, content)
+    if after == len(text):
         return End(content, after) if whole else None
     marks = text[at:content]
-    if at > view.start and text[at - 1] in "([":
+    if at and text[at - 1] in "([":
         return content  # an omission [...], or a comment (!)
     if any(mark in _HARD for mark in marks):
         return after if _quoted_on(marks, text[after]) else End(content, after)
     if after == content:
-        joined = at > view.start and _CJK.match(text[at - 1]) and _CJK.match(text[after])
+        joined = at and _CJK.match(text[at - 1]) and _CJK.match(text[after])
         return End(content, content) if joined else content
     lines = len(_LINES.findall(text, content, after))
     if lines > 1:
         return End(content, after)
-    return _before_word(view, at, End(content, after), dot=marks.rstrip(CLOSERS) == ".", line=lines == 1)
+    ends = _ends_before(text, at, after, whole, dot=marks.rstrip(CLOSERS) == ".", line=lines == 1)
+    return ends if ends is None else End(content, after) if ends else after
 
 
-def _line_end(view: View, at: int) -> End | int | None:
+def _line_end(text: str, at: int, whole: bool) -> End | int | None:
     """Judge the line's end at `at`: a blank line, a list's item or a title's line end what stands before."""
-    text, start, stop, whole = view
-    after = _end_of(_SPACE, text, at, stop)
-    if after + 6 > stop and not whole:
+    after = _end_of(_SPACE, text, at)
+    if after + _BULLET_CHARS > len(text) and not whole:
         return None
-    before = text[start:at].strip()
+    before = text[:at].strip()
     ends = (
         len(_LINES.findall(text, at, after)) > 1
-        or _BULLET.match(text, after, stop)
+        or _BULLET.match(text, after)
         or before.endswith((":", "："))
         or (_BULLET.match(before) and not text[after : after + 1].islower())
     )
     return End(at, after) if before and ends else after
 
 
-def _before_word(view: View, at: int, end: End, *, dot: bool, line: bool) -> End | int | None:
-    """Judge by the words on both sides of the marks at `at`."""
-    text, start, stop, whole = view
-    word = _end_of(_OPENERS, text, end.stop, stop)
-    word_end = _end_of(_WORD, text, word, min(stop, word + LOOK_AHEAD))
-    if word_end == stop and not whole:
+def _ends_before(text: str, at: int, after: int, whole: bool, *, dot: bool, line: bool) -> bool | None:
+    """Judge by the words on both sides whether the marks at `at` end a sentence; None to wait."""
+    word = _end_of(_OPENERS, text, after)
+    word_end = _end_of(_WORD, text, word)
+    if word_end == len(text) and not whole:
         return None
     following = text[word:word_end]
     stem = following.replace("’", "'").partition("'")[0]
     opens = not {following, stem}.isdisjoint(STARTERS) and not (len(following) == 1 and text.startswith(".", word_end))
-    if dot and _goes_on(text[max(start, at - LOOK_AHEAD) : at], following, opens=opens):
-        return end.stop
-    return end if line or not text[word : word + 1].islower() else end.stop
+    if dot and _goes_on(text[max(0, at - LOOK_AHEAD) : at], following, opens=opens):
+        return False
+    return line or not text[word : word + 1].islower()
 
 
 def _goes_on(before: str, following: str, *, opens: bool) -> bool:
@@ -148,6 +143,6 @@ def _quoted_on(marks: str, following: str) -> bool:
     return marks[-1] in CLOSERS and following in "とっ"
 
 
-def _end_of(pattern: re.Pattern[str], text: str, at: int, stop: int) -> int:
-    match = pattern.match(text, at, stop)
+def _end_of(pattern: re.Pattern[str], text: str, at: int) -> int:
+    match = pattern.match(text, at)
     return match.end() if match else at

@@ -26,29 +26,28 @@ _STICKY = re.compile("[\u200c\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-
 _LONGEST_CLUSTER = 16
 
 
-def best_cut(text: str, start: int, low: int, high: int, *, early: bool) -> int:
-    """Find the best place to cut `text[start:]`.
+def best_cut(text: str, low: int, high: int, *, early: bool) -> int:
+    """Find the best place to cut `text`.
 
     Args:
-        text: The text; nothing from `high` on is looked at, but for the character there.
-        start: Where the piece begins.
+        text: The text from where the piece begins.
         low: The earliest place that makes a piece worth speaking.
         high: The last place allowed.
         early: Whether the earliest good place is wanted, rather than the last.
 
     Returns:
-        Where the next piece begins; greater than `start`.
+        Where the next piece begins; 1 or more.
     """
-    middle = (start + high) // 2
+    middle = high // 2
     for pattern, lowest in ((_CLAUSE, middle), (_CLAUSE, low), (_JOINT, middle), (_SPACE, middle), (_SPACE, low)):
-        places = [match.end() for match in pattern.finditer(text, start, high) if match.end() >= lowest]
+        places = [match.end() for match in pattern.finditer(text, 0, high) if match.end() >= lowest]
         if places:
             return places[0] if early and lowest == middle and pattern is not _SPACE else places[-1]
-    return _between_clusters(text, start, high)
+    return _between_clusters(text, high)
 
 
-def _between_clusters(text: str, start: int, high: int) -> int:
-    for place in range(high, max(start, high - _LONGEST_CLUSTER), -1):
+def _between_clusters(text: str, high: int) -> int:
+    for place in range(high, max(0, high - _LONGEST_CLUSTER), -1):
         if not _is_one(text[place - 1], text[place : place + 1]):
             return place
     return high

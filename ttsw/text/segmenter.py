@@ -9,7 +9,7 @@ played leaves room for four such streams on a core. What engines may see of a se
 
 import re
 
-from ttsw.text.boundaries import LOOK_AHEAD, End, View, find_end
+from ttsw.text.boundaries import LOOK_AHEAD, find_end
 from ttsw.text.cuts import best_cut
 
 MAX_CHARS = 250
@@ -18,6 +18,8 @@ FIRST_MAX_CHARS = 80
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]")
 _WIDE_WEIGHT = 3
 _GROWTH = 2
+_WORTH_SPEAKING = 20
+"""Characters that a piece of a sentence has at least, where there is a choice."""
 
 
 class Segmenter:
@@ -46,7 +48,7 @@ class Segmenter:
 
     def _reset(self) -> None:
         self._pending = ""
-        self._scanned = 0  # in `pending`, up to here no sentence ends
+        self._scanned = 0  # up to here in the segment, no sentence ends
         self._emitted = 0
 
     @property
@@ -80,33 +82,27 @@ class Segmenter:
         while (end := self._next(start, final=final)) is not None:
             segments.append(self._pending[start:end])
             self._emitted += end - start
-            self._scanned = start = end
+            self._scanned = 0
+            start = end
         self._pending = self._pending[start:]
-        self._scanned -= start
         return segments
 
     def _next(self, start: int, *, final: bool) -> int | None:
         """Find where the segment at `start` ends; None where that's not decided yet, or no text is left."""
-        size = len(self._pending)
         limit = self._limit(start)
-        horizon = start + limit + LOOK_AHEAD
-        view = View(self._pending, start, min(size, horizon), whole=final or size >= horizon)
-        end, self._scanned = find_end(view, self._scanned)
-        if end and end.content <= start + limit:
-            return end.stop
-        if end is None:
-            if start == size or not view.whole:
-                return None
-            end = End(view.stop, view.stop)
-            if final and size <= start + limit:
-                return size
-        return self._cut(start, limit, end)
+        view = self._pending[start : start + limit + LOOK_AHEAD]  # nothing beyond may decide: it might not be here yet
+        whole = final or len(view) == limit + LOOK_AHEAD
+        end, self._scanned = find_end(view, self._scanned, whole=whole)
+        if end is None and not (whole and view):
+            return None
+        content, stop = end or (len(view), len(view))
+        return start + (stop if content <= limit else self._cut(view, limit, content))
 
-    def _cut(self, start: int, limit: int, end: End) -> int:
+    def _cut(self, view: str, limit: int, content: int) -> int:
         """Cut a sentence that ends beyond `limit`, leaving a rest worth speaking."""
-        high = min(start + limit, end.content - min(LOOK_AHEAD, limit // 3))
-        low = start + min(16, limit // 5) + 1
-        return best_cut(self._pending, start, low, high, early=self._emitted == 0)
+        low = min(_WORTH_SPEAKING, limit // 5) + 1
+        high = min(limit, content - min(_WORTH_SPEAKING, limit // 3))
+        return best_cut(view, low, high, early=self._emitted == 0)
 
     def _limit(self, start: int) -> int:
         """The longest segment at `start`. Wide characters count threefold, as they are syllables."""

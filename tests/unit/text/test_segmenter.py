@@ -3,7 +3,6 @@
 # ruff: noqa: RUF001  # marks of many scripts are what this file is about
 
 import itertools
-import statistics
 import time
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from ttsw.text.boundaries import LOOK_AHEAD
 LINES = (Path(__file__).parent / "hard_cases.txt").read_text(encoding="utf-8").splitlines()
 HARD = [line.replace("\\n", "\n") for line in LINES if line and not line.startswith("## ")]
 
-MARKS = ".!?…。！？،,;:—-\"')(»« \n\t\r1aA你と\u0301\u200d😀*"
+MARKS = "#.!?…。！？،,;:—-\"')(»« \n\t\r1aA你と\u0301\u200d😀*"
 TRICKY = st.lists(
     st.one_of(
         st.sampled_from([
@@ -156,7 +155,7 @@ def test_no_tail_of_a_few_characters_is_cut_off():
     assert len(sentence) > MAX_CHARS
     segments = split(sentence, MAX_CHARS, MAX_CHARS)
     assert len(segments) == 2
-    assert min(map(len, segments)) >= LOOK_AHEAD
+    assert min(map(len, segments)) >= 20
 
 
 def test_a_very_long_word_is_cut_between_what_is_one_on_paper():
@@ -203,10 +202,9 @@ def test_limits_are_checked():
 def test_time_is_linear(unit, size):
     def seconds(length):
         text = (unit * length)[:length]
-        began = time.perf_counter()
+        began = time.process_time()
         stream(text, [size])
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     short = 3_000 if size == 1 else 15_000
-    ratios = [seconds(4 * short) / seconds(short) for _ in range(3)]
-    assert statistics.median(ratios) < 8  # 4 is linear, 16 quadratic
+    assert min(seconds(4 * short) for _ in range(3)) < 8 * min(seconds(short) for _ in range(3))  # quadratic were 16
