@@ -18,7 +18,7 @@ check: lint types layers
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/flake8 --select ASYNC --extend-exclude $(GENERATED) ttsw tests bench
+	$(BIN)/flake8 ttsw tests bench
 
 types: $(VENV)/.dev
 	$(BIN)/mypy

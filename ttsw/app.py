@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 import trio
 
+from ttsw.adapters.host import CLOSE_S
 from ttsw.config import Config
 from ttsw.errors import ConfigError, UnavailableError
 from ttsw.grpc_trio import Server, serve
@@ -50,6 +51,7 @@ async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_S
                         await worker.preload()
                         task_status.started(f"grpc://{server.addresses[0][0]}:{server.addresses[0][1]}")
                         await stop.wait()
+                    infrastructure.start_soon(last_resort, config.worker.drain_timeout_s)
                     await worker.drain()
                     server.drain()
                     intake.cancel_scope.deadline = trio.current_time() + GOODBYE_S
@@ -115,6 +117,13 @@ async def watch_signals(
             elif number == signal.SIGINT:
                 log.warning("exit at once, on a second SIGINT")
                 os._exit(130)
+
+
+async def last_resort(drain_timeout_s: float) -> None:
+    """Exit, with the nursery tree in the log, when stopping takes longer than everything in it may take together."""
+    await trio.sleep(drain_timeout_s + GOODBYE_S + CLOSE_S + 5)
+    log.critical("could not stop in time, exit without", tree=render_tree().splitlines())
+    os._exit(70)
 
 
 def refuse_unbuilt(config: Config) -> None:

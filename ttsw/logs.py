@@ -17,7 +17,7 @@ def configure_logging(
         form: `json` for machines, one object a line; `console` for eyes.
         include_session_id: Whether lines that belong to a session carry its id.
     """
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

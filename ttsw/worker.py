@@ -144,12 +144,14 @@ class Worker:
     async def _open_voice(self, pack: VoicePack) -> Voice:
         engine = self.config.engine(pack.family)
         settings = EngineSettings(threads=engine.threads, concurrency=engine.concurrency)
-        adapter = await trio.to_thread.run_sync(lambda: adapter_class(pack.family).load(pack, settings))
+        adapter = await trio.to_thread.run_sync(
+            lambda: adapter_class(pack.family).load(pack, settings), limiter=trio.CapacityLimiter(1)
+        )
         host = ThreadHost(adapter)
         try:
             return await self._warm(host, {**pack.options, **engine.options})
         except BaseException:
-            await host.close()
+            await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
             raise
 
     async def _warm(self, host: ThreadHost, defaults: dict[str, str]) -> Voice:

@@ -17,6 +17,9 @@ from ttsw.types import Samples
 
 T = TypeVar("T")
 
+CLOSE_S = 30.0
+"""How long an engine may take to come to the end of what it is doing."""
+
 
 class Host(Protocol):
     """Runs one loaded model."""
@@ -87,16 +90,24 @@ class ThreadHost:
             while (step := await self._in_thread(_step, chunks, convert)) is not None:
                 await take(*step)
         except BaseException:
-            with trio.CancelScope(shield=True):  # ends: between two steps nothing runs in the iterator
-                await trio.to_thread.run_sync(_close, chunks)
+            with trio.move_on_after(CLOSE_S, shield=True):
+                await trio.to_thread.run_sync(_close, chunks, limiter=self._places)
             raise
 
     async def close(self) -> None:
-        """Unload the model: waits for the steps that run, then closes the adapter."""
-        with trio.CancelScope(shield=True):
+        """Unload the model: waits for the steps that run, then closes the adapter.
+
+        Raises:
+            InternalError: A step still runs after `CLOSE_S`; the model stays in memory.
+        """
+        with trio.move_on_after(CLOSE_S, shield=True) as scope:
             for place in range(self.adapter.concurrency):
                 await self._places.acquire_on_behalf_of((self, place))
-            await trio.to_thread.run_sync(self.adapter.close)
+            await trio.to_thread.run_sync(self.adapter.close, limiter=trio.CapacityLimiter(1))
+        if scope.cancelled_caught:
+            raise InternalError(
+                f"{self.adapter.pack.model_id} can't be unloaded: a step has run for over {CLOSE_S:g} s"
+            )
 
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
         try:

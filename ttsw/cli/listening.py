@@ -81,6 +81,7 @@ class Recorder:
     def __init__(self, target: str | None) -> None:
         self.name = {None: "not kept (-o FILE.wav keeps it)", "-": "stdout"}.get(target, target) or ""
         self._target = target
+        self._raw: BinaryIO | None = None
         self._file: wave.Wave_write | None = None
         self._pipe: BinaryIO | None = None
 
@@ -90,9 +91,10 @@ class Recorder:
             self._pipe.write(endless_wav_header())
         elif self._target is not None:
             try:
-                self._file = wave.open(Path(self._target).open("wb"), "wb")  # noqa: SIM115 - __exit__ closes it
+                self._raw = Path(self._target).open("wb")
             except OSError as error:
                 raise InvalidArgumentError(f"cannot write {self._target}: {error.strerror}") from error
+            self._file = wave.open(self._raw, "wb")
             self._file.setnchannels(1)
             self._file.setsampwidth(2)
             self._file.setframerate(SAMPLE_RATE)
@@ -101,6 +103,8 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
+        if self._raw is not None:
+            self._raw.close()
 
     def write(self, pcm: bytes) -> None:
         """Keep a frame."""

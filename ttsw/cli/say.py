@@ -99,7 +99,6 @@ async def stdin_as_it_comes() -> AsyncGenerator[str, None]:
     """Give what arrives on stdin, when it arrives."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     stream = trio.lowlevel.FdStream(os.dup(sys.stdin.fileno()))
-    async with stream:
-        async for data in stream:
-            yield decoder.decode(data)
+    async for data in stream:
+        yield decoder.decode(data)
     yield decoder.decode(b"", final=True)

@@ -24,7 +24,7 @@ class Loaded(Protocol):
     """What the manager needs of a loaded model: that it can be unloaded."""
 
     async def close(self) -> None:
-        """Give everything back."""
+        """Give everything back; shielded from cancellation, with a deadline of its own."""
         ...
 
 
@@ -109,7 +109,7 @@ class ModelManager(Generic[V]):
                 await trio.sleep_forever()
         finally:
             for resident in [*self._residents.values(), *self._retired]:
-                await self._close(resident)
+                await self._close(resident)  # noqa: ASYNC102 - what it closes shields itself
             self._residents.clear()
 
     async def load(self, model_id: str, *, fresh: bool = False) -> Resident[V]:
@@ -157,7 +157,7 @@ class ModelManager(Generic[V]):
             resident.leases -= 1
             resident.used_at = trio.current_time()
             if resident.retired and not resident.leases:
-                await self._close(resident)
+                await self._close(resident)  # noqa: ASYNC102 - as above
 
     async def unload(self, model_id: str) -> None:
         """Unload a model that nobody uses.
@@ -229,8 +229,7 @@ class ModelManager(Generic[V]):
         self._retired.discard(resident)
         resident.closed = True
         try:
-            with trio.CancelScope(shield=True):  # ends: an engine's close waits for the steps that run, no longer
-                await resident.value.close()
+            await resident.value.close()
         except Exception:
             log.exception("unload failed", model_id=resident.pack.model_id)
         else:

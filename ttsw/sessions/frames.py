@@ -43,6 +43,7 @@ class FrameBuffer:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.starved = False
+        self.excused = False
         self._frames: deque[bytes] = deque()
         self._segments: deque[tuple[int, int]] = deque()
         self._segment = 0
@@ -84,9 +85,10 @@ class FrameBuffer:
         return self._broken and not self._frames
 
     def starve(self, starved: bool) -> None:
-        """Say whether the engine waits for text."""
+        """Say whether the engine waits for text; what is late then is not the engine's doing (`excused`)."""
         self.starved = starved
         if starved:
+            self.excused = True
             self.notify()
 
     async def room(self) -> None:
@@ -124,6 +126,7 @@ class FrameBuffer:
             if frame.pcm:
                 self._frames.popleft()
         self.taken += len(frames)
+        self.excused = self.starved
         self.notify()
 
     def end_marker(self) -> Frame:

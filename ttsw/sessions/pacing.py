@@ -43,16 +43,23 @@ class Pacer:
         # A timer may wake a hair early; a frame's millionth is no lead.
         return max(0, math.floor((now + self.lead_s - start) / FRAME_S + 1e-6) + 1 - self.sent)
 
-    def count(self, frames: int, now: float) -> None:
-        """Take note that `frames` were sent at `now`."""
+    def count(self, frames: int, now: float, *, excused: bool = False) -> None:
+        """Take note that `frames` were sent at `now`.
+
+        Args:
+            frames: How many.
+            now: When.
+            excused: Whether being late is no underrun, since there was no text to speak.
+        """
         if self._start is None:
             self._start = now
         gap_s = now - (self._start + self.sent * FRAME_S)
         # At `inf` lead nobody plays along, so nothing can run dry.
         if gap_s > 1e-9 and not math.isinf(self.lead_s):
             self._start += gap_s
-            self.underruns += 1
-            self.largest_gap_s = max(self.largest_gap_s, gap_s)
+            if not excused:
+                self.underruns += 1
+                self.largest_gap_s = max(self.largest_gap_s, gap_s)
         self.sent += frames
 
     def freeze(self, now: float) -> None:

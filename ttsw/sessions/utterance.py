@@ -169,7 +169,7 @@ class Utterance:
 
     def _sent(self, frames: list[Frame]) -> None:
         now = self.touched = trio.current_time()
-        self._pacer.count(len(frames), now)
+        self._pacer.count(len(frames), now, excused=self._buffer.excused)
         self._buffer.drop(frames)
         self.report.frames += len(frames) - (not frames[-1].pcm)
         if self.report.first_s is None and self.report.frames:
@@ -201,8 +201,10 @@ class Utterance:
     def leave(self) -> Report:
         """The listener's task is done with it, in whichever way: end what still runs, and give the report."""
         self._production.cancel(reason=self.report.cause.value)
-        if self.failure is not None and not self._stopped:
-            self.report.cause, self.report.error = Cause.FAILED, str(self.failure)
+        if self.failure is not None:
+            self.report.error = str(self.failure)
+            if not self._stopped:
+                self.report.cause = Cause.FAILED
         self.report.made = self._buffer.made
         self.report.underruns, self.report.largest_gap_s = self._pacer.underruns, self._pacer.largest_gap_s
         return self.report

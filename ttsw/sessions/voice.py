@@ -97,7 +97,7 @@ async def warm_up(host: Host, texts: tuple[str, ...], defaults: Mapping[str, str
     values = parse_options({name: text for name, text in defaults.items() if name in known}, known)
     for text in texts:
         await host.speak(text, values, to_mono, keep)
-    return await trio.to_thread.run_sync(_measure, spoken, host.adapter.sample_rate)
+    return await trio.to_thread.run_sync(_measure, spoken, host.adapter.sample_rate, limiter=trio.CapacityLimiter(1))
 
 
 def _measure(spoken: list[Samples], rate: int) -> Calibration | None:

@@ -1,0 +1,33 @@
+"""A real worker, in this process and for the length of a block: its models, its sessions, its gRPC port."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import trio
+
+from ttsw.app import listen
+from ttsw.config import Config
+from ttsw.worker import Worker
+
+
+@asynccontextmanager
+async def open_worker(config: Config) -> AsyncGenerator[tuple[Worker, tuple[str, int]], None]:
+    """Run a worker; gives it, and the host and port of its gRPC listener.
+
+    Use `worker.grpc_port: 0` for a free port. Signals are left alone, so that several may run in one process.
+
+    Raises:
+        TtswError: The worker can't start.
+    """
+    worker = Worker(config)
+    async with trio.open_nursery() as models:
+        await models.start(worker.models.run)
+        async with trio.open_nursery() as sessions:
+            await sessions.start(worker.sessions.run)
+            async with trio.open_nursery() as intake:
+                server = await listen(worker, intake)
+                await worker.preload()
+                yield worker, server.addresses[0]
+                intake.cancel_scope.cancel(reason="the block has ended")
+            sessions.cancel_scope.cancel(reason="the block has ended")
+        models.cancel_scope.cancel(reason="the block has ended")
