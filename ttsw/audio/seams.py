@@ -1,8 +1,8 @@
 """Seams: each segment is an inference of its own, so its waveform may start and stop anywhere.
 
-This file decides how a segment's edges are softened: a raised-cosine fade of 3 ms in and out, which takes the click
-from a jump and is too short to be heard on a word. The last 3 ms are therefore held back until the segment's end is
-known.
+This file decides how a segment's edges are softened: a raised-cosine fade of 3 ms in and out. A Piper sentence ends
+in silence, but may start within a breath or an "sh", 50 dB below full scale and loud enough for a tick. The last 3 ms
+are held back until it is known whether the segment ends there.
 """
 
 import functools
@@ -12,7 +12,7 @@ import numpy as np
 from ttsw.types import Samples
 
 FADE_MS = 3.0
-"""Length of a fade, ms. Half of that still clicks on a jump at full scale; twice that begins to soften plosives."""
+"""Length of a fade, ms: shorter than a plosive's burst, and a jump then bends the waveform less than a voice does."""
 
 
 class SegmentFader:
@@ -30,7 +30,8 @@ class SegmentFader:
     def push(self, chunk: Samples) -> Samples:
         """Take the segment's next samples, shape (n,); return those that are sure not to be its last 3 ms."""
         buffer = np.concatenate((self._held, chunk))
-        self._fade_in(buffer[len(self._held) :])
+        if self._faded < len(self._ramp):
+            self._fade_in(buffer[len(self._held) :])
         ready = max(0, len(buffer) - len(self._ramp))
         self._held = buffer[ready:].copy()
         return buffer[:ready]

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -11,6 +11,7 @@ from ttsw.errors import InvalidArgumentError
 int16s = hnp.arrays(np.int16, st.integers(0, 5000))
 
 
+@settings(deadline=None)
 @given(pcm=int16s, cuts=st.lists(st.integers(0, 5000), max_size=20))
 def test_no_sample_is_lost_or_repeated_however_the_stream_is_cut(streamed, pcm, cuts):
     data = streamed(Framer(), to_mono(pcm), [cut for cut in cuts if cut <= len(pcm)])
@@ -19,6 +20,7 @@ def test_no_sample_is_lost_or_repeated_however_the_stream_is_cut(streamed, pcm, 
     assert not any(data[pcm.nbytes :])
 
 
+@settings(deadline=None)
 @given(pcm=int16s)
 def test_frames_are_the_streams_frames(streamed, pcm):
     frames = list(frame_audio(pcm))

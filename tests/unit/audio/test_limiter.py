@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.signal import firwin
@@ -51,6 +51,7 @@ def test_another_ceiling(streamed, true_peak_db, ceiling):
     assert ceiling - 0.5 < true_peak_db(limited) <= ceiling
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 100), length=st.integers(0, 6000), cuts=st.lists(st.integers(0, 6000), max_size=30))
 def test_streamed_is_one_shot(streamed, seed, length, cuts):
     rng = np.random.default_rng(seed)
@@ -66,6 +67,7 @@ def test_one_sample_at_a_time(streamed):
     assert np.allclose(streamed(Limiter(), samples, range(1500)), streamed(Limiter(), samples), atol=1e-6)
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float32, st.integers(0, 700), elements=st.floats(-1e6, 1e6, width=32)))
 def test_any_samples_come_out_finite_and_limited(streamed, samples):
     limited = streamed(Limiter(), samples)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttsw.audio.seams import SegmentFader
@@ -9,6 +9,7 @@ RATE = 48_000
 FADE = 144
 
 
+@settings(deadline=None)
 @given(length=st.integers(0, 1000), cuts=st.lists(st.integers(0, 1000), max_size=20))
 def test_a_segment_cut_anywhere_is_the_same_and_as_long(streamed, length, cuts):
     samples = np.linspace(0.5, -0.5, length, dtype=np.float32)
