@@ -59,6 +59,5 @@ def _is_one(left: str, right: str) -> bool:
         (right != "" and unicodedata.category(right)[0] == "M")
         or _STICKY.match(right) is not None
         or left == "\u200d"
-        or (left == "\r" and right == "\n")
         or ("\U0001f1e6" <= left <= "\U0001f1ff" and "\U0001f1e6" <= right <= "\U0001f1ff")
     )

@@ -1,8 +1,9 @@
 """What of a text can be spoken, and what an engine must never see.
 
 Segments keep every character of the text; here, at the hand-over to an engine, they lose what isn't speech: control and
-format characters, halves of surrogates, private and unassigned code points, emoji. An engine asked for a sound where
-there are no words makes one up, or fails: `has_speech` says whether to ask at all.
+format characters, halves of surrogates, private and unassigned code points, emoji, the marks of markup (espeak reads
+"**" as "asterisk asterisk", an emoji as its name). An engine asked for a sound where there are no words makes one up,
+or fails: `has_speech` says whether to ask at all.
 """
 
 import re
@@ -12,23 +13,32 @@ _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\u
 """Invisible though their category is a letter's, a mark's or a symbol's."""
 
 _EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
+_MARKUP = re.compile(
+    r"^(?:[*+•>_~-]+ |#{1,6} )+"  # an item, a title, a quotation
+    r"|(?<=\S)[*_~`]++(?!\w)|(?<!\w)[*_~`]++(?=\S)"  # emphasis; but neither 2 * 3 nor snake_case
+)
 _JOINERS = "\u200c\u200d"
 _JOINED_SCRIPTS = re.compile("[\u0590-\u1fff]")
-_SPOKEN_SYMBOLS = frozenset("%‰&@+=§°#<>±×÷√∞™©®№℃℉µ")
+_SPOKEN_SYMBOLS = frozenset("%‰&@+=§°±×÷√∞™©®№℃℉µ")
 
 
 def clean(text: str) -> str:
-    r"""Reduce a segment to what an engine may see: composed, on one line, without what has no sound.
+    r"""Reduce a segment to what an engine may see: composed, on one line, without marks that have no sound.
 
     Joiners stay within the scripts that spell with them (Persian, Hindi …).
 
     >>> clean("  Cafe\u0301\x00\u202e \ud800 au\nlait \U0001f600 ")
     'Café au lait'
+    >>> clean("## An *important* point: 2 * 3")
+    'An important point: 2 * 3'
     """
     if not (text.isascii() and text.isprintable()):
         text = unicodedata.normalize("NFC", text)
         text = "".join(_kept(text, at, char) for at, char in enumerate(text))
-    return " ".join(text.split())
+    text = " ".join(text.split())
+    while (plain := _MARKUP.sub("", text).strip()) != text:  # markup within markup
+        text = " ".join(plain.split())
+    return text
 
 
 def has_speech(text: str) -> bool:

@@ -56,13 +56,6 @@ def stream(text, sizes, **limits):
 
 
 @pytest.mark.parametrize("line", HARD)
-def test_hard_cases(line):
-    assert [part.strip() for part in split(line.replace("|", ""), 10_000, 10_000)] == [
-        part.strip() for part in line.split("|")
-    ]
-
-
-@pytest.mark.parametrize("line", HARD)
 def test_hard_cases_at_every_split(line):
     text = line.replace("|", "")
     whole = split(text)

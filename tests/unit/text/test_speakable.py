@@ -31,6 +31,12 @@ from ttsw.text import clean, has_speech
         ("no\u00a0break\u3000wide", "no break wide"),
         ("50 € & 20 °C", "50 € & 20 °C"),
         ("", ""),
+        ("It is **bold** and _so_ `is` this.", "It is bold and so is this."),
+        ("(*aside*), ~~gone~~!", "(aside), gone!"),
+        ("* item", "item"),
+        ("### Title\n", "Title"),
+        ("> - * deep", "deep"),
+        ("2 * 3, snake_case, a*b, C#, -5", "2 * 3, snake_case, a*b, C#, -5"),
     ],
 )
 def test_clean(text, seen):
