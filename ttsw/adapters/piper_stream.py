@@ -1,0 +1,253 @@
+"""Runs a VITS voice on ONNX Runtime: cut in parts, window by window, or whole.
+
+Decides how a session is set up, where noise comes from, and in which windows audio is made. Which parts there are is
+`ttsw.adapters.piper_graph`'s to say; what a text's phoneme ids are, `ttsw.adapters.piper`'s.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+import onnxruntime
+import structlog
+from numpy.typing import NDArray
+
+from ttsw.adapters.piper_graph import NotVitsError, Parts, StageGraph, cut
+from ttsw.errors import UnavailableError
+from ttsw.types import Samples
+
+log = structlog.get_logger(__name__)
+
+Plan = Callable[[int], Iterable[int]]
+"""From a number of frames to where each window ends, the last at that number."""
+
+FIRST_FRAMES = 32
+"""The first window: 0.37 s of a voice at 22 050 Hz and 256 samples a frame."""
+MOST_FRAMES = 160
+"""Windows double up to this: 1.9 s of audio, about 0.2 s of computing on one core."""
+MOST_SEAM_ERROR = 1e-4
+"""Difference between windows and the whole that rounding explains (5e-6 measured; a wrong reach gives 1e-2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What one inference is to say, and how.
+
+    Args:
+        ids: Phoneme ids, with those for begin and end.
+        noise_scale: Standard deviation of the prior's noise.
+        length_scale: Stretch of all durations.
+        noise_w: Standard deviation of the durations' noise.
+        speaker: Index in a voice of several speakers; None in a voice of one.
+    """
+
+    ids: list[int]
+    noise_scale: float
+    length_scale: float
+    noise_w: float
+    speaker: int | None = None
+
+    def feed(self) -> dict[str, NDArray[Any]]:
+        """The inputs of a voice's graph, as Piper names them."""
+        feed: dict[str, NDArray[Any]] = {
+            "input": np.array([self.ids], np.int64),
+            "input_lengths": np.array([len(self.ids)], np.int64),
+            "scales": np.array([self.noise_scale, self.length_scale, self.noise_w], np.float32),
+        }
+        return feed if self.speaker is None else feed | {"sid": np.array([self.speaker], np.int64)}
+
+
+class Engine(Protocol):
+    """Turns inferences into audio. One may serve several at a time: what belongs to one is in its iterator."""
+
+    seeded: bool
+    """Whether the noise comes from the generator that it is given."""
+
+    def speak(self, what: Inference, chance: np.random.Generator) -> Iterator[Samples]:
+        """Yield the audio of one inference, shape (n,), float32."""
+        ...
+
+
+def open_engine(path: Path, threads: int, trial: Inference) -> Engine:
+    """Load a voice's graph: cut if it can be, as it is if not.
+
+    Args:
+        path: The graph.
+        threads: Threads of one inference.
+        trial: Spoken once in windows and once whole; a graph in which the two differ is not cut.
+
+    Raises:
+        UnavailableError: The file is no graph of a Piper voice.
+    """
+    try:
+        model = onnx.load(path)
+        _check_inputs({value.name for value in model.graph.input}, trial.feed().keys())
+        try:
+            return _open_cut(model, threads, trial)
+        except NotVitsError as error:
+            log.warning("voice_not_cut", file=str(path), reason=str(error))
+            return WholeEngine(open_session(str(path), threads), trial)
+    except Exception as error:  # ONNX Runtime's and protobuf's errors have no base of their own
+        raise UnavailableError(f"{path} is not the graph of a Piper voice, or it is damaged: {error}") from error
+
+
+def _check_inputs(found: AbstractSet[str], wanted: AbstractSet[str]) -> None:
+    if found != wanted:
+        raise ValueError(
+            f"by its configuration it takes {', '.join(sorted(wanted))}, but it takes {', '.join(sorted(found))}"
+        )
+
+
+def _open_cut(model: onnx.ModelProto, threads: int, trial: Inference) -> "CutEngine":
+    parts = cut(model)
+    try:
+        engine = CutEngine(parts, threads)
+        difference = engine.seam_error(trial)
+    except Exception as error:
+        raise NotVitsError(f"its parts do not run: {error}") from error
+    if not difference <= MOST_SEAM_ERROR:
+        raise NotVitsError(f"windows differ from the whole by {difference:g}")
+    return engine
+
+
+class WholeEngine:
+    """The graph as it is: one chunk for an inference, with noise that nobody can repeat."""
+
+    seeded = False
+
+    def __init__(self, session: onnxruntime.InferenceSession, trial: Inference) -> None:
+        self._session = session
+        session.run(None, trial.feed())
+
+    def speak(self, what: Inference, chance: np.random.Generator) -> Iterator[Samples]:
+        """Yield all audio at once; see `Engine.speak`."""
+        yield self._session.run(None, what.feed())[0].reshape(-1)
+
+
+class CutEngine:
+    """The graph in parts: the front sees the whole text once, the stages work window by window."""
+
+    seeded = True
+
+    def __init__(self, parts: Parts, threads: int) -> None:
+        self._mean, self._deviation, self._duration_noise = parts.mean, parts.deviation, parts.duration_noise
+        self._front = open_session(parts.front.SerializeToString(), threads)
+        self._stages = [_Stage(stage, threads) for stage in parts.stages]
+
+    def speak(self, what: Inference, chance: np.random.Generator) -> Iterator[Samples]:
+        """Yield audio window by window; see `Engine.speak`."""
+        return self._speak(what, chance, windows)
+
+    def seam_error(self, what: Inference) -> float:
+        """The greatest difference between audio made in windows and the same audio made at once."""
+        plans: list[Plan] = [windows, lambda frames: [frames]]
+        apart, whole = (np.concatenate([*self._speak(what, np.random.default_rng(0), plan)]) for plan in plans)
+        return float(np.abs(apart - whole).max())
+
+    def _speak(self, what: Inference, chance: np.random.Generator, plan: Plan) -> Iterator[Samples]:
+        flow, frames = self._start(what, chance)
+        for stop in plan(frames):
+            yield flow.take(stop).reshape(-1)
+
+    def _start(self, what: Inference, chance: np.random.Generator) -> tuple["_Flow", int]:
+        """Run the front, draw the prior's sample, and lay the stages after it; nothing flows yet."""
+        feed = what.feed()
+        if self._duration_noise:
+            feed[self._duration_noise] = chance.standard_normal((1, 2, len(what.ids)), np.float32)
+        names = [output.name for output in self._front.get_outputs()]
+        out = dict(zip(names, self._front.run(names, feed), strict=True))
+        mean = out[self._mean]
+        flow: _Flow = _Whole(mean + chance.standard_normal(mean.shape, np.float32) * out[self._deviation])
+        for stage in self._stages:
+            flow = _Staged(stage, flow, out, mean.shape[-1])
+        return flow, mean.shape[-1]
+
+
+def windows(frames: int, first: int = FIRST_FRAMES, most: int = MOST_FRAMES) -> Iterator[int]:
+    """Yield where each window ends: the first is short, the next are twice as long as the one before, up to `most`.
+
+    A rest shorter than half a window is not left alone, but joined to the window before it.
+
+    >>> list(windows(500, first=32, most=160))
+    [32, 96, 224, 384, 500]
+    """
+    stop, size = 0, first
+    while stop < frames:
+        stop = stop + size if frames - stop >= 1.5 * size else frames
+        yield stop
+        size = min(2 * size, most)
+
+
+def open_session(model: str | bytes, threads: int) -> onnxruntime.InferenceSession:
+    """Open a graph, from a file or from memory, on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = False
+    return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+
+
+class _Flow(Protocol):
+    """A tensor over time, shape (1, channels, frames · rate), that is taken piece by piece from the left."""
+
+    def take(self, stop: int) -> Samples:
+        """Return what follows the last piece, up to frame `stop`."""
+        ...
+
+
+class _Whole:
+    """A tensor that is there already."""
+
+    def __init__(self, values: Samples) -> None:
+        self._values = values
+        self._taken = 0
+
+    def take(self, stop: int) -> Samples:
+        piece = self._values[..., self._taken : stop]
+        self._taken = stop
+        return piece
+
+
+class _Stage:
+    """One stage, loaded."""
+
+    def __init__(self, stage: StageGraph, threads: int) -> None:
+        self.left, self.right, self.rate, self.sides = stage.left, stage.right, stage.rate, stage.sides
+        self._session = open_session(stage.graph.SerializeToString(), threads)
+        self._input = stage.graph.graph.input[0].name
+
+    def run(self, window: Samples, sides: Mapping[str, Samples]) -> Samples:
+        result: Samples = self._session.run(None, {self._input: window, **sides})[0]
+        return result
+
+
+class _Staged:
+    """What a stage makes of a flow: exactly what it would make of the whole, from windows and their margins."""
+
+    def __init__(self, stage: _Stage, source: _Flow, sides: Mapping[str, Samples], frames: int) -> None:
+        self._stage, self._source, self._frames = stage, source, frames
+        self._sides = {name: sides[name] for name in stage.sides}
+        self._held: Samples | None = None
+        self._first = self._taken = 0
+
+    def take(self, stop: int) -> Samples:
+        if stop == self._taken and self._held is not None:
+            return self._held[..., :0]  # the end was within reach of the last window
+        stage, end = self._stage, min(stop + self._stage.right, self._frames)
+        more = self._source.take(end)
+        held = more if self._held is None else np.concatenate([self._held, more], axis=-1)
+        out = stage.run(held, {name: self._cut(side, end) for name, side in self._sides.items()})
+        piece = out[..., (self._taken - self._first) * stage.rate : (stop - self._first) * stage.rate]
+        per_frame = held.shape[-1] // (end - self._first)
+        kept = max(self._first, stop - stage.left)
+        self._held = held[..., (kept - self._first) * per_frame :]
+        self._first, self._taken = kept, stop
+        return piece
+
+    def _cut(self, side: Samples, end: int) -> Samples:
+        """A side that has a time axis follows the window; a speaker's has none."""
+        return side[..., self._first : end] if side.ndim == 3 and side.shape[-1] == self._frames else side
