@@ -1,0 +1,39 @@
+"""`python -m bench [names…] [--json FILE] [--quick]`: run the benches, all by default, and print what they found."""
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+from time import monotonic
+
+from rich.console import Console
+
+from bench.report import Report, machine, save
+
+BENCHES = ("frames", "realtime", "piper", "memory", "transport", "startup")
+
+
+def main() -> int:
+    """Run; the exit status is 1 where a figure falls short."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the worker; see bench/README.md.")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"benches to run, of: {', '.join(BENCHES)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
+    parser.add_argument("--quick", action="store_true", help="short runs: to see that it works, not to quote")
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(BENCHES):
+        parser.error(f"no bench {', '.join(sorted(unknown))}; there are: {', '.join(BENCHES)}")
+    console = Console(width=None if Console().is_terminal else 160)
+    console.print(f"{machine()}{', quick: not to be quoted' if given.quick else ''}", highlight=False)
+    reports = []
+    for name in given.names or BENCHES:
+        began = monotonic()
+        report: Report = import_module(f"bench.{name}").run(quick=given.quick)
+        report.took_s = monotonic() - began
+        report.show(console)
+        reports.append(report)
+        if given.json:
+            save(reports, given.json)
+    return int(any(figure.verdict == "SHORT" for report in reports for figure in report.figures))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

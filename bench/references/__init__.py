@@ -1,0 +1,1 @@
+"""What the product is compared with; each is a process of its own."""
