@@ -39,7 +39,8 @@ class Pacer:
             return 0
         if math.isinf(self.lead_s):
             return math.inf
-        start = now if self._start is None else self._start
+        # What the listener has run out of is heard from now on, not from when it was due.
+        start = now if self._start is None else max(self._start, now - self.sent * FRAME_S)
         # A timer may wake a hair early; a frame's millionth is no lead.
         return max(0, math.floor((now + self.lead_s - start) / FRAME_S + 1e-6) + 1 - self.sent)
 

@@ -1,0 +1,43 @@
+import math
+
+import pytest
+
+from ttsw.errors import InvalidArgumentError
+from ttsw.options import Option
+from ttsw.sessions.options import COMMON, SessionOptions
+
+FAMILY = {"speed": Option("float", "tempo", 1.0, 0.5, 2)}
+
+
+def test_nothing_given_is_the_defaults():
+    options = SessionOptions.parse({}, FAMILY, lead_ms=60)
+    assert options == SessionOptions(joined=False, lead_s=0.06, loudness_lufs=None, engine={"speed": 1.0})
+
+
+def test_everything_given():
+    given = {"text_mode": "tokens", "pacing": "fast", "loudness_lufs": "-20", "speed": "1.5", "language": "en"}
+    options = SessionOptions.parse(given, FAMILY, languages=("en", "de"))
+    assert options == SessionOptions(joined=True, lead_s=math.inf, loudness_lufs=-20.0, engine={"speed": 1.5})
+
+
+def test_an_unknown_option_is_refused_with_those_that_exist():
+    with pytest.raises(InvalidArgumentError) as refusal:
+        SessionOptions.parse({"pitch": "1"}, FAMILY)
+    assert all(name in str(refusal.value) for name in ("'pitch'", "speed", *COMMON))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "valid"),
+    [
+        ("text_mode", "words", "one of: chunks, tokens"),
+        ("pacing", "slow", "one of: realtime, fast"),
+        ("lead_ms", "5", "a number from 20 to 60000"),
+        ("lead_ms", "nan", "a number from 20"),
+        ("speed", "1e999", "a number from 0.5 to 2"),
+        ("loudness_lufs", "loud", "a number from -40 to -5"),
+        ("language", "tlh", "one of: en, de"),
+    ],
+)
+def test_a_bad_value_is_refused_with_what_is_valid(name, value, valid):
+    with pytest.raises(InvalidArgumentError, match=f"{name}=.*{valid}"):
+        SessionOptions.parse({name: value}, FAMILY, languages=("en", "de"))

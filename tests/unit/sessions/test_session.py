@@ -1,0 +1,177 @@
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from ttsw.errors import FailedPreconditionError, UnavailableError
+from ttsw.sessions.options import SessionOptions
+from ttsw.sessions.session import Session
+from ttsw.sessions.state import IllegalMoveError, State
+from ttsw.sessions.utterance import Cause
+from ttsw.sessions.voice import Level, Voice
+from ttsw.testing import FakeHost
+
+SECOND = "a" * 100
+
+
+class Source:
+    """Gives a voice, and remembers whether a fresh one was wanted."""
+
+    def __init__(self) -> None:
+        self.fresh = []
+
+    async def __call__(self, *, fresh: bool) -> Voice:
+        await trio.lowlevel.checkpoint()
+        self.fresh.append(fresh)
+        return Voice(FakeHost(step_s=0.01), Level(None))
+
+
+@pytest.fixture
+def source():
+    return Source()
+
+
+@pytest.fixture
+async def session(nursery, source):
+    session = Session("s", "fake-voice", SessionOptions(), source, idle_timeout_s=60)
+    await nursery.start(session.run)
+    return session
+
+
+async def speak(session: Session, text: str = SECOND, frames: list | None = None):
+    utterance = session.begin()
+    frames = [] if frames is None else frames
+
+    async def send(batch):
+        await trio.lowlevel.checkpoint_if_cancelled()
+        frames.extend(batch)
+
+    try:
+        await utterance.feed(text)
+        utterance.end_text()
+        await utterance.emit(send)
+    finally:
+        session.finish(utterance)
+    return utterance, frames
+
+
+async def test_it_speaks_again_and_again(autojump_clock, session):
+    for _ in range(3):
+        utterance, frames = await speak(session)
+        assert utterance.report.cause is Cause.FINISHED
+        assert len(frames) == 50
+    assert session.state is State.IDLE
+    assert session.utterance is None
+
+
+async def test_one_utterance_at_a_time(autojump_clock, session, nursery):
+    nursery.start_soon(speak, session)
+    await wait_all_tasks_blocked()
+    with pytest.raises(IllegalMoveError, match="one Synthesize at a time"):
+        session.begin()
+
+
+async def test_controls_say_where_the_audio_stands(autojump_clock, session, nursery):
+    frames = []
+    assert session.stop().last_sequence == 0
+    nursery.start_soon(speak, session, SECOND, frames)
+    await trio.sleep(0.5)
+    for command in (session.pause, session.pause, session.resume, session.resume):
+        standing = command()
+        assert standing.last_sequence == len(frames)
+        assert standing.position_samples == 960 * len(frames)
+    stopped = session.stop()
+    assert stopped.last_sequence == len(frames)
+    await wait_all_tasks_blocked()
+    assert session.stop().last_sequence == stopped.last_sequence
+    assert "nothing to stop" in session.stop().message
+
+
+async def test_after_stop_the_next_utterance_may_begin_at_once(autojump_clock, session, nursery):
+    nursery.start_soon(speak, session)
+    await trio.sleep(0.2)
+    session.stop()
+    _, frames = await speak(session)
+    assert len(frames) == 50
+
+
+async def test_pause_while_idle_holds_the_next_utterance_until_resume(autojump_clock, session, nursery):
+    frames = []
+    assert "waits for RESUME" in session.pause().message
+    nursery.start_soon(speak, session, SECOND, frames)
+    await trio.sleep(5)
+    assert frames == []
+    session.resume()
+    await trio.sleep(2)
+    assert len(frames) == 50
+
+
+async def test_reload_asks_for_a_fresh_model_once(autojump_clock, session, source):
+    await speak(session)
+    session.reload()
+    await speak(session)
+    await speak(session)
+    assert source.fresh == [False, True, False]
+
+
+async def test_it_ends_when_idle_for_too_long(autojump_clock, nursery, source):
+    session = Session("s", "m", SessionOptions(), source, idle_timeout_s=10)
+    await nursery.start(session.run)
+    await trio.sleep(9)
+    session.pause()
+    session.resume()
+    await trio.sleep(9.9)
+    assert session.state is State.IDLE
+    await trio.sleep(0.2)
+    assert session.state is State.ENDED
+    with pytest.raises(IllegalMoveError):
+        session.begin()
+
+
+async def test_speech_is_activity_and_a_forgotten_pause_is_not(autojump_clock, nursery, source):
+    session = Session("s", "m", SessionOptions(), source, idle_timeout_s=10)
+    await nursery.start(session.run)
+    utterance, _ = await speak(session, SECOND * 30)
+    assert utterance.report.cause is Cause.FINISHED
+    session.pause()
+    utterance, frames = await speak(session)
+    assert frames == []
+    assert isinstance(utterance.failure, FailedPreconditionError)
+    assert "idle for 10 s" in str(utterance.failure)
+
+
+async def test_ending_it_stops_its_speech(autojump_clock, session, nursery):
+    frames = []
+    nursery.start_soon(speak, session, SECOND, frames)
+    await trio.sleep(0.2)
+    session.end()
+    session.end()
+    await trio.sleep(0.1)
+    assert frames[-1].final
+    assert session.state is State.ENDED
+    assert "ended" in repr(session)
+
+
+async def test_ending_it_with_a_failure_is_a_status(autojump_clock, session, nursery):
+    results = []
+
+    async def run():
+        results.append(await speak(session))
+
+    nursery.start_soon(run)
+    await trio.sleep(0.2)
+    session.end(UnavailableError("the worker has stopped"))
+    await trio.sleep(0.1)
+    ((utterance, frames),) = results
+    assert str(utterance.failure) == "the worker has stopped"
+    assert not frames[-1].final
+
+
+async def test_cancelled_from_above_it_ends_clean(autojump_clock, source):
+    async with trio.open_nursery() as nursery:
+        session = Session("s", "m", SessionOptions(), source)
+        await nursery.start(session.run)
+        nursery.start_soon(speak, session)
+        await trio.sleep(0.2)
+        nursery.cancel_scope.cancel()
+    assert session.state is State.ENDED
+    assert session.utterance is None

@@ -1,0 +1,142 @@
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from ttsw.errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from ttsw.sessions.table import SessionTable, check_session_id
+from ttsw.sessions.voice import Level, Voice
+from ttsw.testing import FakeHost
+
+
+class Lender:
+    def __init__(self) -> None:
+        self.lent = 0
+        self.fresh = []
+        self.delay_s = 0.0
+
+    @asynccontextmanager
+    async def __call__(self, model_id: str, fresh: bool):
+        if model_id != "fake-voice":
+            raise NotFoundError(f"no model {model_id!r}")
+        await trio.sleep(self.delay_s)
+        self.fresh.append(fresh)
+        self.lent += 1
+        try:
+            yield Voice(FakeHost(), Level(None))
+        finally:
+            self.lent -= 1
+
+
+@pytest.fixture
+def lender():
+    return Lender()
+
+
+@pytest.fixture
+async def table(nursery, lender):
+    table = SessionTable(lender, limit=2, idle_timeout_s=60)
+    await nursery.start(table.run)
+    return table
+
+
+async def test_sessions_start_up_to_the_limit_and_again_when_one_has_ended(autojump_clock, table, lender):
+    await table.start("a", "fake-voice", {})
+    await table.start("b", "fake-voice", {})
+    with pytest.raises(ResourceExhaustedError):
+        await table.start("c", "fake-voice", {})
+    table.end("a")
+    await table.start("c", "fake-voice", {})
+    await wait_all_tasks_blocked()
+    assert (len(table), lender.lent) == (2, 2)
+
+
+async def test_starts_under_way_count(autojump_clock, table, lender, nursery):
+    lender.delay_s = 5
+    nursery.start_soon(table.start, "a", "fake-voice", {})
+    nursery.start_soon(table.start, "b", "fake-voice", {})
+    await wait_all_tasks_blocked()
+    with pytest.raises(ResourceExhaustedError):
+        await table.start("c", "fake-voice", {})
+    with pytest.raises(AlreadyExistsError):
+        await table.start("a", "fake-voice", {})
+
+
+async def test_an_id_is_free_as_soon_as_its_session_is_ended(autojump_clock, table):
+    first = await table.start("a", "fake-voice", {})
+    with pytest.raises(AlreadyExistsError, match="'a'"):
+        await table.start("a", "fake-voice", {})
+    table.end("a")
+    second = await table.start("a", "fake-voice", {})
+    await wait_all_tasks_blocked()
+    assert table["a"] is second is not first
+    with pytest.raises(NotFoundError, match="'b'"):
+        table.end("b")
+
+
+async def test_a_refused_start_leaves_nothing(autojump_clock, table, lender):
+    with pytest.raises(NotFoundError):
+        await table.start("a", "none", {})
+    with pytest.raises(InvalidArgumentError, match="'pitch'"):
+        await table.start("a", "fake-voice", {"pitch": "1"})
+    await wait_all_tasks_blocked()
+    assert (len(table), lender.lent) == (0, 0)
+    await table.start("a", "fake-voice", {})
+
+
+async def test_a_client_who_leaves_while_the_model_loads_leaves_nothing(autojump_clock, table, lender):
+    lender.delay_s = 5
+    with trio.move_on_after(1):
+        await table.start("a", "fake-voice", {})
+    await wait_all_tasks_blocked()
+    assert (len(table), lender.lent) == (0, 0)
+    lender.delay_s = 0
+    await table.start("a", "fake-voice", {})
+
+
+async def test_an_expired_session_is_gone_and_its_lease_with_it(autojump_clock, table, lender):
+    await table.start("a", "fake-voice", {})
+    await trio.sleep(61)
+    assert (len(table), lender.lent) == (0, 0)
+    with pytest.raises(NotFoundError, match="idle for too long"):
+        table["a"]
+
+
+async def test_a_reload_swaps_the_lease(autojump_clock, table, lender):
+    session = await table.start("a", "fake-voice", {})
+    session.reload()
+    utterance = session.begin()
+    await utterance.feed("hello")
+    utterance.end_text()
+
+    async def send(frames):
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+    await utterance.emit(send)
+    session.finish(utterance)
+    assert (lender.fresh, lender.lent) == ([False, True], 1)
+
+
+async def test_draining_takes_nothing_new_and_ends_what_is_there(autojump_clock, table):
+    session = await table.start("a", "fake-voice", {})
+    session.begin()
+    table.draining = True
+    with pytest.raises(UnavailableError):
+        await table.start("b", "fake-voice", {})
+    assert table.end_all(UnavailableError("stopped")) == 1
+    await wait_all_tasks_blocked()
+    assert len(table) == 0
+    assert "0/2" in repr(table)
+
+
+@pytest.mark.parametrize("session_id", ["", "a" * 257, "a\nb", "\x00"])
+def test_ids_that_name_no_session(session_id):
+    with pytest.raises(InvalidArgumentError, match="session_id"):
+        check_session_id(session_id)
