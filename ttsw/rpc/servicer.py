@@ -51,6 +51,9 @@ COMMANDS: dict[int, Callable[[Session], Standing]] = {
     ControlCommand.RELOAD: Session.reload,
 }
 
+NOT_YET_MEASURED = dict.fromkeys(("rtf", "ttfa_ms_p50", "ttfa_ms_p95"), 0.0)
+"""Metrics that a client may count on: 0 until an utterance has been measured."""
+
 
 class TTSServicer(TtsServiceBase):
     """The service of proto/tts.proto on a `Worker`."""
@@ -119,7 +122,7 @@ class TTSServicer(TtsServiceBase):
     async def unload_model(self, message: UnloadModelRequest) -> UnloadModelResponse:
         """Unload a model that nobody uses."""
         try:
-            await self._worker.models.unload(message.model_id)
+            await self._worker.models.unload(message.model_id or self._worker.config.model_manager.default_model_id)
         except TtswError as error:
             return UnloadModelResponse(**refusal(error))
         return UnloadModelResponse(success=True, message="unloaded")
@@ -130,7 +133,7 @@ class TTSServicer(TtsServiceBase):
         return GetCapabilitiesResponse(
             capabilities=Capabilities(**told.model_dump() | {"languages": list(told.languages)}),
             resident_models=sorted(self._worker.models.residents),
-            metrics=self._worker.metrics(),
+            metrics=NOT_YET_MEASURED | self._worker.metrics(),
         )
 
     async def _synthesize(self, stream: Stream[TextChunk, AudioFrame]) -> None:
