@@ -1,6 +1,7 @@
 """`python -m bench [names…] [--json FILE] [--quick]`: run the benches, all by default, and print what they found."""
 
 import argparse
+import os
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
@@ -26,13 +27,31 @@ def main() -> int:
     reports = []
     for name in given.names or BENCHES:
         began = monotonic()
+        busy = busy_s(), children_s()
         report: Report = import_module(f"bench.{name}").run(quick=given.quick)
         report.took_s = monotonic() - began
+        if busy[0] is not None and (now := busy_s()) is not None:
+            others = (now - busy[0] - (children_s() - busy[1])) / report.took_s
+            report.remarks.append(f"all else on this machine used {others:.2f} cores meanwhile")
         report.show(console)
         reports.append(report)
         if given.json:
             save(reports, given.json)
     return int(any(figure.verdict == "SHORT" for report in reports for figure in report.figures))
+
+
+def busy_s() -> float | None:
+    """CPU time that the whole machine has used since boot, s; None where the kernel doesn't tell."""
+    path = Path("/proc/stat")
+    if not path.exists():
+        return None
+    user, nice, system, _idle, _iowait, irq, softirq, *_ = map(int, path.read_text("ascii").split("\n")[0].split()[1:])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def children_s() -> float:
+    """CPU time of this process and of its children that have ended, s."""
+    return sum(os.times()[:4])
 
 
 if __name__ == "__main__":

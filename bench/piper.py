@@ -1,0 +1,83 @@
+"""What the server adds to Piper: real-time factor, and time to first audio.
+
+The same texts, by turns through `ttsw serve --adapter piper` (`pacing=fast`, so that nothing is held back) and by
+piper-tts called directly in a process of its own. RTF is wall time over seconds of audio; rounds alternate, each gives
+a ratio, the median counts. Twice: one text at a time, and two at a time so that both cores work. Time to first audio
+is measured for texts of three lengths: a client's request to its first frame, and piper's call to its first chunk.
+"""
+
+import json
+from contextlib import ExitStack
+from statistics import median
+from typing import Any
+
+from bench.process import Child, product, running
+from bench.report import Report
+from bench.samples import SENTENCES, text_of
+from ttsw.config import shipped_dir
+from ttsw.models.packs import read_shelf
+
+WAYS = (("1 stream", 1), ("2 streams", 2))
+LENGTHS = (40, 300, 1_500)
+
+
+def run(*, quick: bool) -> Report:
+    """Measure."""
+    report = Report("piper", "Piper through the server and by itself, on all cores")
+    texts = [" ".join(SENTENCES[i : i + 2]) for i in range(0, len(SENTENCES), 2)][: 2 if quick else 5] * 2
+    for name, streams in WAYS:
+        with ExitStack() as stack:
+            pair = _open(stack, streams)
+            for child in pair:  # warm
+                _round(child, texts[:2])
+            _compare_rtf(report, name, pair, texts, rounds=1 if quick else 5)
+            if streams == 1:
+                _compare_first(report, pair, rounds=1 if quick else 5)
+    return report
+
+
+def model_path() -> str:
+    """Where the shipped Piper voice lies."""
+    pack = next(pack for pack in read_shelf(shipped_dir("voicepacks")).packs.values() if pack.family == "piper")
+    return str(next(path for path in pack.files.values() if path.suffix == ".onnx"))
+
+
+def _open(stack: ExitStack, streams: int) -> tuple[Child, Child]:
+    server = stack.enter_context(product("piper"))
+    ours = stack.enter_context(running(Child.python("bench.clients.piper_server", str(server.port), str(streams))))
+    direct = ("bench.clients.piper_direct", model_path(), str(streams), "0")
+    theirs = stack.enter_context(running(Child.python(*direct)))
+    for child in (ours, theirs):
+        child.line()
+    return ours, theirs
+
+
+def _round(child: Child, texts: list[str]) -> dict[str, Any]:
+    child.tell(json.dumps(texts))
+    return child.result()
+
+
+def _compare_rtf(report: Report, name: str, pair: tuple[Child, Child], texts: list[str], *, rounds: int) -> None:
+    ours, theirs = zip(*[[_rtf(_round(child, texts)) for child in pair] for _ in range(rounds)], strict=True)
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    report.add(
+        f"RTF, {name}",
+        median(ours),
+        target=1.1,
+        reference=median(theirs),
+        ratio=median(ratios),
+        target_is_ratio=True,
+        note=f"piper-tts by itself, as it loads itself; ratios of {rounds} rounds {min(ratios):.2f}–{max(ratios):.2f}",
+    )
+
+
+def _rtf(found: dict[str, Any]) -> float:
+    return float(found["wall_s"] / sum(text["audio_s"] for text in found["texts"]))
+
+
+def _compare_first(report: Report, pair: tuple[Child, Child], *, rounds: int) -> None:
+    for length in LENGTHS:
+        found = [[_round(child, [text_of(length)])["texts"][0]["first_s"] for child in pair] for _ in range(rounds)]
+        ours, theirs = (1000 * median(column) for column in zip(*found, strict=True))
+        note = f"piper's own first chunk, a sentence; {rounds} rounds"
+        report.add(f"TTFA, {length} characters", ours, "ms", reference=theirs, ratio=ours / theirs, note=note)
