@@ -1,13 +1,13 @@
 """piper-tts called directly, no server: `python -m bench.clients.piper_direct MODEL STREAMS THREADS`.
 
-A round is a JSON list of texts; STREAMS threads share them, on one loaded voice. THREADS is ONNX Runtime's number for
+A round is a JSON object: STREAMS threads share its `texts`, on one loaded voice; with `first_only`, each is left at its
+first chunk. THREADS is ONNX Runtime's number for
 one inference; 0 leaves it to piper's own `PiperVoice.load`. Told for each text: when its first chunk was there, when
 its last, and how much audio they held.
 """
 
 import json
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
@@ -29,12 +29,14 @@ def load(model: Path, threads: int) -> PiperVoice:
     return PiperVoice(session=session, config=config)
 
 
-def speak(voice: PiperVoice, text: str) -> dict[str, float]:
+def speak(voice: PiperVoice, text: str, *, first_only: bool) -> dict[str, float]:
     """Speak one text."""
     began, first_s, audio_s = monotonic(), 0.0, 0.0
     for chunk in voice.synthesize(text):
         first_s = first_s or monotonic() - began
         audio_s += len(chunk.audio_float_array) / chunk.sample_rate
+        if first_only:
+            break
     return {"first_s": first_s, "audio_s": audio_s}
 
 
@@ -44,9 +46,10 @@ def main() -> None:
     voice = load(model, threads)
     with ThreadPoolExecutor(streams) as pool:
         for line in rounds():
-            texts: Sequence[str] = json.loads(line)
+            order = json.loads(line)
             began = monotonic()
-            spoken = list(pool.map(lambda text: speak(voice, text), texts))
+            work = [pool.submit(speak, voice, text, first_only=order["first_only"]) for text in order["texts"]]
+            spoken = [one.result() for one in work]
             tell({"wall_s": monotonic() - began, "texts": spoken})
 
 

@@ -1,6 +1,7 @@
 """The same texts through the server: `python -m bench.clients.piper_server PORT STREAMS`.
 
-A round is a JSON list of texts; STREAMS sessions (`pacing=fast`) share them, the next free one takes the next.
+A round is a JSON object: STREAMS sessions (`pacing=fast`) share its `texts`, the next free one takes the next; with
+`first_only`, each is stopped at its first frame.
 """
 
 import json
@@ -8,8 +9,9 @@ import sys
 from collections import deque
 from time import monotonic, time_ns
 
-from bench.clients.sessions import SYNTHESIZE, is_empty, rounds, start_session, tell, text_chunk
+from bench.clients.sessions import SERVICE, SYNTHESIZE, is_empty, rounds, start_session, tell, text_chunk
 from bench.wire import Call, Client, Connection
+from ttsw.rpc.generated.tts import ControlCommand, ControlRequest
 
 
 class Session:
@@ -17,6 +19,7 @@ class Session:
 
     def __init__(self, client: Client, connection: Connection, name: str) -> None:
         self._connection, self.name = connection, name
+        self.first_only = False
         self.call: Call | None = None
         self._began_ns = self._first_ns = self._frames = 0
         start_session(client, connection, name, {"pacing": "fast"})
@@ -30,9 +33,14 @@ class Session:
         self._connection.flush()
 
     def _hear(self, _call: Call, frame: bytes, now: int) -> None:
-        if not is_empty(frame):
-            self._first_ns = self._first_ns or now
-            self._frames += 1
+        if is_empty(frame):
+            return
+        self._frames += 1
+        if not self._first_ns:
+            self._first_ns = now
+            if self.first_only:
+                stop = bytes(ControlRequest(session_id=self.name, command=ControlCommand.STOP))
+                self._connection.send(self._connection.begin(SERVICE + "Control"), stop)
 
     def spoken(self) -> dict[str, float]:
         """Tell what came."""
@@ -48,7 +56,8 @@ def main() -> None:
     connection = client.connect()[0]
     sessions = [Session(client, connection, f"load-{i}") for i in range(streams)]
     for line in rounds():
-        texts: deque[str] = deque(json.loads(line))
+        order = json.loads(line)
+        texts: deque[str] = deque(order["texts"])
         began = monotonic()
         spoken = []
         speaking: list[Session] = []
@@ -56,6 +65,7 @@ def main() -> None:
         while texts or speaking:
             while texts and free:
                 session = free.pop()
+                session.first_only = order["first_only"]
                 session.speak(texts.popleft())
                 speaking.append(session)
             client.poll(1.0)
