@@ -94,8 +94,14 @@ def cut(model: ModelProto) -> Parts:
     stages = tuple(_stages(model, prior.sample))
     wanted = [prior.mean, prior.deviation, *sorted({side for stage in stages for side in stage.sides})]
     kept = _upstream([n for node in nodes for n in _without_noise(node, prior, durations)], wanted)
-    front = _part(model, kept, [*model.graph.input, *map(_floats, durations)], wanted)
+    front = _part(model, kept, [*graph_inputs(model), *map(_floats, durations)], wanted)
     return Parts(front, prior.mean, prior.deviation, durations[0] if durations else None, stages)
+
+
+def graph_inputs(model: ModelProto) -> list[ValueInfoProto]:
+    """What the graph is to be given: old exports list their weights among the inputs too."""
+    weights = {weight.name for weight in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
 
 
 def _find_prior(nodes: Iterable[NodeProto], noise: str) -> _Prior:
@@ -133,7 +139,7 @@ def _stages(model: ModelProto, sample: str) -> Iterator[StageGraph]:
     members = _upstream(_downstream(nodes, [sample]), [output])
     if not members:
         raise NotVitsError("the prior's sample does not lead to the output")
-    moving = _written(_downstream(nodes, [value.name for value in model.graph.input]))
+    moving = _written(_downstream(nodes, [value.name for value in graph_inputs(model)]))
     constant = [node for node in nodes if moving.isdisjoint(node.output)]
     start = sample
     for end, stage_members, reach in _cuts(members, sample, output):
@@ -227,6 +233,5 @@ def _part(
 ) -> ModelProto:
     names = set().union(*map(_reads, nodes))
     weights = [weight for weight in model.graph.initializer if weight.name in names]
-    used = [value for value in inputs if value.name in names]
-    graph = helper.make_graph(nodes, "part", used, [_floats(name) for name in outputs], weights)
+    graph = helper.make_graph(nodes, "part", [*inputs], [_floats(name) for name in outputs], weights)
     return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
