@@ -42,7 +42,6 @@ def brief_worker(start_worker):
     return start_worker(
         worker__capabilities__max_concurrent_sessions=2,
         worker__session_idle_timeout_s=1,
-        model_manager__warmup_enabled="false",
     )
 
 

@@ -38,7 +38,7 @@ from ttsw.rpc.generated.tts import (
     UnloadModelResponse,
 )
 from ttsw.rpc.models import model_infos
-from ttsw.rpc.status import from_grpc, to_grpc
+from ttsw.rpc.status import from_grpc, message_of, to_grpc
 from ttsw.sessions.frames import Frame
 from ttsw.sessions.session import Session, Standing
 from ttsw.sessions.utterance import Cause, Utterance
@@ -138,7 +138,7 @@ class TTSServicer(TtsServiceBase):
 
     async def _synthesize(self, stream: Stream[TextChunk, AudioFrame]) -> None:
         try:
-            first = await stream.recv_message()
+            first = await _receive(stream)
             if first is None:
                 raise InvalidArgumentError("the stream of text was empty; its first TextChunk names the session")
             structlog.contextvars.bind_contextvars(session_id=first.session_id)
@@ -175,17 +175,22 @@ async def _listen(stream: Stream[TextChunk, AudioFrame], first: TextChunk, utter
                     "a stream belongs to the session that its first TextChunk names"
                 )
             await utterance.feed(chunk.text)
-            chunk = None if chunk.is_final else await stream.recv_message()
+            chunk = None if chunk.is_final else await _receive(stream)
         utterance.end_text()
     except TtswError as error:
         utterance.stop(Cause.FAILED, error)
+
+
+async def _receive(stream: Stream[TextChunk, AudioFrame]) -> TextChunk | None:
+    try:
+        return await stream.recv_message()
     except GRPCError as error:  # the message was too large, or no TextChunk
-        utterance.stop(Cause.FAILED, from_grpc(error))
+        raise from_grpc(error) from error
 
 
 def refusal(error: TtswError) -> dict[str, Any]:
     """The fields of an answer that says no."""
-    return {"success": False, "message": str(error), "error": wire_code(error)}
+    return {"success": False, "message": message_of(error), "error": wire_code(error)}
 
 
 def wire_code(error: TtswError) -> ErrorCode:

@@ -16,10 +16,21 @@ STATUS: dict[ErrorCode, Status] = {
     ErrorCode.INTERNAL: Status.INTERNAL,
 }
 
+LONGEST_MESSAGE = 600
+"""Characters of an error on the wire. A status travels in a header, of which clients take 8 KiB in all."""
+
 
 def to_grpc(error: TtswError) -> GRPCError:
     """Turn an error of ours into the one that ends a call with its status."""
-    return GRPCError(STATUS[error.code], str(error))
+    return GRPCError(STATUS[error.code], message_of(error))
+
+
+def message_of(error: TtswError) -> str:
+    """The error's text; where a client's own words made it long, its beginning and its end, which say what is valid."""
+    text = str(error)
+    if len(text) <= LONGEST_MESSAGE:
+        return text
+    return f"{text[: LONGEST_MESSAGE // 3]} … {text[-LONGEST_MESSAGE * 2 // 3 + 3 :]}"
 
 
 def from_grpc(error: GRPCError) -> TtswError:
