@@ -18,7 +18,7 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from grpclib.metadata import _Metadata, _MetadataLike, decode_grpc_message, decode_metadata, encode_metadata
 from h2.errors import ErrorCodes
 
-from ttsw.grpc_trio.connection import Connection, ResetError
+from ttsw.grpc_trio.connection import Connection, ResetError, name_of
 from ttsw.grpc_trio.exchange import Exchange, Headers, lost
 from ttsw.grpc_trio.settings import Settings
 from ttsw.grpc_trio.stream import decode
@@ -64,6 +64,7 @@ class ClientConnection(Connection):
     def __init__(self, transport: trio.abc.Stream, settings: Settings, name: str) -> None:
         super().__init__(transport, settings, client=True, name=name)
         self._slots = trio.lowlevel.ParkingLot()
+        self._farewell = ""  # what the server's GOAWAY said
 
     async def begin(self, headers: Headers) -> Exchange:
         """Send a request's headers; waits while the server has as many calls as it allows.
@@ -75,7 +76,7 @@ class ClientConnection(Connection):
         while not self.reason and len(self.exchanges) >= self.h2.remote_settings.max_concurrent_streams:
             await self._slots.park()
         if self.reason or self.draining:
-            raise lost(f"{self.name}: {self.reason or 'the server is shutting down'}")
+            raise lost(self.reason or self._farewell)
         stream_id = self.h2.get_next_available_stream_id()
         self.h2.send_headers(stream_id, headers)
         exchange = Exchange(self, stream_id)
@@ -89,10 +90,10 @@ class ClientConnection(Connection):
         super().forget(exchange)
         self._slots.unpark()
         if self.draining and not self.exchanges:
-            self.close("the server is shutting down")
+            self.close(self._farewell)
 
     def _lose(self, reason: str) -> None:
-        super()._lose(reason)
+        super()._lose(self._farewell or f"{self.name}: {reason}")
         self._slots.unpark_all()
 
     def _on_settings(self, event: h2e.RemoteSettingsChanged) -> None:
@@ -107,12 +108,18 @@ class ClientConnection(Connection):
 
     def _on_goaway(self, event: h2e.ConnectionTerminated) -> None:
         self.draining = True
+        self._farewell = f"{self.name}: the server is shutting down"
+        if event.error_code:
+            said = (event.additional_data or b"").decode(errors="replace")
+            self._farewell = (
+                f"{self.name}: the server ended the connection: {name_of(event.error_code)} {said}".rstrip()
+            )
         self._slots.unpark_all()
         for exchange in list(self.exchanges.values()):
             if exchange.id > (event.last_stream_id or 0):
-                exchange.terminate(lost(f"{self.name}: the server is shutting down"))
+                exchange.terminate(lost(self._farewell))
         if not self.exchanges:
-            self.close("the server is shutting down")
+            self.close(self._farewell)
 
 
 class Call(Generic[_Request, _Reply]):

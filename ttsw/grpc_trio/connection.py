@@ -193,7 +193,8 @@ class Connection:
                         await self._idle_writer.park()
                         continue
                     data, self.out = self.out, bytearray()
-                    self._flushed = trio.Event()
+                    if self._flushed.is_set():
+                        self._flushed = trio.Event()
                     self.turn += 1
                     self.share_bytes = max(_LEAST_SHARE_BYTES, self.settings.max_queued_bytes // (1 + len(self.room)))
                     self.room.unpark(count=_WOKEN_AT_ONCE)
@@ -360,4 +361,9 @@ class ResetError(StreamTerminatedError):
 
     def __init__(self, code: ErrorCodes | int) -> None:
         self.code = code
-        super().__init__(f"reset by the peer: {code.name if isinstance(code, ErrorCodes) else code}")
+        super().__init__(f"reset by the peer: {name_of(code)}")
+
+
+def name_of(code: ErrorCodes | int) -> str:
+    """Return HTTP/2's name of an error code, its number if it has none."""
+    return code.name if isinstance(code, ErrorCodes) else str(code)

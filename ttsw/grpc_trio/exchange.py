@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 from grpclib.const import Status
-from grpclib.exceptions import GRPCError, StreamTerminatedError
+from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from h2.errors import ErrorCodes
 from h2.exceptions import StreamClosedError
 
@@ -35,7 +35,7 @@ class Exchange:
 
     __slots__ = (
         *("connection", "ended", "error", "headers", "id", "inbox", "scope", "trailers"),
-        *("_arrival", "_h2", "_taken", "_torn", "_turn", "_uncredited", "_window"),
+        *("_arrival", "_h2", "_sending", "_taken", "_torn", "_turn", "_uncredited", "_window"),
     )
 
     def __init__(self, connection: "Connection", stream_id: int) -> None:
@@ -48,6 +48,7 @@ class Exchange:
         self.error: Exception | None = None
         self.ended = False
         self._h2 = connection.h2.streams[stream_id]
+        self._sending = trio.Lock()
         self._window = trio.lowlevel.ParkingLot()
         self._arrival = trio.lowlevel.ParkingLot()
         self._uncredited = 0
@@ -70,11 +71,12 @@ class Exchange:
         if not size:
             return
         connection = self.connection
-        if size <= self._room() and size <= connection.settings.max_queued_bytes:
+        if size <= self._room() and size <= connection.settings.max_queued_bytes and not self._sending.locked():
             self._write(payload)
             return
-        for message in messages:
-            await self._send_patiently(join_messages((message,)))
+        async with self._sending:  # a message's pieces stay together, whoever else sends
+            for message in messages:
+                await self._send_patiently(join_messages((message,)))
 
     def _room(self) -> int:
         """Return how many bytes may be queued now; raise if the call is over."""
@@ -82,6 +84,8 @@ class Exchange:
             raise self.error
         if self._torn:
             raise StreamTerminatedError("an earlier message was cancelled half-sent: the call can only be reset")
+        if self.ended:
+            raise ProtocolError("this side of the call has ended")
         connection = self.connection
         if len(connection.out) >= connection.settings.max_queued_bytes:
             return 0
@@ -147,7 +151,9 @@ class Exchange:
 
     def end_nowait(self) -> None:
         """Say that no more messages come (a client's half-close)."""
-        if self.error is None and not self.ended:
+        if self._torn:
+            self.reset_nowait(ErrorCodes.CANCEL)
+        elif self.error is None and not self.ended:
             self.ended = True
             self.connection.h2.end_stream(self.id)
             self.connection.flush_h2()

@@ -28,7 +28,7 @@ _CODEC = ProtoCodec()
 _FINISH_S = 1.0  # only listeners to SendTrailingMetadata can take time
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Refusal(Exception):  # noqa: N818 - an answer, not an error
     """A request that no handler will see, and the answer to it."""
 
@@ -118,46 +118,47 @@ class Router:
         timeout = trio.CancelScope()
         if stream.deadline is not None:
             timeout.deadline = trio.current_time() + stream.deadline.time_remaining()
-        fault: Exception | None = None
+        # What holds if neither the handler's end nor its failure says otherwise:
+        fault: Exception | None = GRPCError(Status.UNAVAILABLE, "the server is shutting down")
         try:
-            with exchange.scope, timeout:
-                fault = await self._call(stream, dict(headers))
-            if timeout.cancelled_caught:
+            try:
+                with exchange.scope, timeout:
+                    await self._call(stream, dict(headers))
+                fault = None
+            except* Exception as group:
+                fault = _classify(stream, exchange, group)
+            if timeout.cancelled_caught or (fault is not None and timeout.cancel_called):
                 fault = GRPCError(Status.DEADLINE_EXCEEDED, "the call's deadline has passed")
-        except trio.Cancelled:
-            fault = GRPCError(Status.UNAVAILABLE, "the server is shutting down")
-            raise
         finally:
             with trio.move_on_after(_FINISH_S, shield=True):
                 await _finish(stream, exchange, fault)
 
-    async def _call(self, stream: Stream[Any, Any], names: dict[str, str]) -> Exception | None:
-        """Run the handler; return what it raised, logged if it is no answer."""
-        path = stream._method_name
-        try:
-            stream.metadata, handler = await self._dispatch.recv_request(
-                stream.metadata,
-                self._mapping[path].func,
-                method_name=path,
-                deadline=stream.deadline,
-                content_type=names["content-type"],
-                user_agent=stream.user_agent,
-                peer=stream.peer,
-            )
-            await handler(stream)
-        except Exception as error:
-            return self._classify(stream, path, error)
-        return None
+    async def _call(self, stream: Stream[Any, Any], names: dict[str, str]) -> None:
+        path = names[":path"]
+        stream.metadata, handler = await self._dispatch.recv_request(
+            stream.metadata,
+            self._mapping[path].func,
+            method_name=path,
+            deadline=stream.deadline,
+            content_type=names["content-type"],
+            user_agent=stream.user_agent,
+            peer=stream.peer,
+        )
+        await handler(stream)
 
-    def _classify(self, stream: Stream[Any, Any], path: str, error: Exception) -> Exception:
-        answer = _find(error, GRPCError)
-        if answer is not None:
-            return answer
-        if stream._stream.exchange.error is not None and _find(error, StreamTerminatedError) is not None:
-            logger.debug("%s: %s", path, error)
-        else:
-            logger.error("%s: the handler failed", path, exc_info=error)
-        return error
+
+def _classify(stream: Stream[Any, Any], exchange: Exchange, error: Exception) -> Exception:
+    """Find the answer among what a handler raised; log what is none."""
+    path = stream._method_name
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if (answer := _find(error, GRPCError)) is not None:
+        return answer
+    if exchange.error is not None and _find(error, StreamTerminatedError) is not None:
+        logger.debug("%s: %s", path, error)
+    else:
+        logger.error("%s: the handler failed", path, exc_info=error)
+    return error
 
 
 def _find(error: BaseException, kind: type[_Error]) -> _Error | None:

@@ -126,7 +126,7 @@ async def test_a_connection_that_has_agreed_on_nothing_drains_at_once(service, n
     connection = make_connection(service, pair[1])
     connection.drain()
     nursery.start_soon(connection.run)
-    with trio.fail_after(1):
+    with trio.fail_after(0.5):
         while await pair[0].receive_some():
             pass
 

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import trio
+import trio.testing
 from grpclib.const import Status
 from grpclib.events import RecvRequest, SendInitialMetadata, SendTrailingMetadata
 from grpclib.exceptions import GRPCError
@@ -121,6 +122,31 @@ async def test_a_status_beside_another_error_is_that_error(connect, service, cap
     wire, _ = await connect()
     assert wire.status(await wire.call("/test.Test/Test")) == (Status.UNKNOWN, "Internal Server Error")
     assert "ValueError: b" in caplog.text
+
+
+async def test_a_handler_that_fails_while_it_is_cancelled_costs_only_its_call(connect, service, caplog):
+    async def body(stream):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                await service.release.wait()
+            finally:
+                raise ValueError("while cleaning up")
+
+    service.body = body
+    wire, connection = await connect()
+    other = await wire.begin("/test.Test/Echo")
+    late = await wire.begin("/test.Test/Test", {"grpc-timeout": "20m"})
+    await wire.until(lambda: late in wire.ended)
+    assert wire.status(late)[0] is Status.DEADLINE_EXCEEDED
+    gone = await wire.begin("/test.Test/Test")
+    await trio.testing.wait_all_tasks_blocked()
+    await wire.reset(gone)
+    await wire.send(other, b"still here", end=True)
+    await wire.until(lambda: other in wire.ended)
+    assert messages_of(wire.data[other]) == [b"still here"]
+    assert caplog.text.count("ValueError: while cleaning up") == 2
+    assert "open, 0 calls" in repr(connection)
 
 
 async def test_metadata_there_and_back(connect, service):
