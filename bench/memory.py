@@ -64,9 +64,8 @@ def _utterances(report: Report, *, warm: int, total: int) -> None:
     later = [point for point in points if point[0] >= warm]
     line = fit(later)
     note = f"slope {line.slope:.1f} ± {line.margin:.1f}; {_mib(later[0])} after {warm}, {_mib(later[-1])} after {total}"
-    report.add(
-        "growth with each utterance, at least", line.slope - line.margin, "bytes", target=SMALLEST_OBJECT_BYTES, note=note
-    )
+    least = line.slope - line.margin
+    report.add("growth with each utterance, at least", least, "bytes", target=SMALLEST_OBJECT_BYTES, note=note)
 
 
 def _mib(point: tuple[float, float]) -> str:

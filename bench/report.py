@@ -79,7 +79,9 @@ class Report:
 def row(figure: Figure) -> tuple[str, ...]:
     """The cells of one figure."""
     unit = f" {figure.unit}" if figure.unit else ""
-    target = "" if figure.target is None else f"{figure.sense} {figure.target:g}{'×' if figure.target_is_ratio else unit}"
+    target = (
+        "" if figure.target is None else f"{figure.sense} {figure.target:g}{'×' if figure.target_is_ratio else unit}"
+    )
     return (
         figure.name,
         target,
@@ -99,8 +101,8 @@ def number(value: float) -> str:
 def machine() -> str:
     """Say what this ran on, in one line."""
     names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
-    cores = len(os.sched_getaffinity(0))
-    return f"{names[0] if names else platform.machine()}, {cores} cores, {platform.system()}, Python {platform.python_version()}"
+    system = f"{platform.system()}, Python {platform.python_version()}"
+    return f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} cores, {system}"
 
 
 def _cpuinfo() -> list[str]:

@@ -19,7 +19,9 @@ def run(*, quick: bool) -> Report:
     runs = 1 if quick else 5
     for adapter in ("mock", "piper"):
         times = [_start(adapter) for _ in range(runs)]
-        report.add(f"process start to ready, {adapter}", median(times), "s", note=f"up to {max(times):.2f}; {runs} starts")
+        report.add(
+            f"process start to ready, {adapter}", median(times), "s", note=f"up to {max(times):.2f}; {runs} starts"
+        )
     bare = median(_python("pass") for _ in range(runs))
     report.add("import of the command line", median(_python("import ttsw.cli") for _ in range(runs)) - bare, "s")
     report.add("import of the server", median(_python("import ttsw.app") for _ in range(runs)) - bare, "s")

@@ -180,7 +180,7 @@ class Connection:
         if kind in {HEADERS, CONTINUATION}:
             self._headers += body
             if flags & END_HEADERS:
-                names = dict(self._decoder.decode(bytes(self._headers)))
+                names = {str(name): str(value) for name, value in self._decoder.decode(bytes(self._headers))}
                 self._headers.clear()
                 if (call := self.calls.get(stream_id)) is not None:
                     call.status = names.get("grpc-status", call.status)

@@ -112,7 +112,7 @@ class Crowd:
 
     def control(self, trials: int) -> Mapping[str, Any]:
         """Interrupt sessions; STOP and PAUSE by turns, `trials` of each."""
-        dice = random.Random(20)  # noqa: S311 - spreads the trials
+        dice = random.Random(20)
         found: dict[str, list[float]] = {"stop": [], "pause": [], "stop_reply": [], "pause_reply": [], "stop_end": []}
         open_trials: list[Trial] = []
         for number in range(2 * trials):
