@@ -314,6 +314,7 @@ class Connection:
 
     def _on_settings(self, _event: h2e.RemoteSettingsChanged) -> None:
         self._watch.agree()
+        self.h2.bound_header_table()
         for exchange in self.exchanges.values():
             exchange.on_window()
 

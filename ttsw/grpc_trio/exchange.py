@@ -105,7 +105,7 @@ class Exchange:
                 self._write(piece)
                 view = view[len(piece) :]
         finally:
-            self._torn = 0 < len(view) < len(payload)
+            self._torn = self._torn or 0 < len(view) < len(payload)
             connection.pass_room_on()
 
     async def _wait_for_room(self, need: int) -> int:
@@ -125,7 +125,7 @@ class Exchange:
             self._turn, self._taken = connection.turn, 0
         self._taken += size
         if connection.settings.data_through_h2:
-            for start in range(0, len(payload), h2.max_outbound_frame_size):
+            for start in range(0, size, h2.max_outbound_frame_size):
                 h2.send_data(self.id, bytes(payload[start : start + h2.max_outbound_frame_size]))
             connection.flush_h2()
             return
@@ -175,8 +175,8 @@ class Exchange:
         """Return the next message, or None when the peer has sent its last.
 
         Raises:
-            GRPCError: The input can't be read on (too large, compressed, cut short).
-            StreamTerminatedError: The call is over.
+            GRPCError: The input can't be read on (too large, compressed, cut short), or the connection is lost.
+            StreamTerminatedError: The call was reset.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while (message := self.inbox.take()) is None:

@@ -17,6 +17,7 @@ from ttsw.grpc_trio.settings import Settings
 _HARD_HEADER_FACTOR = 4  # up to here a header list too large is decoded and refused, beyond it the connection ends
 _CONNECTION_WINDOW_BYTES = 1024 * 1024
 _DEFAULT_WINDOW_BYTES = 65535
+_HEADER_TABLE_BYTES = 4096
 
 
 class H2State(H2Connection):
@@ -54,6 +55,10 @@ class H2State(H2Connection):
         """Write preface, SETTINGS, and the credit that takes the connection's window beyond its small default."""
         self.initiate_connection()
         self.increment_flow_control_window(_CONNECTION_WINDOW_BYTES - _DEFAULT_WINDOW_BYTES)
+
+    def bound_header_table(self) -> None:
+        """Keep our encoder's table small, however much the peer's SETTINGS would let it grow."""
+        self.encoder.header_table_size = min(self.encoder.header_table_size, _HEADER_TABLE_BYTES)
 
     @property
     def credit_step_bytes(self) -> int:

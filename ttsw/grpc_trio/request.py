@@ -83,7 +83,7 @@ class Router:
         try:
             deadline = Deadline.from_headers(headers)
             metadata = decode_metadata(headers)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise Refusal(Status.INTERNAL, f"bad request header: {error}") from error
         stream: Stream[Any, Any] = Stream(
             H2Stream(exchange, peer),  # type: ignore[arg-type]  # stands in for grpclib's own

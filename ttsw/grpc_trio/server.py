@@ -57,6 +57,7 @@ class Server:
         self._settings = settings
         self._router = Router(mapping, self.__dispatch__, settings.max_header_list_bytes)
         self._intake = trio.CancelScope()
+        self._accepted = 0  # connections, those in their TLS handshake too
 
     def __repr__(self) -> str:
         state = "draining" if self.draining else "serving"
@@ -88,22 +89,28 @@ class Server:
 
     async def _accept(self, transport: trio.SocketStream, ssl_context: ssl.SSLContext | None) -> None:
         """Serve one connection; its faults stay its own."""
-        if self.draining or len(self.connections) >= self._settings.max_connections:
+        if self._accepted >= self._settings.max_connections:
             logger.info("connection refused: %r", self)
             await trio.aclose_forcefully(transport)
             return
+        self._accepted += 1
         try:
             stream = transport if ssl_context is None else await self._handshake(transport, ssl_context)
-            if stream is None:
-                return
-            connection = ServerConnection(stream, self._settings, self._router)
-            self.connections.add(connection)
-            try:
-                await connection.run()
-            finally:
-                self.connections.discard(connection)
-        except Exception:
+            if stream is not None:
+                await self._serve(ServerConnection(stream, self._settings, self._router))
+        except* Exception:
             logger.exception("a connection failed")
+        finally:
+            self._accepted -= 1
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        self.connections.add(connection)
+        try:
+            if self.draining:
+                connection.drain()
+            await connection.run()
+        finally:
+            self.connections.discard(connection)
 
     async def _handshake(
         self, transport: trio.SocketStream, ssl_context: ssl.SSLContext

@@ -14,7 +14,7 @@ from grpclib.exceptions import GRPCError
 
 from tests.integration.grpc.conftest import Stub, in_thread, until
 from tests.integration.grpc.interop import ECHO, ECHO_BIN, SERVICE, EchoStatus, Empty, Payload, Request, Response
-from ttsw.grpc_trio import Channel, Server, open_channel, serve
+from ttsw.grpc_trio import Channel, Server, Settings, open_channel, serve
 
 
 async def test_grpclibs_client(server):
@@ -191,3 +191,30 @@ async def test_given_listeners_and_a_drain(service):
             with pytest.raises(GRPCError, match="shutting down"):
                 await channel.unary(SERVICE + "EmptyCall", Empty(), Empty)
     assert "<Server draining" in repr(server)
+
+
+async def test_one_connection_too_many_is_closed(service, nursery):
+    settings = Settings(max_connections=1)
+    server = await nursery.start(lambda task_status: serve([service], settings=settings, task_status=task_status))
+    async with open_channel(*server.addresses[0]) as channel:
+        assert (await channel.unary(SERVICE + "EmptyCall", Empty(), Empty)) == Empty()
+        other = await trio.open_tcp_stream(*server.addresses[0])
+        with trio.fail_after(5):
+            assert await other.receive_some() == b""
+        await other.aclose()
+        assert (await channel.unary(SERVICE + "EmptyCall", Empty(), Empty)) == Empty()
+    await until(lambda: not server.connections)
+    async with open_channel(*server.addresses[0]) as channel:
+        assert (await channel.unary(SERVICE + "EmptyCall", Empty(), Empty)) == Empty()
+
+
+async def test_a_drain_during_a_handshake_ends_it_soon(tls_server, client_context):
+    plain = await trio.open_tcp_stream(*tls_server.addresses[0])
+    stream = trio.SSLStream(plain, client_context, server_hostname="localhost", https_compatible=True)
+    await until(lambda: tls_server._accepted == 1)
+    tls_server.drain()
+    with suppress(trio.BrokenResourceError), trio.fail_after(5):
+        while await stream.receive_some():
+            pass
+    await trio.aclose_forcefully(stream)
+    await until(lambda: tls_server._accepted == 0)

@@ -67,6 +67,15 @@ async def test_one_call_too_many_is_refused_alone(connect, service):
     await wire.until(lambda: wire.ended.issuperset(calls[:2]))
 
 
+async def test_a_peer_can_not_make_our_header_table_grow(connect):
+    wire, connection = await connect()
+    wire.h2.update_settings({1: 2**30})
+    await wire.flush()
+    call = await wire.call("/test.Test/Unary", b"x")
+    assert wire.status(call) == OK
+    assert connection.h2.encoder.header_table_size == 4096
+
+
 async def test_the_servers_end_gives_its_calls_a_status(service):
     pair = trio.testing.memory_stream_pair()
     connection = make_connection(service, pair[1])

@@ -267,6 +267,31 @@ async def test_a_large_message_cancelled_half_sent_leaves_a_call_only_good_for_r
     assert repr(connection) == "<ServerConnection ? open, 0 calls, 0 bytes queued>"
 
 
+async def test_who_waits_behind_a_torn_message_learns_of_it(connect, service):
+    async def body(stream):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender, stream, [b"x" * 30_000], scopes, [])
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(behind, stream)
+
+    async def behind(stream):
+        for message in (b"first", b"second"):
+            with pytest.raises(StreamTerminatedError, match="half-sent"):
+                await stream.send_encoded([message])
+            told.append(message)
+
+    scopes: list[trio.CancelScope] = []
+    told: list[bytes] = []
+    service.body = body
+    wire, _ = await connect(window=20_000, auto_credit=False)
+    call = await wire.begin("/test.Test/Test", end=True)
+    await wire.until(lambda: len(wire.data[call]) == 20_000)
+    await trio.testing.wait_all_tasks_blocked()
+    scopes[0].cancel()
+    await wire.until(lambda: call in wire.resets)
+    assert told == [b"first", b"second"]
+
+
 async def test_a_cancelled_read_loses_no_message(connect, service):
     async def body(stream):
         with trio.CancelScope() as scope:

@@ -35,6 +35,7 @@ async def test_a_unary_call(connect):
         ({"te": ""}, "400", Status.UNKNOWN, 'the header "te: trailers" is missing'),
         ({"grpc-encoding": "gzip"}, "200", Status.UNIMPLEMENTED, "unknown grpc-encoding 'gzip'"),
         ({"grpc-timeout": "soon"}, "200", Status.INTERNAL, "bad request header: Invalid timeout: soon"),
+        ({"grpc-timeout": "9" * 400 + "m"}, "200", Status.INTERNAL, "bad request header"),
         ({"x-bin": "a"}, "200", Status.INTERNAL, "bad request header"),
         ({"x-long": "x" * 20_000}, "200", Status.RESOURCE_EXHAUSTED, "headers exceed 16384 bytes"),
     ],
