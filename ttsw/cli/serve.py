@@ -1,5 +1,6 @@
 """`ttsw serve`: logs on stderr, and on stdout one line once it serves."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,6 @@ import typer
 
 from ttsw.app import run
 from ttsw.cli.loading import configure
-from ttsw.config import Config
 from ttsw.logs import configure_logging
 
 
@@ -29,11 +29,11 @@ def serve(
     )
     log = settings.logging
     configure_logging(log.level, log.format, include_session_id=log.include_session_id)
-    trio.run(_serve, settings)
+    trio.run(partial(run, task_status=_Announcement()), settings)
 
 
-async def _serve(settings: Config) -> None:
-    async with trio.open_nursery() as nursery:
-        address: str | None = await nursery.start(run, settings)
-        if address is not None:
-            typer.echo(f"ready {address}")
+class _Announcement(trio.TaskStatus[str]):
+    """Says on stdout where the worker serves. One that is stopped while it starts never serves, and says nothing."""
+
+    def started(self, value: str | None = None) -> None:
+        typer.echo(f"ready {value}")
