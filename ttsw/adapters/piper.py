@@ -40,7 +40,8 @@ class PiperAdapter(TTSAdapter):
     """Speaks with one Piper voice.
 
     A segment is one inference, for its prosody's sake, except where it is longer than `MOST_PHONEMES`. Text within
-    `[[ ]]` is phonemes, as everywhere in Piper. Nothing is normalised or clipped.
+    `[[ ]]` is phonemes, as everywhere in Piper. Nothing is normalised or clipped. `speed` scales durations before they
+    are rounded up to frames, so it is gentle at its ends: 2 speaks 1.7 times as fast, 4 twice.
     """
 
     options: ClassVar[Mapping[str, Option]] = {
