@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import trio
 
 from ttsw.adapters.base import TTSAdapter
-from ttsw.errors import InternalError, TtswError
+from ttsw.errors import InternalError, TtswError, UnavailableError
 from ttsw.options import OptionValue
 from ttsw.types import Samples
 
@@ -52,6 +52,7 @@ class ThreadHost:
     def __init__(self, adapter: TTSAdapter) -> None:
         self.adapter = adapter
         self._places = trio.CapacityLimiter(adapter.concurrency)
+        self._closed = False
 
     def __repr__(self) -> str:
         return (
@@ -87,7 +88,7 @@ class ThreadHost:
         """
         chunks = self.adapter.speak(text, options)
         try:
-            while (step := await self._in_thread(_step, chunks, convert)) is not None:
+            while (step := await self._in_thread(self._step, chunks, convert)) is not None:
                 await take(*step)
         except BaseException:
             with trio.move_on_after(CLOSE_S, shield=True):
@@ -95,19 +96,30 @@ class ThreadHost:
             raise
 
     async def close(self) -> None:
-        """Unload the model: waits for the steps that run, then closes the adapter.
+        """Unload the model: waits for the steps that run, then closes the adapter. Nothing can be spoken from then on.
 
         Raises:
             InternalError: A step still runs after `CLOSE_S`; the model stays in memory.
         """
         with trio.move_on_after(CLOSE_S, shield=True) as scope:
-            for place in range(self.adapter.concurrency):
-                await self._places.acquire_on_behalf_of((self, place))
+            borrowers = [object() for _ in range(self.adapter.concurrency)]
+            for borrower in borrowers:
+                await self._places.acquire_on_behalf_of(borrower)
+            self._closed = True
+            for borrower in borrowers:
+                self._places.release_on_behalf_of(borrower)
             await trio.to_thread.run_sync(self.adapter.close, limiter=trio.CapacityLimiter(1))
         if scope.cancelled_caught:
             raise InternalError(
                 f"{self.adapter.pack.model_id} can't be unloaded: a step has run for over {CLOSE_S:g} s"
             )
+
+    def _step(self, chunks: Iterator[Samples], convert: Callable[[Samples], T]) -> tuple[T, float] | None:
+        if self._closed:
+            raise UnavailableError(f"model {self.adapter.pack.model_id} was unloaded while it spoke")
+        started = monotonic()
+        chunk = next(chunks, None)
+        return None if chunk is None else (convert(chunk), monotonic() - started)
 
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
         try:
@@ -117,12 +129,6 @@ class ThreadHost:
         except Exception as error:
             model_id = self.adapter.pack.model_id
             raise InternalError(f"the engine of {model_id} failed: {type(error).__name__}: {error}") from error
-
-
-def _step(chunks: Iterator[Samples], convert: Callable[[Samples], T]) -> tuple[T, float] | None:
-    started = monotonic()
-    chunk = next(chunks, None)
-    return None if chunk is None else (convert(chunk), monotonic() - started)
 
 
 def _close(chunks: Iterator[Samples]) -> None:

@@ -1,0 +1,178 @@
+import threading
+
+import numpy as np
+import pytest
+import trio
+
+import ttsw.adapters.host as host_module
+from ttsw.adapters.host import ThreadHost
+from ttsw.errors import InternalError, UnavailableError
+from ttsw.testing import FakeAdapter
+from ttsw.types import VoicePack
+
+
+class Engine(FakeAdapter):
+    """Counts who is inside, and can be held, made to fail, or watched while it is closed."""
+
+    def __init__(self, pack, concurrency=2):
+        super().__init__(pack)
+        self.concurrency = concurrency
+        self.inside = self.most = self.steps = self.left = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error = None
+        self.closed = False
+
+    def speak(self, text, options):
+        try:
+            for number in range(int(text)):
+                self.inside += 1
+                self.most = max(self.most, self.inside)
+                self.gate.wait(20)
+                self.inside -= 1
+                if self.error:
+                    raise self.error
+                self.steps += 1
+                yield np.full(4, number, np.float32)
+        finally:
+            self.left += 1
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def engine(tmp_path):
+    return Engine(VoicePack("fake", "voice", tmp_path))
+
+
+@pytest.fixture
+def host(engine):
+    return ThreadHost(engine)
+
+
+async def speak(host, count, taken=None, wait=None):
+    taken = [] if taken is None else taken
+
+    async def take(value, seconds):
+        assert seconds >= 0
+        taken.append(value)
+        if wait is not None:
+            await wait.wait()
+
+    await host.speak(str(count), {}, lambda chunk: int(chunk[0]), take)
+    return taken
+
+
+async def test_chunks_come_in_order_converted_in_the_engines_thread(host):
+    seen = []
+
+    async def take(value, _seconds):
+        await trio.lowlevel.checkpoint()
+        seen.append(value)
+
+    await host.speak("3", {}, lambda chunk: (int(chunk[0]), threading.current_thread()), take)
+    assert [number for number, _ in seen] == [0, 1, 2]
+    assert all(thread is not threading.main_thread() for _, thread in seen)
+
+
+async def test_no_more_steps_at_once_than_places(host, engine):
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(speak, host, 5)
+    assert engine.most <= 2
+    assert engine.steps == 50
+
+
+async def test_a_listener_who_is_slow_holds_no_place(host, engine):
+    stuck = trio.Event()
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(speak, host, 2, None, stuck)
+        assert await speak(host, 50) == list(range(50))
+        stuck.set()
+
+
+async def test_back_pressure_reaches_the_engine(host, engine):
+    stuck, taken = trio.Event(), []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(speak, host, 100, taken, stuck)
+        while not taken:
+            await trio.sleep(0.001)
+        await trio.sleep(0.05)
+        assert engine.steps == 1
+        nursery.cancel_scope.cancel()
+    assert engine.left == 1
+
+
+async def test_cancelled_in_a_step_it_waits_for_the_steps_end_and_closes_the_iterator(host, engine):
+    engine.gate.clear()
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(speak, host, 100)
+            while not engine.inside:
+                await trio.sleep(0.001)
+            scope.cancel()
+            engine.gate.set()
+    assert (engine.inside, engine.left) == (0, 1)
+    assert engine.steps <= 1
+    assert "0 running, 0 waiting" in repr(host)
+
+
+async def test_cancelled_while_it_waits_for_a_place_it_leaves_at_once(host, engine):
+    engine.gate.clear()
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(speak, host, 1)
+        while engine.inside < 2:
+            await trio.sleep(0.001)
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as waiting:
+                waiting.start_soon(speak, host, 1)
+                while not host.waiting:
+                    await trio.sleep(0.001)
+                scope.cancel()
+                engine.gate.set()
+    assert host.waiting == 0
+    assert await speak(host, 1) == [0]
+
+
+async def test_an_engines_error_is_named_and_costs_only_its_own_utterance(host, engine):
+    engine.error = ZeroDivisionError("oh")
+    with pytest.raises(InternalError, match="the engine of fake-voice failed: ZeroDivisionError: oh") as failure:
+        await speak(host, 3)
+    assert isinstance(failure.value.__cause__, ZeroDivisionError)
+    engine.error = UnavailableError("not now")
+    with pytest.raises(UnavailableError, match="not now"):
+        await speak(host, 3)
+    engine.error = None
+    assert await speak(host, 3) == [0, 1, 2]
+
+
+async def test_close_waits_for_the_steps_that_run_and_lets_no_other_begin(host, engine):
+    async def speak_until_closed():
+        with pytest.raises(UnavailableError, match="unloaded while it spoke"):
+            await speak(host, 100)
+
+    engine.gate.clear()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(speak_until_closed)
+        while not engine.inside:
+            await trio.sleep(0.001)
+        nursery.start_soon(host.close)
+        await trio.sleep(0.05)
+        assert not engine.closed
+        engine.gate.set()
+    assert engine.closed
+
+
+async def test_close_gives_up_on_a_step_that_never_ends(host, engine, monkeypatch):
+    monkeypatch.setattr(host_module, "CLOSE_S", 0.05)
+    engine.gate.clear()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(speak, host, 1)
+        while not engine.inside:
+            await trio.sleep(0.001)
+        with pytest.raises(InternalError, match="a step has run for over"):
+            await host.close()
+        engine.gate.set()
