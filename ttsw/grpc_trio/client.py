@@ -123,12 +123,7 @@ class ClientConnection(Connection):
 
 
 class Call(Generic[_Request, _Reply]):
-    """A call in progress. Iterating gives the replies; a status other than OK is raised after the last.
-
-    Attributes:
-        metadata: The server's initial metadata; None until they are here.
-        trailing_metadata: What came with the status; None until the call has ended.
-    """
+    """A call in progress. Iterating gives the replies; a status other than OK is raised after the last."""
 
     def __init__(self, exchange: Exchange, reply_type: type[_Reply]) -> None:
         self._exchange = exchange

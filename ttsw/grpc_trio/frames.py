@@ -3,7 +3,7 @@
 Whether a frame may be sent, and keeping h2's windows in step with it, is left to `exchange` and `connection`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from struct import Struct
 
 _HEAD = Struct(">HBBBL")  # an HTTP/2 frame's length in 16 + 8 bits, type, flags, stream
@@ -50,13 +50,3 @@ def parse_head(data: bytes | bytearray, offset: int = 0) -> tuple[int, int, int,
     """Return body length, type, flags and stream of the frame at `offset`."""
     high, low, kind, flags, stream_id = _HEAD.unpack_from(data, offset)
     return high << 8 | low, kind, flags, stream_id
-
-
-def split_frames(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """Yield (type, flags, stream, body) of each whole frame in `data`; for tests and tools."""
-    offset = 0
-    while offset + HEAD_BYTES <= len(data):
-        size, kind, flags, stream_id = parse_head(data, offset)
-        offset += HEAD_BYTES
-        yield kind, flags, stream_id, data[offset : offset + size]
-        offset += size

@@ -18,7 +18,7 @@ class Settings:
         window_bytes: Input that one call may hold unread before its sender must wait.
         max_resets_per_s: Calls that a peer may reset per second in the long run; the burst is
             `max_concurrent_streams` more. The limits below allow a burst of twice their number.
-        max_pings_per_s: PINGs, and PRIORITY and unknown frames likewise.
+        max_pings_per_s: PING, PRIORITY and unknown frames together.
         max_settings_per_s: SETTINGS frames.
         max_empty_data_per_s: DATA frames that neither carry a byte nor end a call.
         max_continuations: CONTINUATION frames of one header block.

@@ -64,5 +64,5 @@ async def in_thread(work: Callable[[], Any], *, limit_s: float = 20) -> Any:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what another process or thread will bring about."""
     with trio.fail_after(10):
-        while not condition():  # noqa: ASYNC110 - those set no trio.Event
+        while not condition():
             await trio.sleep(0.005)

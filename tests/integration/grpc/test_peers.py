@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import grpc
+import grpclib.server
 import pytest
 import trio
 import trustme
-from grpclib.const import Status
+from betterproto2 import grpclib as betterproto2_grpclib
+from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 
 from tests.integration.grpc.conftest import Stub, in_thread, until
@@ -22,6 +24,32 @@ async def test_grpclibs_client(server):
     command = [sys.executable, "-m", "tests.integration.grpc.grpclib_client", host, str(port)]
     done = await trio.run_process(command, capture_stdout=True)
     assert done.stdout == b"OK\n"
+
+
+class Generated(betterproto2_grpclib.ServiceBase):
+    """What betterproto2's compiler makes of a service with a streaming method, filled in."""
+
+    async def count(self, message: Request) -> AsyncIterator[Response]:
+        for number in range(message.count):
+            yield Response(total=number)
+
+    async def __rpc_count(self, stream: grpclib.server.Stream[Request, Response]) -> None:
+        request = await stream.recv_message()
+        await self._call_rpc_handler_server_stream(self.count, stream, request)
+
+    def __mapping__(self) -> dict[str, Handler]:
+        return {"/a.B/Count": Handler(self.__rpc_count, Cardinality.UNARY_STREAM, Request, Response)}
+
+
+async def test_betterproto2s_service_base(nursery):
+    server = await nursery.start(serve, [Generated()])
+    async with (
+        open_channel(*server.addresses[0]) as channel,
+        channel.stream("/a.B/Count", Request, Response) as call,
+    ):
+        await call.send(Request(count=300))
+        await call.end()
+        assert [reply.total async for reply in call] == list(range(300))
 
 
 # ---- TLS

@@ -1,7 +1,7 @@
 """A service and a raw HTTP/2 client for the transport's tests."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.settings import Settings as H2Settings
 
-from ttsw.grpc_trio import Settings, Stream
+from ttsw.grpc_trio import Settings, Stream, frames
 from ttsw.grpc_trio.frames import join_messages
 from ttsw.grpc_trio.request import Router
 from ttsw.grpc_trio.server import ServerConnection
@@ -224,3 +224,13 @@ def messages_of(data: bytes) -> list[bytes]:
         found.append(data[5 : 5 + size])
         data = data[5 + size :]
     return found
+
+
+def split_frames(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """Yield (type, flags, stream, body) of each whole frame in `data`."""
+    offset = 0
+    while offset + frames.HEAD_BYTES <= len(data):
+        size, kind, flags, stream_id = frames.parse_head(data, offset)
+        offset += frames.HEAD_BYTES
+        yield kind, flags, stream_id, data[offset : offset + size]
+        offset += size

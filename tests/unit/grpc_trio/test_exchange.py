@@ -9,9 +9,9 @@ from h2.errors import ErrorCodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.grpc_trio.support import Raw, Service, Wire, make_connection, messages_of
+from tests.unit.grpc_trio.support import Raw, Service, Wire, make_connection, messages_of, split_frames
 from ttsw.grpc_trio import Settings, Stream
-from ttsw.grpc_trio.frames import DATA, split_frames
+from ttsw.grpc_trio.frames import DATA
 from ttsw.grpc_trio.inbox import Inbox
 
 

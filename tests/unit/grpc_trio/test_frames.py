@@ -5,6 +5,7 @@ from hyperframe.frame import GoAwayFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.grpc_trio.support import split_frames
 from ttsw.grpc_trio import frames
 
 
@@ -29,10 +30,8 @@ def test_data_frames_by_hand_are_those_of_h2(payload):
 def test_data_is_cut_at_the_frame_size(view):
     out = bytearray()
     frames.write_data(out, 3, view(b"abcdefgh"), 3)
-    assert [body for _, _, _, body in frames.split_frames(bytes(out))] == [b"abc", b"def", b"gh"]
-    assert {(kind, flags, stream) for kind, flags, stream, _ in frames.split_frames(bytes(out))} == {
-        (frames.DATA, 0, 3)
-    }
+    assert [body for _, _, _, body in split_frames(bytes(out))] == [b"abc", b"def", b"gh"]
+    assert {(kind, flags, stream) for kind, flags, stream, _ in split_frames(bytes(out))} == {(frames.DATA, 0, 3)}
 
 
 @given(st.integers(0, 2**31 - 1), st.integers(0, 13), st.binary(max_size=300))

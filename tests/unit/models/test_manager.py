@@ -181,6 +181,8 @@ async def test_a_model_unloaded_before_its_borrower_woke_is_loaded_again(manager
                 assert model.closed == 0
                 await trio.lowlevel.checkpoint()
                 assert model.closed == 0
+            for _ in range(3):
+                await trio.lowlevel.checkpoint()
     assert len(opener.opened) > 1
 
 
