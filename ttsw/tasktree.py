@@ -12,7 +12,8 @@ def render_tree(root: trio.lowlevel.Task | None = None) -> str:
     Each line is a task's name and `file:line function` of the innermost frame outside trio where it waits.
     """
     task = root or trio.lowlevel.current_root_task()
-    return "" if task is None else "\n".join(_lines(task, ""))
+    assert task is not None, "there is a root task wherever this can be called"
+    return "\n".join(_lines(task, ""))
 
 
 def _lines(task: trio.lowlevel.Task, indent: str) -> Iterator[str]:

@@ -22,7 +22,7 @@ from ttsw.sessions.session import Session
 from ttsw.sessions.stats import Stats
 from ttsw.sessions.table import SessionTable
 from ttsw.sessions.utterance import Report, Utterance
-from ttsw.sessions.voice import CALIBRATION_TEXTS, Level, Voice, warm_up
+from ttsw.sessions.voice import CALIBRATION_TEXTS, Level, Voice, load_adaptive_gain, warm_up
 from ttsw.types import VoicePack
 
 log = structlog.get_logger(__name__)
@@ -115,7 +115,7 @@ class Worker:
             30 if report.error else 20,
             "utterance",
             model_id=session.model_id,
-            cause=report.cause,
+            cause=report.cause.value,
             ttfa_ms=None if report.first_s is None else round(report.first_s * 1000, 1),
             rtf=None if report.rtf is None else round(report.rtf, 4),
             audio_s=round(report.audio_s, 2),
@@ -158,6 +158,7 @@ class Worker:
         models, audio = self.config.model_manager, self.config.audio
         level = Level(audio.loudness_target_lufs if audio.normalization_enabled else None)
         if not models.warmup_enabled:
+            await load_adaptive_gain()
             return Voice(host, level, None, defaults)
         calibration = await warm_up(host, (models.warmup_text, *CALIBRATION_TEXTS), defaults)
         if calibration is not None:

@@ -11,6 +11,7 @@ from ttsw.audio import AdaptiveGain, Calibration, Chain, FixedGain, Gain, calibr
 from ttsw.options import Option, parse_options
 from ttsw.sessions.options import SessionOptions
 from ttsw.types import Samples
+from ttsw.units import SAMPLE_RATE
 
 CALIBRATION_TEXTS = (
     "The birch canoe slid on the smooth planks.",
@@ -98,6 +99,11 @@ async def warm_up(host: Host, texts: tuple[str, ...], defaults: Mapping[str, str
     for text in texts:
         await host.speak(text, values, to_mono, keep)
     return await trio.to_thread.run_sync(_measure, spoken, host.adapter.sample_rate, limiter=trio.CapacityLimiter(1))
+
+
+async def load_adaptive_gain() -> None:
+    """Import what a voice without calibration needs (scipy, most of a second) in a thread, ahead of its first use."""
+    await trio.to_thread.run_sync(AdaptiveGain, SAMPLE_RATE, limiter=trio.CapacityLimiter(1))
 
 
 def _measure(spoken: list[Samples], rate: int) -> Calibration | None:

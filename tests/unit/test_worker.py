@@ -1,0 +1,76 @@
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from ttsw.config import load_config
+from ttsw.errors import FailedPreconditionError, NotFoundError, UnavailableError
+from ttsw.worker import Readiness, Worker, resident_bytes
+
+FLAGS = {"model_manager.default_model_id": "mock-440hz", "model_manager.warmup_enabled": False}
+
+
+@pytest.fixture
+async def worker(nursery):
+    worker = Worker(load_config(None, {}, FLAGS | {"worker.drain_timeout_s": 0.3}))
+    await nursery.start(worker.models.run)
+    await nursery.start(worker.sessions.run)
+    return worker
+
+
+async def test_it_is_ready_once_its_models_are_loaded(worker):
+    assert worker.readiness is Readiness.STARTING
+    await worker.preload()
+    assert worker.readiness is Readiness.READY
+    assert list(worker.models.residents) == ["mock-440hz"]
+
+
+async def test_a_default_model_that_does_not_exist_is_refused(nursery):
+    worker = Worker(load_config(None, {}, FLAGS | {"model_manager.default_model_id": "none"}))
+    await nursery.start(worker.models.run)
+    with pytest.raises(NotFoundError, match=r"no model 'none'; there are: .*mock-440hz"):
+        await worker.preload()
+
+
+async def test_sessions_that_name_no_model_get_the_default_one(worker):
+    session = await worker.start_session("s", "", {})
+    assert session.model_id == "mock-440hz"
+    assert worker.metrics()["active_sessions"] == 1
+
+
+async def test_draining_waits_for_speech_and_then_cuts_it(worker):
+    session = await worker.start_session("s", "", {"duration_ms": "60000"})
+    _, utterance = worker.begin("s")
+    await utterance.feed("a long text")
+    assert worker.metrics()["active_syntheses"] == 1
+    with pytest.raises(FailedPreconditionError):
+        worker.begin("s")
+    await worker.drain()
+    await wait_all_tasks_blocked()
+    assert worker.readiness is Readiness.DRAINING
+    assert isinstance(utterance.failure, UnavailableError)
+    worker.record(session, session.finish(utterance))
+    assert worker.stats.failures == 1
+    with pytest.raises(NotFoundError):
+        worker.sessions["s"]
+    with pytest.raises(UnavailableError):
+        await worker.start_session("t", "", {})
+
+
+async def test_draining_ends_as_soon_as_speech_does(worker):
+    session = await worker.start_session("s", "", {})
+    _, utterance = worker.begin("s")
+
+    async def end():
+        await trio.sleep(0.02)
+        worker.record(session, session.finish(utterance))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(end)
+        started = trio.current_time()
+        await worker.drain()
+    assert trio.current_time() - started < 0.28
+    assert "draining" in repr(worker)
+
+
+def test_memory_in_use_is_measured():
+    assert 10e6 < resident_bytes() < 10e9
