@@ -64,5 +64,7 @@ async def in_thread(work: Callable[[], Any], *, limit_s: float = 20) -> Any:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what another process or thread will bring about."""
     with trio.fail_after(10):
-        while not condition():
+        while True:  # those set no trio.Event
+            if condition():
+                return
             await trio.sleep(0.005)
