@@ -36,7 +36,7 @@ BUFFERED_S = 2.0
 MOST_AT_ONCE = 7
 """Frames handed to the listener's connection in one piece: what it queues as a whole or not at all (16 KiB)."""
 
-PIECE = 2_000
+PIECE = 500
 """Characters of a long text looked at before others get their turn."""
 
 log = structlog.get_logger(__name__)
