@@ -1,5 +1,6 @@
 """What a listener notices: when audio came, whether it would have run dry, how loud it was; and where it is kept."""
 
+import os
 import struct
 import sys
 import wave
@@ -10,7 +11,7 @@ from typing import BinaryIO, Self
 import numpy as np
 
 from ttsw.audio import measure_lufs
-from ttsw.errors import InvalidArgumentError
+from ttsw.errors import InvalidArgumentError, UnavailableError
 from ttsw.units import FRAME_S, SAMPLE_RATE
 
 MEASURED_S = 600.0
@@ -107,12 +108,27 @@ class Recorder:
             self._raw.close()
 
     def write(self, pcm: bytes) -> None:
-        """Keep a frame."""
+        """Keep a frame.
+
+        Raises:
+            UnavailableError: Whoever read stdout has left.
+        """
         if self._file is not None:
             self._file.writeframes(pcm)
         if self._pipe is not None:
-            self._pipe.write(pcm)
-            self._pipe.flush()
+            try:
+                self._pipe.write(pcm)
+                self._pipe.flush()
+            except BrokenPipeError as error:
+                _forget(self._pipe)
+                raise UnavailableError("whoever read the audio from stdout has left") from error
+
+
+def _forget(pipe: BinaryIO) -> None:
+    """Lead what is still buffered nowhere: Python flushes stdout when it exits, and would fail there once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, pipe.fileno())
+    os.close(nowhere)
 
 
 def endless_wav_header() -> bytes:

@@ -1,0 +1,185 @@
+"""`ttsw say` and `ttsw config`, as a person at a shell meets them."""
+
+import contextlib
+import socket
+import subprocess
+import threading
+import wave
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.integration.support import PATIENCE_S, TTSW, clean_environment
+
+MOCK = {"TTSW_MODEL_MANAGER__DEFAULT_MODEL_ID": "mock-440hz", "TTSW_MODEL_MANAGER__WARMUP_ENABLED": "false"}
+
+
+def ttsw(*arguments, stdin=b"", code=0, **environment):
+    """Run the command to its end: what it wrote on stdout, bytes, and on stderr, text."""
+    ended = subprocess.run(
+        [*TTSW, *arguments], input=stdin, env=clean_environment(COLUMNS="200", **environment), timeout=PATIENCE_S,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    said = ended.stderr.decode()
+    assert ended.returncode == code, said
+    assert "Traceback" not in said
+    return ended.stdout, said
+
+
+@contextlib.contextmanager
+def talking_to(*arguments):
+    """Run the command with its ends in the test's hand; it is killed where it gets stuck."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*TTSW, *arguments], stdin=pipe, stdout=pipe, stderr=pipe, env=clean_environment()) as run:
+        watchdog = threading.Timer(PATIENCE_S, run.kill)
+        watchdog.start()
+        try:
+            yield run
+        finally:
+            watchdog.cancel()
+
+
+@pytest.fixture
+def say(worker):
+    """Run `ttsw say` against the worker."""
+
+    def run(*arguments, **how):
+        return ttsw("say", *arguments, "--addr", f"grpc://{worker.address}", **how)
+
+    return run
+
+
+def read_wav(path):
+    with wave.open(str(path)) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 48_000)
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2")
+
+
+def test_say_writes_a_file_and_tells_how_it_went(say, tmp_path):
+    stdout, said = say("Twenty characters ok", "-o", str(tmp_path / "out.wav"))
+    assert not stdout
+    assert said.count("\n") == 1
+    for words in (f"{tmp_path}/out.wav: 1.00 s of audio", "first after", "RTF", "underruns", "LUFS"):
+        assert words in said
+    samples = read_wav(tmp_path / "out.wav")
+    assert len(samples) == 48_000
+    assert np.abs(samples).max() > 3000
+
+
+def test_say_streams_a_wav_to_stdout(say):
+    stdout, said = say("Ten chars.", "-o", "-", "-O", "speed=2")
+    assert stdout[:4] == b"RIFF"
+    assert stdout[8:12] == b"WAVE"
+    assert len(stdout) == 44 + 13 * 1920
+    assert said.startswith("stdout: 0.26 s of audio")
+
+
+def test_say_reads_stdin_and_joins_what_comes_in_pieces(worker, tmp_path):
+    with talking_to("say", "-", "-o", "-", "--addr", worker.address) as running:
+        for piece in ("One sentence, grö".encode()[:-1], "ö".encode()[1:], b"sse. And a wo"):
+            running.stdin.write(piece)
+            running.stdin.flush()
+        assert len(running.stdout.read(44 + 1920)) == 44 + 1920  # it speaks, and stdin is still open
+        running.stdin.write(b"rd.")
+        stdout, said = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == 0, said
+    assert b" underruns" in said
+    assert len(stdout) > 40 * 1920
+
+
+def test_say_without_a_worker(tmp_path):
+    _, said = ttsw("say", "Twenty characters ok", "--local", "-o", str(tmp_path / "out.wav"), **MOCK)
+    assert "1.00 s of audio" in said
+    assert len(read_wav(tmp_path / "out.wav")) == 48_000
+
+
+def test_say_has_nothing_to_say(say):
+    _, said = say("...")
+    assert said == "nothing in this text can be spoken; there is no audio\n"
+
+
+def test_a_listener_that_leaves_ends_say(worker):
+    """As `ttsw say … -o - | head`: no traceback, and the worker is told."""
+    with talking_to("say", "word " * 300, "-o", "-", "-O", "pacing=fast", "--addr", worker.address) as running:
+        assert running.stdout.read(4) == b"RIFF"
+        running.stdout.close()
+        said = running.stderr.read().decode()
+    assert said == "error: whoever read the audio from stdout has left\n"
+    assert running.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("Hi", "-O", "speed"), ("-O 'speed' is no option", "KEY=VALUE")),
+        (("Hi", "-O", "sped=2"), ("unknown option 'sped'", "speed")),
+        (("Hi", "--model", "no-such"), ("no model 'no-such'", "mock-440hz")),
+        (("Hi", "-o", "/no/such/folder/out.wav"), ("cannot write /no/such/folder/out.wav", "No such file")),
+        (("Hi", "-O", "fail_after_ms=10"), ("the mock voice failed",)),
+        (("[bold]Hi[/]", "-O", "[red]x=1"), ("'[red]x'",)),
+    ],
+)
+def test_what_say_cannot_do_is_said_in_one_line(say, arguments, words):
+    stdout, said = say(*arguments, code=1)
+    assert not stdout
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    for word in words:
+        assert word in said
+
+
+def test_say_where_there_is_no_worker(unused_port, tmp_path):
+    _, said = ttsw("say", "Hi", "--addr", f"127.0.0.1:{unused_port}", code=1)
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert str(unused_port) in said
+
+
+def test_a_failure_leaves_no_audio_of_before_in_question(say, tmp_path):
+    """What was heard until the failure is a valid file."""
+    say("Twenty characters ok", "-o", str(tmp_path / "out.wav"), "-O", "fail_after_ms=500", code=1)
+    assert 0 < len(read_wav(tmp_path / "out.wav")) < 48_000
+
+
+@pytest.fixture
+def unused_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def test_a_configuration_is_checked(tmp_path):
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("worker:\n  grpc_port: 1\n")
+    bad.write_text("worker:\n  grpc_prot: 1\n")
+    stdout, said = ttsw("config", "check", str(good))
+    assert stdout.decode().endswith("good.yaml: usable\n")
+    assert not said
+    stdout, said = ttsw("config", "check", str(bad), code=1)
+    assert not stdout
+    assert said.startswith("error: ")
+    assert "line 2" in said
+    assert "did you mean grpc_port?" in said
+
+
+def test_a_configuration_is_shown_with_where_it_comes_from(tmp_path):
+    file = tmp_path / "worker.yaml"
+    file.write_text("worker:\n  grpc_port: 1\n  name: of-the-file\n")
+    given = {"WORKER_NAME": "of-the-environment", "TTSW_AUDIO__LEAD_MS": "80"}
+    shown, _ = ttsw("config", "show", str(file), **given)
+    config = yaml.safe_load(shown)
+    assert (config["worker"]["grpc_port"], config["worker"]["name"]) == (1, "of-the-environment")
+    assert config["audio"]["lead_ms"] == 80
+    shown, _ = ttsw("config", "show", str(file), "--origins", **given)
+    rows = {line.split()[0]: line for line in shown.decode().splitlines() if line.split()}
+    assert "worker.yaml, line 2" in rows["worker.grpc_port"]
+    assert rows["worker.name"].split()[1:] == ["of-the-environment", "WORKER_NAME"]
+    assert "TTSW_AUDIO__LEAD_MS" in rows["audio.lead_ms"]
+    assert "default" in rows["worker.grpc_host"]
+
+
+def test_the_version_and_the_help():
+    assert ttsw("--version")[0].startswith(b"ttsw ")
+    shown, _ = ttsw("--help")
+    for command in (b"serve", b"say", b"config"):
+        assert command in shown
