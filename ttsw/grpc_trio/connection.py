@@ -140,7 +140,7 @@ class Connection:
 
     def drain(self) -> None:
         """Ask the peer for no new calls; the connection ends with the last one."""
-        if not self.draining:
+        if not self.draining and not self.reason:  # one that ends has no room for another task
             self.draining = True
             if self._tasks is not None:
                 self._start_drain()

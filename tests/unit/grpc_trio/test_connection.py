@@ -130,6 +130,30 @@ async def test_a_drain_waits_a_second_for_a_client_that_does_not_answer(connect,
     assert trio.current_time() - began == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("end", ["flood", "left"])
+async def test_a_drain_of_a_connection_at_any_step_of_its_end(service, end):
+    client, ours = trio.testing.memory_stream_pair()
+    connection = make_connection(service, ours)
+    wire, over = Wire(client), trio.Event()
+
+    async def run() -> None:
+        await connection.run()
+        over.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await wire.start()
+        if end == "flood":  # lingers before it closes
+            await client.send_all(hf.SettingsFrame(0).serialize() * 100)
+        else:
+            await client.aclose()
+        while not over.is_set():
+            connection.draining = False  # as if nobody had asked before
+            if connection.reason:
+                connection.drain()
+            await trio.lowlevel.checkpoint()
+
+
 async def test_a_connection_that_has_agreed_on_nothing_drains_at_once(service, nursery):
     pair = trio.testing.memory_stream_pair()
     connection = make_connection(service, pair[1])
