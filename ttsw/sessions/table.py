@@ -94,21 +94,21 @@ class SessionTable:
             raise NotFoundError(f"no session {session_id!r}: it never started, was ended, or was idle for too long")
         return session
 
-    def end(self, session_id: str) -> None:
-        """End a session; its speech stops, and its id is free at once.
+    def end(self, session_id: str, failure: TtswError | None = None) -> None:
+        """End a session; its speech stops, with `failure` as status where there is one, and its id is free at once.
 
         Raises:
             NotFoundError: There is none with this id.
         """
         session = self[session_id]
         del self._sessions[session_id]
-        session.end()
+        session.end(failure)
 
     def end_all(self, failure: TtswError) -> int:
         """End every session; running speech ends with `failure` as status. Returns how many were speaking."""
         cut = self.speaking
-        for session in list(self._sessions.values()):
-            session.end(failure)
+        for session_id in list(self._sessions):
+            self.end(session_id, failure)
         return cut
 
     async def _run(
