@@ -50,7 +50,7 @@ class Listener:
             return
         if self._plays_until is None:
             self.first_s = now - self._asked_at
-        elif now > self._plays_until:
+        elif now - self._plays_until > 1e-9:  # sums of 0.02 are off by less
             self.underruns += 1
             self.largest_gap_s = max(self.largest_gap_s, now - self._plays_until)
         self._plays_until = max(now, self._plays_until or 0.0) + FRAME_S
