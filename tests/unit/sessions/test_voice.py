@@ -1,0 +1,72 @@
+import math
+
+import numpy as np
+import pytest
+
+from ttsw.audio import AdaptiveGain, Calibration, FixedGain, measure_lufs
+from ttsw.errors import InternalError, InvalidArgumentError
+from ttsw.sessions.options import SessionOptions
+from ttsw.sessions.voice import CALIBRATION_TEXTS, Level, Voice, load_adaptive_gain, warm_up
+from ttsw.testing import FakeHost
+from ttsw.units import SAMPLE_RATE
+
+
+class Noisy(FakeHost):
+    """Speaks noise of a known level, 50 ms a character."""
+
+    def __init__(self, level: float) -> None:
+        super().__init__()
+        rng = np.random.default_rng(1)
+        self.adapter.speak = lambda text, _: iter([(level * rng.normal(size=len(text) * 2_400)).astype(np.float32)])
+
+
+def spoken(voice: Voice, options: SessionOptions, text: str) -> np.ndarray:
+    chain = voice.open_chain(options)
+    pcm = b"".join(chain.push(chunk) for chunk in voice.host.adapter.speak(text, {})) + chain.finish()
+    return np.frombuffer(pcm, "<i2") / np.float32(32_768)
+
+
+async def test_a_warm_voice_speaks_at_the_target_whatever_its_own_level():
+    for level in (0.004, 0.03):
+        host = Noisy(level)
+        calibration = await warm_up(host, CALIBRATION_TEXTS, {})
+        voice = Voice(host, Level(-20.0), calibration)
+        assert measure_lufs(spoken(voice, SessionOptions(), "a" * 100), SAMPLE_RATE) == pytest.approx(-20, abs=0.3)
+
+
+async def test_too_short_a_text_gives_no_calibration():
+    assert await warm_up(Noisy(0.01), ("hi",), {}) is None
+
+
+async def test_a_model_that_cannot_say_the_warm_up_text_is_a_fault():
+    with pytest.raises(InternalError, match="broken"):
+        await warm_up(FakeHost(fails_at=0, error=InternalError("broken")), ("hello",), {})
+
+
+def test_the_level_is_the_workers_unless_the_session_has_a_wish():
+    calibration = Calibration(-26.0, 10.0)
+    assert Level(-16.0).gain(calibration, SAMPLE_RATE, None).gain_db == pytest.approx(10)
+    assert Level(-16.0).gain(calibration, SAMPLE_RATE, -20.0).gain_db == pytest.approx(6)
+    assert Level(None).gain(calibration, SAMPLE_RATE, None) == FixedGain(0.0)
+    assert Level(None).gain(calibration, SAMPLE_RATE, -20.0).gain_db == pytest.approx(6)
+
+
+async def test_a_voice_not_calibrated_adapts():
+    await load_adaptive_gain()
+    assert isinstance(Level(-16.0).gain(None, SAMPLE_RATE, None), AdaptiveGain)
+
+
+def test_options_of_pack_and_configuration_hold_where_the_session_gives_none():
+    voice = Voice(FakeHost(), defaults={"seed": "3", "pacing": "fast"})
+    assert voice.parse_options({}, lead_ms=40).engine == {"seed": 3}
+    own = voice.parse_options({"seed": "4", "pacing": "realtime"}, lead_ms=40)
+    assert (own.engine, own.lead_s) == ({"seed": 4}, 0.04)
+    assert math.isinf(voice.parse_options({}, lead_ms=40).lead_s)
+    with pytest.raises(InvalidArgumentError, match="'pitch'"):
+        voice.parse_options({"pitch": "1"}, lead_ms=40)
+
+
+async def test_closing_it_unloads_the_model():
+    host = FakeHost()
+    await Voice(host).close()
+    assert host.closed
