@@ -34,7 +34,7 @@ BUFFERED_S = 2.0
 """Audio made ahead of the listener at which the engine waits."""
 
 MOST_AT_ONCE = 7
-"""Frames handed to the listener's connection in one piece: what it queues as a whole or not at all (16 KiB)."""
+"""Frames sent before the clock is looked at again."""
 
 PIECE = 500
 """Characters of a long text looked at before others get their turn."""
@@ -142,7 +142,7 @@ class Utterance:
         """Send frames as they are due, and return when the last is sent, or when `failure` says why there is none.
 
         Args:
-            send: Awaited with frames in order; cancelled, it has sent all of them or none.
+            send: Awaited with a frame at a time, in order; cancelled, it has sent it or it has not.
         """
         with self._emission:
             await self._emit(send)
@@ -156,14 +156,13 @@ class Utterance:
             if self._paused or not self._buffer.available:
                 await self._buffer.changed()
             elif allowed := min(self._pacer.allowance(now), MOST_AT_ONCE):
-                frames = self._buffer.peek(allowed)
                 with trio.CancelScope() as self._sending:
-                    await send(frames)
-                if not self._sending.cancelled_caught:
-                    self._sent(frames)
-                    if frames[-1].final:
-                        self.report.cause = Cause.FINISHED
-                        return
+                    for frame in self._buffer.peek(allowed):
+                        await send([frame])  # one by one: of several, a cancel could leave some sent and not counted
+                        self._sent([frame])
+                        if frame.final:
+                            self.report.cause = Cause.FINISHED
+                            return
             else:
                 await trio.sleep_until(self._pacer.due(now))
 
