@@ -105,7 +105,6 @@ def accepts(port):
     return False
 
 
-@pytest.mark.xfail(reason="Connection.drain starts a task in a nursery that has closed", strict=True)
 def test_a_rude_connection_does_not_disturb_the_end(start_worker):
     """The worker lingers with a peer that broke the protocol, to tell it so; a drain may come in between."""
     own = start_worker(**COLD)
