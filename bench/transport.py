@@ -8,6 +8,7 @@ streams run, from sending it to the stream's end.
 
 from contextlib import ExitStack
 from statistics import median
+from typing import Any
 
 from bench.process import CLIENT_CORE, SERVER_CORE, Child, Server, reference, running
 from bench.report import Report
@@ -29,6 +30,9 @@ def run(*, quick: bool) -> Report:
         reference_us = median(beside) if beside else None
         report.add(f"CPU per frame, {name}", median(cpu[name]), "µs", reference=reference_us, ratio=ratio)
     for name, found in stops.items():
+        if "failed" in found:
+            report.remarks.append(f"STOP, {name}: not measured: {found['failed']}")
+            continue
         note = f"p50 {found['p50']:.1f}, max {found['max']:.1f}; {trials} trials"
         report.add(f"STOP to the stream's end p99, {name}", found["p99"], "ms", note=note)
     report.remarks.append("reference: grpc.aio")
@@ -57,7 +61,7 @@ def _round(server: Server, client: Child) -> float:
     return 1e6 * (server.child.usage() - before).cpu_s / frames
 
 
-def _stops(module: str, trials: int) -> dict[str, float]:
+def _stops(module: str, trials: int) -> dict[str, Any]:
     with reference(module, str(ENDLESS), core=SERVER_CORE) as server:
         args = (str(server.port), str(STREAMS), "2")  # grpclib refuses a connection's 101st call, the Control
         with running(Child.python("bench.clients.stops", *args, core=CLIENT_CORE)) as client:

@@ -19,7 +19,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 WINDOW_BYTES = 64 * 1024
-CONNECTION_WINDOW_BYTES = 1024 * 1024
+CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
 READ_BYTES = 256 * 1024
 SO_TIMESTAMPNS = 35  # Linux; Python's socket module has no name for it
 
@@ -228,14 +228,22 @@ class Client:
             TimeoutError: They haven't in time.
             RuntimeError: One ended with another status than OK.
         """
-        deadline = monotonic() + timeout_s
+        self.wait_until(lambda: all(call.ended_ns for call in calls), timeout_s=timeout_s)
         for call in calls:
-            while not call.ended_ns:
-                if monotonic() > deadline:
-                    raise TimeoutError(f"a call had not ended after {timeout_s} s")
-                self.poll(1.0)
             if call.status != "0":
                 raise RuntimeError(f"a call ended with status {call.status!r}")
+
+    def wait_until(self, met: Callable[[], bool], *, timeout_s: float) -> None:
+        """Poll until a condition is met.
+
+        Raises:
+            TimeoutError: It isn't in time.
+        """
+        deadline = monotonic() + timeout_s
+        while not met():
+            if monotonic() > deadline:
+                raise TimeoutError(f"what was waited for had not come after {timeout_s:g} s")
+            self.poll(1.0)
 
     def unary(self, connection: Connection, path: str, message: bytes) -> bytes:
         """Make a call of one request and one reply."""

@@ -13,6 +13,8 @@ from bench.wire import Call, Client
 from ttsw.rpc.generated.tts import ControlCommand, ControlRequest
 from ttsw.sessions.stats import percentile
 
+PATIENCE_S = 5.0
+
 
 def main() -> None:
     """Begin the streams; then trials."""
@@ -30,20 +32,23 @@ def main() -> None:
 
     def stop(number: int) -> float:
         link = links[number % connections]
-        while not calls[number].messages:
-            client.poll(1.0)
+        client.wait_until(lambda: calls[number].messages > 0, timeout_s=PATIENCE_S)
         reply = link.begin(SERVICE + "Control")
         link.send(reply, bytes(ControlRequest(session_id=f"load-{number:03}", command=ControlCommand.STOP)))
         sent = time_ns()
         link.flush()
-        client.wait(reply, calls[number])
+        client.wait(reply, calls[number], timeout_s=PATIENCE_S)
         took_ms = (calls[number].ended_ns - sent) / 1e6
         calls[number] = begin(number)
         return took_ms
 
     calls = [begin(number) for number in range(streams)]
     for line in rounds():
-        took = [stop(dice.randrange(streams)) for _ in range(int(line))]
+        try:
+            took = [stop(dice.randrange(streams)) for _ in range(int(line))]
+        except TimeoutError as error:
+            tell({"failed": str(error)})
+            continue
         tell({"p50": percentile(took, 50), "p99": percentile(took, 99), "max": max(took)})
 
 
