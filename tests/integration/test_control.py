@@ -121,6 +121,18 @@ def test_resume_goes_on_with_the_next_sample_of_a_real_voice(piper):
     check_resumes_at_the_next_sample(piper, "A sentence, interrupted.", pauses=2, **piper.repeatable())
 
 
+def test_a_pause_touches_no_other_session_on_the_model(client, session):
+    with client.session(speed=2) as other:
+        held, going = Reader(client.open(session, WORDS)), Reader(client.open(other, WORDS))
+        held.wait_for(2)
+        paused = client.control(session, PAUSE).last_sequence_number
+        check_frames(going.end(), other)
+        assert len(held.frames) == paused
+        client.control(session, RESUME)
+        check_frames(held.end(), session)
+        assert pcm(held.frames) == pcm(going.frames)
+
+
 def test_pause_while_idle_holds_the_next_utterance_until_resume(client, session):
     client.control(session, PAUSE)
     reader = Reader(client.open(session, "Held back."))

@@ -35,8 +35,9 @@ def spoken(piper_worker):
     """Each sentence as its samples, spoken in a session of its own."""
     said = []
     with Client(piper_worker.address) as client:
+        same = client.repeatable()
         for sentence in SENTENCES:
-            frames = client.say(sentence)
+            frames = client.say(sentence, **same)
             check_frames(frames)
             said.append(samples(frames))
     return said
@@ -101,6 +102,13 @@ def test_the_recogniser_understands_nothing_in_noise(recognise):
 def test_it_is_as_loud_as_it_should_be(spoken):
     loudness = pyloudnorm.Meter(RATE).integrated_loudness(np.concatenate(spoken).astype(np.float64))
     assert loudness == pytest.approx(-16, abs=1)
+
+
+def test_a_session_may_ask_for_another_loudness(piper_worker):
+    with Client(piper_worker.address) as client:
+        audio = samples(client.say(" ".join(SENTENCES[:5]), loudness_lufs=-27))
+    loudness = pyloudnorm.Meter(RATE).integrated_loudness(audio.astype(np.float64))
+    assert loudness == pytest.approx(-27, abs=1.5)
 
 
 def test_its_true_peak_leaves_a_decibel(spoken):
