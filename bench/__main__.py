@@ -8,7 +8,7 @@ from time import monotonic
 
 from rich.console import Console
 
-from bench.report import Report, machine, save
+from bench.report import Report, machine, markdown, save
 
 BENCHES = ("frames", "realtime", "piper", "memory", "transport", "startup")
 
@@ -18,6 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the worker; see bench/README.md.")
     parser.add_argument("names", nargs="*", metavar="name", help=f"benches to run, of: {', '.join(BENCHES)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
+    parser.add_argument("--markdown", action="store_true", help="print the table of bench/README.md as well")
     parser.add_argument("--quick", action="store_true", help="short runs: to see that it works, not to quote")
     given = parser.parse_args()
     if unknown := set(given.names) - set(BENCHES):
@@ -37,6 +38,8 @@ def main() -> int:
         reports.append(report)
         if given.json:
             save(reports, given.json)
+    if given.markdown:
+        print(markdown(reports))
     return int(any(figure.verdict == "SHORT" for report in reports for figure in report.figures))
 
 

@@ -110,6 +110,20 @@ def _cpuinfo() -> list[str]:
     return path.read_text("utf-8").splitlines() if path.exists() else []
 
 
+def markdown(reports: Sequence[Report]) -> str:
+    """Write the figures as the table of bench/README.md."""
+    lines = [
+        f"Machine: {machine()}.",
+        "",
+        "| figure | target | measured | reference | ratio | verdict |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{report.bench}`: {' | '.join(row(figure)[:-1])} |" for report in reports for figure in report.figures
+    ]
+    return "\n".join(lines)
+
+
 def save(reports: Sequence[Report], file: Path) -> None:
     """Write everything as JSON."""
     found = [

@@ -4,7 +4,7 @@ Decides when a sender waits, in which pieces a message goes out, and when the pe
 meaning is left to `request` (server) and `client`; the bytes' way to the peer to `connection`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[str, str]]
 _WHOLE_BYTES = 16 * 1024  # up to here a message goes out at once or not at all
+
+
+def _ignore(count: int) -> None:
+    """Do nothing about what is queued."""
 
 
 class Exchange:
@@ -63,20 +67,35 @@ class Exchange:
 
     # ---- sending
 
-    async def send(self, messages: Sequence[bytes]) -> None:
-        """Queue encoded messages; see `Stream.send_encoded` for what a cancel leaves behind."""
+    async def send(self, messages: Sequence[bytes], queued: Callable[[int], None] = _ignore) -> None:
+        """Queue encoded messages; see `Stream.send_encoded` for what a cancel leaves behind.
+
+        Args:
+            messages: What to send.
+            queued: Told the number of messages whenever some are queued.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
-        payload = join_messages(messages)
-        size = len(payload)
-        if not size:
+        if not messages:
             return
-        connection = self.connection
-        if size <= self._room() and size <= connection.settings.max_queued_bytes and not self._sending.locked():
-            self._write(payload)
+        if not self._sending.locked() and self._send_at_once(messages):
+            queued(len(messages))
             return
         async with self._sending:  # a message's pieces stay together, whoever else sends
-            for message in messages:
+            for at, message in enumerate(messages):
+                if self._send_at_once(messages[at:]):
+                    queued(len(messages) - at)
+                    return
                 await self._send_patiently(join_messages((message,)))
+                queued(1)
+
+    def _send_at_once(self, messages: Sequence[bytes]) -> bool:
+        """Queue all of them if there is room; say whether there was."""
+        payload = join_messages(messages)
+        if len(payload) > min(self._room(), self.connection.settings.max_queued_bytes):
+            return False
+        if payload:
+            self._write(payload)
+        return True
 
     def _room(self) -> int:
         """Return how many bytes may be queued now; raise if the call is over."""
@@ -115,6 +134,7 @@ class Exchange:
                 await self._window.park()
             else:
                 await self.connection.room.park()
+            await trio.lowlevel.checkpoint_if_cancelled()  # room and a cancel may have come together
         return room
 
     def _write(self, payload: bytes | memoryview) -> None:

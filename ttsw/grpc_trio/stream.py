@@ -110,7 +110,7 @@ class Stream(grpclib.server.Stream[_Recv, _Send], Generic[_Recv, _Send]):
         (message,) = await self._dispatch.send_message(message)
         await self.send_encoded((self._codec.encode(message, self._send_type),))
 
-    async def send_encoded(self, messages: Sequence[bytes]) -> None:
+    async def send_encoded(self, messages: Sequence[bytes], queued: Callable[[int], None] | None = None) -> None:
         """Queue messages that are encoded already; the SendMessage event doesn't see them.
 
         They share DATA frames, and one check of room and window, as far as they fit. Each message of up to 16 KiB
@@ -119,13 +119,18 @@ class Stream(grpclib.server.Stream[_Recv, _Send], Generic[_Recv, _Send]):
         only good for a reset, and later sends raise. What is queued goes to the peer. Without a wait for room this
         is no schedule point; 64 KiB of output always make one.
 
+        Args:
+            messages: Protobuf messages, encoded.
+            queued: Told the number of messages whenever some are queued: after a cancel, the sum says how far it came.
+
         Raises:
             grpclib.exceptions.StreamTerminatedError: The call is over, or an earlier message was torn by a cancel.
             GRPCError: UNAVAILABLE, the connection is lost.
         """
         if not self._send_initial_metadata_done:
             await self.send_initial_metadata()
-        await self._stream.exchange.send(messages)
+        exchange: Exchange = self._stream.exchange
+        await (exchange.send(messages) if queued is None else exchange.send(messages, queued))
         self._send_message_done = True
         self._messages_sent += len(messages)
 

@@ -156,8 +156,8 @@ class TTSServicer(TtsServiceBase):
 async def _converse(stream: Stream[TextChunk, AudioFrame], first: TextChunk, utterance: Utterance) -> None:
     encode = FrameEncoder(first.session_id).encode
 
-    async def send(frames: list[Frame]) -> None:
-        await stream.send_encoded([encode(frame) for frame in frames])
+    async def send(frames: list[Frame], sent: Callable[[int], None]) -> None:
+        await stream.send_encoded([encode(frame) for frame in frames], sent)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_listen, stream, first, utterance)

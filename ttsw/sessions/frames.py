@@ -120,14 +120,15 @@ class FrameBuffer:
             frames.append(last._replace(final=True))
         return frames
 
-    def drop(self, frames: list[Frame]) -> None:
-        """Forget frames that were sent."""
-        for frame in frames:
-            if frame.pcm:
-                self._frames.popleft()
-        self.taken += len(frames)
+    def drop(self, count: int) -> int:
+        """Forget the next frames, since they are sent. Returns how many of them had audio."""
+        audible = min(count, len(self._frames))
+        for _ in range(audible):
+            self._frames.popleft()
+        self.taken += count
         self.excused = self.starved
         self.notify()
+        return audible
 
     def end_marker(self) -> Frame:
         """The empty frame that ends an utterance after what was taken."""

@@ -4,7 +4,7 @@ It is what a session is inside the worker, on the same utterances; so the contra
 (`synthesize_streaming`, `pause`, `resume`, `stop`, `warmup`, `model_info`) is written once.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -117,9 +117,13 @@ async def open_synthesizer(voice: Voice) -> AsyncGenerator[Synthesizer, None]:
 async def _listen(
     utterance: Utterance, text: str | AsyncIterable[str], frames: trio.MemorySendChannel[list[Frame]]
 ) -> None:
+    async def send(batch: list[Frame], sent: Callable[[int], None]) -> None:
+        await frames.send(batch)
+        sent(len(batch))
+
     async with frames, trio.open_nursery() as nursery:
         nursery.start_soon(_feed, utterance, text)
-        await utterance.emit(frames.send)
+        await utterance.emit(send)
         nursery.cancel_scope.cancel(reason="the last frame is sent")
 
 

@@ -22,7 +22,7 @@ from ttsw.sessions.voice import Voice
 from ttsw.text import Segmenter, clean, has_speech
 from ttsw.units import FRAME_S
 
-Send = Callable[[list[Frame]], Awaitable[None]]
+Send = Callable[[list[Frame], Callable[[int], None]], Awaitable[None]]
 
 GOODBYE_S = 5.0
 """How long a stopped listener may take to accept the end marker."""
@@ -33,8 +33,8 @@ READ_AHEAD = 4
 BUFFERED_S = 2.0
 """Audio made ahead of the listener at which the engine waits."""
 
-MOST_AT_ONCE = 7
-"""Frames sent before the clock is looked at again."""
+MOST_AT_ONCE = 25
+"""Frames handed to the listener's connection in one piece."""
 
 PIECE = 500
 """Characters of a long text looked at before others get their turn."""
@@ -142,13 +142,14 @@ class Utterance:
         """Send frames as they are due, and return when the last is sent, or when `failure` says why there is none.
 
         Args:
-            send: Awaited with a frame at a time, in order; cancelled, it has sent it or it has not.
+            send: Awaited with frames in order; it tells its second argument how many are sent, each time some are, so
+                that a cancel leaves none in doubt.
         """
         with self._emission:
             await self._emit(send)
         if self._stopped and self.failure is None:
             with trio.move_on_after(GOODBYE_S):
-                await send([self._buffer.end_marker()])
+                await send([self._buffer.end_marker()], lambda _count: None)
 
     async def _emit(self, send: Send) -> None:
         while not self._buffer.ended:
@@ -156,21 +157,19 @@ class Utterance:
             if self._paused or not self._buffer.available:
                 await self._buffer.changed()
             elif allowed := min(self._pacer.allowance(now), MOST_AT_ONCE):
+                frames = self._buffer.peek(allowed)
                 with trio.CancelScope() as self._sending:
-                    for frame in self._buffer.peek(allowed):
-                        await send([frame])  # one by one: of several, a cancel could leave some sent and not counted
-                        self._sent([frame])
-                        if frame.final:
-                            self.report.cause = Cause.FINISHED
-                            return
+                    await send(frames, self._sent)
+                if frames[-1].final and frames[-1].sequence == self._buffer.taken:
+                    self.report.cause = Cause.FINISHED
+                    return
             else:
                 await trio.sleep_until(self._pacer.due(now))
 
-    def _sent(self, frames: list[Frame]) -> None:
+    def _sent(self, count: int) -> None:
         now = self.touched = trio.current_time()
-        self._pacer.count(len(frames), now, excused=self._buffer.excused)
-        self._buffer.drop(frames)
-        self.report.frames += len(frames) - (not frames[-1].pcm)
+        self._pacer.count(count, now, excused=self._buffer.excused)
+        self.report.frames += self._buffer.drop(count)
         if self.report.first_s is None and self.report.frames:
             self.report.first_s = now - self.began
 

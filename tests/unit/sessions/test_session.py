@@ -41,9 +41,10 @@ async def speak(session: Session, text: str = SECOND, frames: list | None = None
     utterance = session.begin()
     frames = [] if frames is None else frames
 
-    async def send(batch):
+    async def send(batch, sent):
         await trio.lowlevel.checkpoint_if_cancelled()
         frames.extend(batch)
+        sent(len(batch))
 
     try:
         await utterance.feed(text)

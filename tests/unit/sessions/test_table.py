@@ -116,8 +116,9 @@ async def test_a_reload_swaps_the_lease(autojump_clock, table, lender):
     await utterance.feed("hello")
     utterance.end_text()
 
-    async def send(frames):
+    async def send(frames, sent):
         await trio.lowlevel.checkpoint_if_cancelled()
+        sent(len(frames))
 
     await utterance.emit(send)
     session.finish(utterance)

@@ -22,12 +22,14 @@ class Listener:
         self.frames, self.times = [], []
         self.stalls_after = stalls_after
 
-    async def send(self, frames):
-        if len(self.frames) >= self.stalls_after:
-            await trio.sleep_forever()
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self.frames += frames
-        self.times += [trio.current_time()] * len(frames)
+    async def send(self, frames, sent):
+        for frame in frames:
+            if len(self.frames) >= self.stalls_after:
+                await trio.sleep_forever()
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self.frames.append(frame)
+            self.times.append(trio.current_time())
+            sent(1)
 
     @property
     def pcm(self) -> bytes:
