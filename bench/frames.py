@@ -23,7 +23,7 @@ LOADS = (
 def run(*, quick: bool) -> Report:
     """Measure."""
     report = Report("frames", f"server CPU per frame, {STREAMS} streams as fast as they go")
-    rounds, characters = (1, 100) if quick else (5, 240)
+    rounds, characters = (1, 100) if quick else (4, 240)
     for name, module, connections in LOADS:
         _compare(report, name, module, connections, rounds=rounds, characters=characters)
     return report
