@@ -3,7 +3,9 @@
 It can be told to be short, slow, chunky or to fail, by session options or by a voice pack's.
 """
 
+import math
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import ClassVar, Self
 
 import numpy as np
@@ -14,7 +16,7 @@ from ttsw.errors import InternalError
 from ttsw.options import Option, OptionValue
 from ttsw.types import Samples, VoicePack
 
-PITCH_HZ = 440.0
+PITCH_HZ = 440
 LEVEL = 0.25
 
 
@@ -26,7 +28,7 @@ class MockAdapter(TTSAdapter):
         "seed": Option("int", "accepted and without effect: the mock has no chance in it", None, 0, 2**63 - 1),
         "ms_per_char": Option("float", "audio for each character, ms", 50.0, 0, 10_000),
         "duration_ms": Option("float", "audio of a segment whatever its text, ms", None, 0, 3_600_000),
-        "chunk_ms": Option("float", "audio in one engine chunk, ms", 500.0, 1, 60_000),
+        "chunk_ms": Option("float", "audio in one engine chunk, ms", 1_000.0, 1, 60_000),
         "delay_ms": Option("float", "wait before each chunk, ms", 0.0, 0, 600_000),
         "fail_after_ms": Option("float", "audio after which the engine fails, ms", None, 0, 3_600_000),
     }
@@ -58,5 +60,12 @@ class MockAdapter(TTSAdapter):
         return round(ms * self.sample_rate / 1000)
 
     def _sine(self, start: int, stop: int) -> Samples:
-        phase = np.arange(start, stop) * (2 * np.pi * PITCH_HZ / self.sample_rate)
-        return np.asarray(LEVEL * np.sin(phase), np.float32)
+        periods = _periods(self.sample_rate)
+        return np.resize(np.roll(periods, -(start % len(periods))), stop - start)
+
+
+@cache
+def _periods(sample_rate: int) -> Samples:
+    """The shortest run of whole samples that holds whole periods of the sine; a second at most."""
+    length = sample_rate // math.gcd(sample_rate, PITCH_HZ)
+    return np.asarray(LEVEL * np.sin(np.arange(length) * (2 * np.pi * PITCH_HZ / sample_rate)), np.float32)

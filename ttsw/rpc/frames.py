@@ -4,6 +4,8 @@ The wire format is protobuf's (https://protobuf.dev/programming-guides/encoding/
 tag, a length and the bytes for the rest; fields in the order of their numbers, those that are zero left out.
 """
 
+from functools import lru_cache
+
 from ttsw.sessions.frames import Frame
 from ttsw.units import FRAME_BYTES, FRAME_MS, SAMPLE_RATE
 
@@ -36,12 +38,19 @@ class FrameEncoder:
 
     def encode(self, frame: Frame) -> bytes:
         """Return the frame as an encoded tts.AudioFrame."""
-        pcm, sequence, final, segment, position = frame
-        tail = varint(sequence)
-        if final:
-            tail += b"\x30\x01"
-        if segment:
-            tail += b"\x38" + varint(segment)
-        if position:
-            tail += b"\x40" + varint(position)
-        return (self._full + pcm if pcm else self._empty) + _FIXED + tail
+        pcm, *rest = frame
+        tail = _tail(*rest)
+        return b"".join((self._full, pcm, tail)) if pcm else self._empty + tail
+
+
+@lru_cache(8_192)
+def _tail(sequence: int, final: bool, segment: int, position: int) -> bytes:
+    """What follows the audio: the same for the frames of this number in all sessions, so few are made anew."""
+    tail = _FIXED + varint(sequence)
+    if final:
+        tail += b"\x30\x01"
+    if segment:
+        tail += b"\x38" + varint(segment)
+    if position:
+        tail += b"\x40" + varint(position)
+    return tail
