@@ -134,3 +134,8 @@ def refuse_unbuilt(config: Config) -> None:
     """
     if config.redis.url is not None:
         raise ConfigError("redis.url: registration in Redis is not part of this version; leave it out")
+    for family, engine in config.engines.items():
+        if engine.python is not None:
+            raise ConfigError(
+                f"engines.{family}.python: engines in processes of their own are not part of this version"
+            )

@@ -43,6 +43,8 @@ def configure_logging(
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.captureWarnings(capture=True)
+    for name in ("hpack", "h2"):  # at DEBUG, they tell every header of every call
+        logging.getLogger(name).setLevel(logging.INFO)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -16,7 +16,7 @@ from ttsw.adapters.families import adapter_class
 from ttsw.adapters.host import ThreadHost
 from ttsw.config import Config, shipped_dir
 from ttsw.errors import UnavailableError
-from ttsw.models.manager import ModelManager
+from ttsw.models.manager import Lifetime, ModelManager
 from ttsw.models.packs import read_shelf
 from ttsw.sessions.session import Session
 from ttsw.sessions.stats import Stats
@@ -56,6 +56,12 @@ class Worker:
             self._open_voice,
             resident_cap=models.resident_cap,
             max_parallel_loads=models.max_parallel_loads,
+            lifetime=Lifetime(
+                models.ttl_ms / 1000,
+                models.min_residency_ms / 1000,
+                models.evict_check_interval_ms / 1000,
+                kept=frozenset({models.default_model_id}),
+            ),
         )
         self.sessions = SessionTable(
             self._lend,

@@ -92,28 +92,28 @@ class Recorder:
             self._pipe.write(endless_wav_header())
         elif self._target is not None:
             try:
-                self._raw = Path(self._target).open("wb")
+                self._raw = os.fdopen(os.open(self._target, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
             except OSError as error:
                 raise InvalidArgumentError(f"cannot write {self._target}: {error.strerror}") from error
-            self._file = wave.open(self._raw, "wb")
-            self._file.setnchannels(1)
-            self._file.setsampwidth(2)
-            self._file.setframerate(SAMPLE_RATE)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
         if self._raw is not None:
+            empty = os.fstat(self._raw.fileno()).st_size == 0
             self._raw.close()
+            if empty:  # it is there because we looked whether it may be
+                Path(str(self._target)).unlink()
 
     def write(self, pcm: bytes) -> None:
-        """Keep a frame.
+        """Keep a frame. What a file held before is gone with the first, and not before there is one.
 
         Raises:
             UnavailableError: Whoever read stdout has left.
         """
-        if self._file is not None:
+        if self._raw is not None:
+            self._file = self._file or _begin(self._raw)
             self._file.writeframes(pcm)
         if self._pipe is not None:
             try:
@@ -122,6 +122,15 @@ class Recorder:
             except BrokenPipeError as error:
                 _forget(self._pipe)
                 raise UnavailableError("whoever read the audio from stdout has left") from error
+
+
+def _begin(raw: BinaryIO) -> wave.Wave_write:
+    raw.truncate(0)
+    file = wave.open(raw, "wb")  # noqa: SIM115 - the recorder closes it
+    file.setnchannels(1)
+    file.setsampwidth(2)
+    file.setframerate(SAMPLE_RATE)
+    return file
 
 
 def _forget(pipe: BinaryIO) -> None:

@@ -337,7 +337,10 @@ async def _connect(host: str, port: int, ssl_context: ssl.SSLContext | None) -> 
     try:
         transport = await trio.open_tcp_stream(host, port)
     except OSError as error:
-        raise lost(f"can't connect to {host}:{port}: {error.__cause__ or error}") from error
+        cause: BaseException = error
+        while inner := getattr(cause, "exceptions", ()) or (cause.__cause__ and (cause.__cause__,)):
+            cause = inner[0]  # trio gathers one error per address it tried
+        raise lost(f"can't connect to {host}:{port}: {cause}") from error
     if ssl_context is None:
         return transport
     ssl_context.set_alpn_protocols(["h2"])

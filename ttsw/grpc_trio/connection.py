@@ -251,7 +251,7 @@ class Connection:
         except FloodError as error:
             logger.info("%s: %s: closing", self.name, error)
             self._misbehaved = True
-            self.close(str(error), ErrorCodes.ENHANCE_YOUR_CALM)
+            self.close(str(error), error.code)
             return False
         except ProtocolError as error:
             logger.debug("%s: no HTTP/2: %s", self.name, error)
@@ -263,8 +263,8 @@ class Connection:
         return not self.reason
 
     def on_open(self, stream_id: int, headers: list[tuple[str, str]]) -> None:
-        """Take a new request; a client never gets one."""
-        raise NotImplementedError
+        """Take a new request. A client never gets one: h2 refuses a server's push, which our settings forbid."""
+        raise AssertionError(f"a request on stream {stream_id} of a connection that takes none")
 
     def _on_request(self, event: h2e.RequestReceived) -> None:
         stream_id, headers = event.stream_id or 0, event.headers or []

@@ -4,8 +4,13 @@ Covers rapid reset, and floods of PING, SETTINGS, PRIORITY, CONTINUATION, unknow
 frame may say is left to h2; how many calls may run to `connection`.
 """
 
+from h2.errors import ErrorCodes
+
 from ttsw.grpc_trio import frames
 from ttsw.grpc_trio.settings import Settings
+
+MAX_FRAME_BYTES = 16_384
+"""HTTP/2's initial SETTINGS_MAX_FRAME_SIZE, which we never raise (RFC 9113, section 6.5.2)."""
 
 PREFACE_BYTES = len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 _ACK = 1
@@ -14,6 +19,14 @@ _END_STREAM = 1
 
 class FloodError(Exception):
     """The peer sends more of something than any honest client does."""
+
+    code = ErrorCodes.ENHANCE_YOUR_CALM
+
+
+class FrameSizeError(FloodError):
+    """The peer sends a larger frame than it may."""
+
+    code = ErrorCodes.FRAME_SIZE_ERROR
 
 
 class _Bucket:
@@ -52,11 +65,14 @@ class FloodGuard:
 
         Raises:
             FloodError: One kind of frame comes too often.
+            FrameSizeError: A frame is larger than is allowed.
         """
         data = self._head + data
         offset, size = self._skip, len(data)
         while offset + frames.HEAD_BYTES <= size:
             length, kind, flags, _ = frames.parse_head(data, offset)
+            if length > MAX_FRAME_BYTES:  # h2 would gather all of it before it says no
+                raise FrameSizeError(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are allowed")
             self._count(kind, flags, length, now)
             offset += frames.HEAD_BYTES + length
         self._head = data[offset:] if offset < size else b""

@@ -2,13 +2,14 @@
 
 Loads run in the manager's own nursery, so that a client who leaves doesn't end a load that others wait for; those who
 want a model that is being loaded join its load. Up to `resident_cap` models are kept: room is made before a load, by
-unloading the one unused for longest. A model that is lent out is never unloaded.
+unloading the one unused for longest. What nobody has used for its `Lifetime` goes too. What is lent out stays.
 """
 
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 import trio
@@ -31,6 +32,32 @@ class Loaded(Protocol):
 V = TypeVar("V", bound=Loaded)
 
 
+@dataclass(frozen=True)
+class Lifetime:
+    """When a model that nobody uses is unloaded.
+
+    Args:
+        ttl_s: Unused for this long, s.
+        min_residency_s: And in memory for this long, s.
+        check_s: How often that is looked at, s.
+        kept: Models that stay whatever happens, unless room is needed or somebody asks.
+    """
+
+    ttl_s: float = math.inf
+    min_residency_s: float = 0.0
+    check_s: float = math.inf
+    kept: frozenset[str] = frozenset()
+
+    def is_over(self, resident: "Resident[Any]", now: float) -> bool:
+        """Whether a model has had its time."""
+        return (
+            not resident.leases
+            and resident.pack.model_id not in self.kept
+            and now - resident.used_at >= self.ttl_s
+            and now - resident.loaded_at >= self.min_residency_s
+        )
+
+
 @dataclass(eq=False)
 class Resident(Generic[V]):
     """A model in memory.
@@ -39,6 +66,7 @@ class Resident(Generic[V]):
         pack: What it was loaded from.
         value: The loaded model.
         load_s: How long that took, s.
+        loaded_at: When it was loaded, on trio's clock.
         used_at: When it was last taken or given back, on trio's clock.
         leases: How many use it.
         retired: Whether it is replaced by a fresh load, and goes with its last lease.
@@ -48,6 +76,7 @@ class Resident(Generic[V]):
     pack: VoicePack
     value: V
     load_s: float
+    loaded_at: float
     used_at: float
     leases: int = 0
     retired: bool = False
@@ -69,6 +98,7 @@ class ModelManager(Generic[V]):
         open_model: Loads one; may take its time.
         resident_cap: Most models in memory.
         max_parallel_loads: Most loads at once.
+        lifetime: When an unused model goes.
     """
 
     def __init__(
@@ -78,10 +108,12 @@ class ModelManager(Generic[V]):
         *,
         resident_cap: int = 3,
         max_parallel_loads: int = 1,
+        lifetime: Lifetime | None = None,
     ) -> None:
         self.shelf = shelf
         self._open = open_model
         self._cap = resident_cap
+        self._lifetime = lifetime or Lifetime()
         self._places = trio.CapacityLimiter(max_parallel_loads)
         self._residents: dict[str, Resident[V]] = {}
         self._retired: set[Resident[V]] = set()
@@ -106,7 +138,9 @@ class ModelManager(Generic[V]):
         try:
             async with trio.open_nursery() as self._nursery:
                 task_status.started()
-                await trio.sleep_forever()
+                while True:
+                    await trio.sleep(self._lifetime.check_s)
+                    await self._evict(trio.current_time())
         finally:
             for resident in [*self._residents.values(), *self._retired]:
                 await self._close(resident)  # noqa: ASYNC102 - what it closes shields itself
@@ -185,7 +219,7 @@ class ModelManager(Generic[V]):
                 started = trio.current_time()
                 value = await self._open(pack)
                 now = trio.current_time()
-                load.result, load.error = Resident(pack, value, now - started, now), None
+                load.result, load.error = Resident(pack, value, now - started, now, now), None
         except TtswError as error:
             load.error = error
         except Exception as error:
@@ -209,6 +243,13 @@ class ModelManager(Generic[V]):
             self._retired.add(old)
         else:
             await self._close(old)
+
+    async def _evict(self, now: float) -> None:
+        for model_id, resident in self.residents.items():
+            if self._lifetime.is_over(resident, now) and self._residents.get(model_id) is resident:
+                log.info("model evicted", model_id=model_id, idle_s=round(now - resident.used_at, 1))
+                del self._residents[model_id]
+                await self._close(resident)
 
     async def _make_room(self, model_id: str) -> None:
         others = [resident for key, resident in self._residents.items() if key != model_id]

@@ -9,12 +9,16 @@ import math
 
 from ttsw.units import FRAME_S
 
+JITTER_S = 0.005
+"""What a frame may be late before playback counts as dry; a player without any buffer would not notice less."""
+
 
 class Pacer:
     """The playout clock of one utterance.
 
     Args:
-        lead_s: How far ahead of playout a frame may be sent, s; `inf` sends as fast as the listener reads.
+        lead_s: How much audio a listener may have that is not yet heard, s, a frame or more; `inf` sends as fast as
+            the listener reads.
     """
 
     def __init__(self, lead_s: float) -> None:
@@ -31,7 +35,7 @@ class Pacer:
             return math.inf
         if self._start is None or math.isinf(self.lead_s):
             return now
-        return self._start + self.sent * FRAME_S - self.lead_s
+        return self._start + (self.sent + 1) * FRAME_S - self.lead_s
 
     def allowance(self, now: float) -> float:
         """How many frames may be sent at `now`: 0, 1, 2 … or `inf`."""
@@ -42,7 +46,7 @@ class Pacer:
         # What the listener has run out of is heard from now on, not from when it was due.
         start = now if self._start is None else max(self._start, now - self.sent * FRAME_S)
         # A timer may wake a hair early; a frame's millionth is no lead.
-        return max(0, math.floor((now + self.lead_s - start) / FRAME_S + 1e-6) + 1 - self.sent)
+        return max(0, math.floor((now + self.lead_s - start) / FRAME_S + 1e-6) - self.sent)
 
     def count(self, frames: int, now: float, *, excused: bool = False) -> None:
         """Take note that `frames` were sent at `now`.
@@ -56,7 +60,7 @@ class Pacer:
             self._start = now
         gap_s = now - (self._start + self.sent * FRAME_S)
         # At `inf` lead nobody plays along, so nothing can run dry.
-        if gap_s > 1e-9 and not math.isinf(self.lead_s):
+        if gap_s > JITTER_S and not math.isinf(self.lead_s):
             self._start += gap_s
             if not excused:
                 self.underruns += 1

@@ -97,7 +97,8 @@ class Utterance:
     ) -> None:
         self.report = Report()
         self.failure: TtswError | None = None
-        self.began = self.touched = trio.current_time()
+        self.began = self._touched = trio.current_time()
+        self._busy = False
         self._voice, self._options, self._most_characters = voice, options, most_characters
         self._pacer = Pacer(options.lead_s)
         self._buffer = FrameBuffer(round(BUFFERED_S / FRAME_S))
@@ -116,6 +117,11 @@ class Utterance:
         """The number of the last frame sent; 0 where there was none."""
         return self._buffer.taken
 
+    @property
+    def touched(self) -> float:
+        """When something last happened in it: text came, a frame was sent, the engine worked."""
+        return trio.current_time() if self._busy else self._touched
+
     # What the listener's task does.
 
     async def feed(self, text: str) -> None:
@@ -124,7 +130,7 @@ class Utterance:
         Raises:
             InvalidArgumentError: The utterance's text is longer than the worker takes.
         """
-        self.touched = trio.current_time()
+        self._touched = trio.current_time()
         self.report.characters += len(text)
         if self.report.characters > self._most_characters:
             raise InvalidArgumentError(
@@ -167,7 +173,7 @@ class Utterance:
                 await trio.sleep_until(self._pacer.due(now))
 
     def _sent(self, count: int) -> None:
-        now = self.touched = trio.current_time()
+        now = self._touched = trio.current_time()
         self._pacer.count(count, now, excused=self._buffer.excused)
         self.report.frames += self._buffer.drop(count)
         if self.report.first_s is None and self.report.frames:
@@ -213,6 +219,7 @@ class Utterance:
         """Drive the engine from the first text to the last frame. Failures go to the listener, none is raised."""
         try:
             with self._production, self._text_out:
+                self._busy = True
                 voice = await self._voice()
                 await self._speak(voice, voice.open_chain(self._options))
                 self._buffer.close()
@@ -221,6 +228,8 @@ class Utterance:
         except Exception as error:
             log.exception("utterance failed")
             self.failure = InternalError(f"the worker failed to speak: {type(error).__name__}: {error}")
+        finally:
+            self._busy = False
         if self.failure is not None:
             self._buffer.break_off()
 
@@ -240,6 +249,7 @@ class Utterance:
             return None
         except trio.WouldBlock:
             pass
+        self._busy = False
         self._buffer.starve(True)
         try:
             return await self._text_out.receive()
@@ -247,6 +257,7 @@ class Utterance:
             return None
         finally:
             self._buffer.starve(False)
+            self._busy = True
 
     async def _say(self, segments: list[str], voice: Voice, chain: Chain) -> None:
         for segment in segments:
@@ -260,4 +271,6 @@ class Utterance:
     async def _take(self, pcm: bytes, compute_s: float) -> None:
         self.report.compute_s += compute_s
         self._buffer.put(pcm)
+        self._busy = False
         await self._buffer.room()
+        self._busy = True

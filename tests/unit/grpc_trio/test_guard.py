@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import pytest
 from h2.errors import ErrorCodes
 from hyperframe import frame as hf
@@ -5,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsw.grpc_trio import Settings
-from ttsw.grpc_trio.guard import PREFACE_BYTES, FloodError, FloodGuard
+from ttsw.grpc_trio.guard import PREFACE_BYTES, FloodError, FloodGuard, FrameSizeError
 
 LIMITS = Settings(max_concurrent_streams=2, max_resets_per_s=3, max_pings_per_s=2, max_settings_per_s=1,
                   max_empty_data_per_s=1, max_continuations=2)  # fmt: skip
@@ -66,8 +68,15 @@ def test_continuations_are_counted_by_header_block():
     FloodGuard(LIMITS, skip_bytes=0).check(block * 50, 0.0)
 
 
+def test_a_frame_larger_than_allowed_is_refused_at_its_head():
+    FloodGuard(LIMITS, skip_bytes=0).check(b"\x00\x40\x00" + b"\x00" * 6, 0.0)
+    with pytest.raises(FrameSizeError, match="16385 bytes"):
+        FloodGuard(LIMITS, skip_bytes=0).check(b"\x00\x40\x01" + b"\x00" * 6, 0.0)
+
+
 @given(st.lists(st.binary(max_size=60), max_size=20))
-def test_any_bytes_are_either_fine_or_a_flood(chunks):
+def test_any_bytes_are_either_fine_or_refused(chunks):
     guard = FloodGuard(Settings(), skip_bytes=0)
-    for chunk in chunks:
-        guard.check(chunk, 0.0)
+    with suppress(FloodError):
+        for chunk in chunks:
+            guard.check(chunk, 0.0)

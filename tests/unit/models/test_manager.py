@@ -6,7 +6,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from ttsw.errors import FailedPreconditionError, InternalError, NotFoundError, ResourceExhaustedError, UnavailableError
-from ttsw.models.manager import ModelManager
+from ttsw.models.manager import Lifetime, ModelManager
 from ttsw.models.packs import Shelf
 from ttsw.types import VoicePack
 
@@ -208,3 +208,28 @@ async def test_a_close_that_fails_is_logged_and_harms_nobody(autojump_clock, man
     opener.opened[0].close = fail
     await manager.unload("f-a")
     await manager.load("f-a")
+
+
+async def test_what_nobody_has_used_for_its_lifetime_goes(autojump_clock, opener, nursery):
+    lifetime = Lifetime(ttl_s=10, min_residency_s=30, check_s=1, kept=frozenset({"f-a"}))
+    manager = ModelManager(Shelf(PACKS, {}), opener, resident_cap=4, lifetime=lifetime)
+    await nursery.start(manager.run)
+    for model_id in ("f-a", "f-b", "f-c"):
+        await manager.load(model_id)
+    async with manager.lease("f-c"):
+        await trio.sleep(25)
+        assert set(manager.residents) == {"f-a", "f-b", "f-c"}, "too young to go"
+        await trio.sleep(10)
+        assert set(manager.residents) == {"f-a", "f-c"}, "unused for long enough; the others are kept, or in use"
+    await trio.sleep(8)
+    assert "f-c" in manager.residents, "it was in use until just now"
+    await trio.sleep(4)
+    assert set(manager.residents) == {"f-a"}
+    await manager.unload("f-a")
+    assert [model.closed for model in opener.opened] == [1, 1, 1]
+
+
+async def test_without_a_lifetime_models_stay(autojump_clock, manager):
+    await manager.load("f-a")
+    await trio.sleep(80_000)
+    assert list(manager.residents) == ["f-a"]

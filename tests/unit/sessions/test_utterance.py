@@ -78,7 +78,9 @@ async def test_text_becomes_frames_that_end_once(autojump_clock):
 async def test_realtime_frames_come_20_ms_apart_after_the_lead(autojump_clock):
     listener = await speak(make(FakeHost(), REALTIME), SECOND)
     start = listener.times[0]
-    assert [round(t - start, 6) for t in listener.times] == [round(max(0.0, n * FRAME_S - 0.04), 6) for n in range(50)]
+    assert [round(t - start, 6) for t in listener.times] == [
+        round(max(0.0, (n + 1) * FRAME_S - 0.04), 6) for n in range(50)
+    ]
 
 
 async def test_empty_text_is_one_empty_final_frame(autojump_clock):
