@@ -158,7 +158,10 @@ def _in_package(folder: Path, where: str) -> Path:
     package, _, inside = where.removeprefix(PACKAGE).partition("/")
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise PackError(f"voice pack {folder}: {where} needs the Python package {package!r}, which is not installed")
+        raise PackError(
+            f"voice pack {folder}: {where} needs the Python package {package!r}, which is not installed; "
+            f"what the shipped packs of a family need comes with: pip install 'ttsw[{folder.parent.name}]'"
+        )
     root = Path(next(iter(spec.submodule_search_locations))).resolve()
     path = (root / inside).resolve()
     if not path.is_relative_to(root):
