@@ -4,7 +4,8 @@ The same texts, by turns through `ttsw serve --adapter piper` (`pacing=fast`, so
 piper-tts called directly in a process of its own. RTF is wall time over seconds of audio; rounds alternate, each gives
 a ratio, the median counts. Three ways: one text at a time with one thread for an inference on either side, with a
 thread for each core, and two texts at a time with both as they come (piper-tts lets ONNX Runtime take all cores for one
-inference, the server runs two at once with a thread each). Time to first audio is measured for texts of three lengths: a client's request to its first frame, and piper's call to its first chunk.
+inference, the server runs two at once with a thread each). Time to first audio is measured for texts of three lengths:
+a client's request to its first frame, and piper's call to its first chunk.
 """
 
 import json
