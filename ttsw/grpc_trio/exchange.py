@@ -77,19 +77,22 @@ class Exchange:
         await trio.lowlevel.checkpoint_if_cancelled()
         if not messages:
             return
-        if not self._sending.locked() and self._send_at_once(messages):
+        if self.send_nowait(messages):
             queued(len(messages))
             return
         async with self._sending:  # a message's pieces stay together, whoever else sends
             for at, message in enumerate(messages):
-                if self._send_at_once(messages[at:]):
+                if self._queue(messages[at:]):
                     queued(len(messages) - at)
                     return
                 await self._send_patiently(join_messages((message,)))
                 queued(1)
 
-    def _send_at_once(self, messages: Sequence[bytes]) -> bool:
-        """Queue all of them if there is room; say whether there was."""
+    def send_nowait(self, messages: Sequence[bytes]) -> bool:
+        """Queue all of them if there is room, and nobody waits for some; say whether there was."""
+        return not self._sending.locked() and self._queue(messages)
+
+    def _queue(self, messages: Sequence[bytes]) -> bool:
         payload = join_messages(messages)
         if len(payload) > min(self._room(), self.connection.settings.max_queued_bytes):
             return False

@@ -110,6 +110,21 @@ class Stream(grpclib.server.Stream[_Recv, _Send], Generic[_Recv, _Send]):
         (message,) = await self._dispatch.send_message(message)
         await self.send_encoded((self._codec.encode(message, self._send_type),))
 
+    def send_encoded_nowait(self, messages: Sequence[bytes]) -> bool:
+        """Queue messages that are encoded already, all of them, if there is room for them now.
+
+        Returns:
+            Whether they are queued. Not before the initial metadata are sent, which `send_encoded` sees to.
+
+        Raises:
+            grpclib.exceptions.StreamTerminatedError: The call is over.
+            GRPCError: UNAVAILABLE, the connection is lost.
+        """
+        if not self._send_initial_metadata_done or not self._stream.exchange.send_nowait(messages):
+            return False
+        self._messages_sent += len(messages)
+        return True
+
     async def send_encoded(self, messages: Sequence[bytes], queued: Callable[[int], None] | None = None) -> None:
         """Queue messages that are encoded already; the SendMessage event doesn't see them.
 

@@ -153,15 +153,24 @@ class TTSServicer(TtsServiceBase):
             raise to_grpc(error) from error
 
 
+class _Listener:
+    """The client's end of a Synthesize."""
+
+    def __init__(self, stream: Stream[TextChunk, AudioFrame], session_id: str) -> None:
+        self._stream = stream
+        self._encode = FrameEncoder(session_id).encode
+
+    def send_nowait(self, frames: list[Frame]) -> bool:
+        return self._stream.send_encoded_nowait([self._encode(frame) for frame in frames])
+
+    async def send(self, frames: list[Frame], sent: Callable[[int], None]) -> None:
+        await self._stream.send_encoded([self._encode(frame) for frame in frames], sent)
+
+
 async def _converse(stream: Stream[TextChunk, AudioFrame], first: TextChunk, utterance: Utterance) -> None:
-    encode = FrameEncoder(first.session_id).encode
-
-    async def send(frames: list[Frame], sent: Callable[[int], None]) -> None:
-        await stream.send_encoded([encode(frame) for frame in frames], sent)
-
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_listen, stream, first, utterance)
-        await utterance.emit(send)
+        await utterance.emit(_Listener(stream, first.session_id))
         nursery.cancel_scope.cancel(reason="the last frame is sent")
 
 

@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from ttsw.errors import FailedPreconditionError, TtswError
+from ttsw.sessions.metronome import Metronome
 from ttsw.sessions.options import SessionOptions
 from ttsw.sessions.state import Event, State, move
 from ttsw.sessions.utterance import Cause, Report, Utterance
@@ -55,6 +56,7 @@ class Session:
         model_id: The model it speaks with.
         options: Its options.
         voice: Gives the voice for an utterance.
+        metronome: Keeps the time for its utterances; runs as long as it does.
         idle_timeout_s: How long it may be without activity, s; `inf` for ever.
         most_characters: Longest text of one utterance.
     """
@@ -65,6 +67,7 @@ class Session:
         model_id: str,
         options: SessionOptions,
         voice: GiveVoice,
+        metronome: Metronome,
         *,
         idle_timeout_s: float = math.inf,
         most_characters: int = 100_000,
@@ -72,7 +75,7 @@ class Session:
         self.session_id, self.model_id, self.options = session_id, model_id, options
         self.state = State.IDLE
         self.utterance: Utterance | None = None
-        self._voice = voice
+        self._voice, self._metronome = voice, metronome
         self._reload = False
         self._last_sequence = 0
         self._idle_timeout_s = idle_timeout_s
@@ -107,7 +110,12 @@ class Session:
         """
         self._move(Event.BEGUN)
         fresh, self._reload = self._reload, False
-        utterance = Utterance(lambda: self._voice(fresh=fresh), self.options, most_characters=self._most_characters)
+        utterance = Utterance(
+            lambda: self._voice(fresh=fresh),
+            self.options,
+            self._metronome,
+            most_characters=self._most_characters,
+        )
         if self.state is State.PAUSED:
             utterance.pause()
         self.utterance = utterance

@@ -12,6 +12,7 @@ import trio
 
 from ttsw.errors import TtswError
 from ttsw.sessions.frames import Frame
+from ttsw.sessions.metronome import Metronome
 from ttsw.sessions.options import SessionOptions
 from ttsw.sessions.state import Event, State, move
 from ttsw.sessions.utterance import Cause, Report, Utterance
@@ -23,6 +24,8 @@ class Synthesizer:
 
     def __init__(self, voice: Voice, nursery: trio.Nursery) -> None:
         self._voice, self._nursery = voice, nursery
+        self._metronome = Metronome()
+        nursery.start_soon(self._metronome.run)
         self._state = State.IDLE
         self._utterance: Utterance | None = None
         self.report: Report | None = None
@@ -90,7 +93,7 @@ class Synthesizer:
 
     def _begin(self, options: SessionOptions) -> Utterance:
         self._state = move(self._state, Event.BEGUN)
-        self._utterance = utterance = Utterance(self._give_voice, options)
+        self._utterance = utterance = Utterance(self._give_voice, options, self._metronome)
         if self._state is State.PAUSED:
             utterance.pause()
         return utterance
@@ -114,16 +117,30 @@ async def open_synthesizer(voice: Voice) -> AsyncGenerator[Synthesizer, None]:
         nursery.cancel_scope.cancel(reason="the synthesizer is closed")
 
 
+class _Channel:
+    """A listener at the other end of a channel."""
+
+    def __init__(self, frames: trio.MemorySendChannel[list[Frame]]) -> None:
+        self._frames = frames
+
+    def send_nowait(self, frames: list[Frame]) -> bool:
+        try:
+            self._frames.send_nowait(frames)
+        except trio.WouldBlock:
+            return False
+        return True
+
+    async def send(self, frames: list[Frame], sent: Callable[[int], None]) -> None:
+        await self._frames.send(frames)
+        sent(len(frames))
+
+
 async def _listen(
     utterance: Utterance, text: str | AsyncIterable[str], frames: trio.MemorySendChannel[list[Frame]]
 ) -> None:
-    async def send(batch: list[Frame], sent: Callable[[int], None]) -> None:
-        await frames.send(batch)
-        sent(len(batch))
-
     async with frames, trio.open_nursery() as nursery:
         nursery.start_soon(_feed, utterance, text)
-        await utterance.emit(send)
+        await utterance.emit(_Channel(frames))
         nursery.cancel_scope.cancel(reason="the last frame is sent")
 
 

@@ -9,6 +9,7 @@ import trio
 
 from ttsw.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, TtswError
 from ttsw.sessions.admission import admit
+from ttsw.sessions.metronome import Metronome
 from ttsw.sessions.session import Session
 from ttsw.sessions.voice import Voice
 
@@ -41,6 +42,7 @@ class SessionTable:
         self._idle_timeout_s, self._lead_ms, self._most_characters = idle_timeout_s, lead_ms, most_characters
         self._sessions: dict[str, Session] = {}
         self._starting: set[str] = set()
+        self._metronome = Metronome()
         self._nursery: trio.Nursery | None = None
 
     def __repr__(self) -> str:
@@ -58,7 +60,7 @@ class SessionTable:
         """Own the sessions until cancelled."""
         async with trio.open_nursery() as self._nursery:
             task_status.started()
-            await trio.sleep_forever()
+            await self._metronome.run()
 
     async def start(self, session_id: str, model_id: str, options: Mapping[str, str]) -> Session:
         """Start a session; waits where its model must be loaded first.
@@ -127,6 +129,7 @@ class SessionTable:
                 model_id,
                 voice.parse_options(options, lead_ms=self._lead_ms),
                 lease.voice,
+                self._metronome,
                 idle_timeout_s=self._idle_timeout_s,
                 most_characters=self._most_characters,
             )

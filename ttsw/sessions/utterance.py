@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 import structlog
 import trio
@@ -16,13 +17,12 @@ import trio
 from ttsw.audio import Chain
 from ttsw.errors import InternalError, InvalidArgumentError, TtswError
 from ttsw.sessions.frames import Frame, FrameBuffer
+from ttsw.sessions.metronome import Metronome
 from ttsw.sessions.options import SessionOptions
 from ttsw.sessions.pacing import Pacer
 from ttsw.sessions.voice import Voice
 from ttsw.text import Segmenter, clean, has_speech
 from ttsw.units import FRAME_S
-
-Send = Callable[[list[Frame], Callable[[int], None]], Awaitable[None]]
 
 GOODBYE_S = 5.0
 """How long a stopped listener may take to accept the end marker."""
@@ -50,6 +50,23 @@ class Cause(StrEnum):
     CLIENT_LEFT = "client left"
     SESSION_ENDED = "session ended"
     FAILED = "failed"
+
+
+class Listener(Protocol):
+    """Where frames go: an RPC's stream, or a channel."""
+
+    def send_nowait(self, frames: list[Frame]) -> bool:
+        """Send all of them at once if there is room; say whether there was."""
+        ...
+
+    async def send(self, frames: list[Frame], sent: Callable[[int], None]) -> None:
+        """Send frames in order, waiting for room.
+
+        Args:
+            frames: What to send.
+            sent: Told how many, each time some are sent, so that a cancel leaves none in doubt.
+        """
+        ...
 
 
 @dataclass
@@ -89,18 +106,24 @@ class Utterance:
     Args:
         voice: Gives the voice that speaks; awaited once, since a reload may have to come first.
         options: The session's options.
+        metronome: Keeps the time; runs as long as the utterance does.
         most_characters: The longest text taken; a longer one is refused when that point is reached.
     """
 
     def __init__(
-        self, voice: Callable[[], Awaitable[Voice]], options: SessionOptions, *, most_characters: int = 100_000
+        self,
+        voice: Callable[[], Awaitable[Voice]],
+        options: SessionOptions,
+        metronome: Metronome,
+        *,
+        most_characters: int = 100_000,
     ) -> None:
         self.report = Report()
         self.failure: TtswError | None = None
         self.began = self._touched = trio.current_time()
         self._busy = False
         self._voice, self._options, self._most_characters = voice, options, most_characters
-        self._pacer = Pacer(options.lead_s)
+        self._pacer, self._metronome = Pacer(options.lead_s), metronome
         self._buffer = FrameBuffer(round(BUFFERED_S / FRAME_S))
         self._segmenter = Segmenter()
         self._text_in, self._text_out = trio.open_memory_channel[str](READ_AHEAD)
@@ -144,33 +167,31 @@ class Utterance:
         """Say that no text follows."""
         self._text_in.close()
 
-    async def emit(self, send: Send) -> None:
-        """Send frames as they are due, and return when the last is sent, or when `failure` says why there is none.
-
-        Args:
-            send: Awaited with frames in order; it tells its second argument how many are sent, each time some are, so
-                that a cancel leaves none in doubt.
-        """
+    async def emit(self, listener: Listener) -> None:
+        """Send frames as they are due, and return when the last is sent, or when `failure` says why there is none."""
         with self._emission:
-            await self._emit(send)
+            await self._emit(listener)
         if self._stopped and self.failure is None:
             with trio.move_on_after(GOODBYE_S):
-                await send([self._buffer.end_marker()], lambda _count: None)
+                await listener.send([self._buffer.end_marker()], lambda _count: None)
 
-    async def _emit(self, send: Send) -> None:
+    async def _emit(self, listener: Listener) -> None:
         while not self._buffer.ended:
             now = trio.current_time()
             if self._paused or not self._buffer.available:
                 await self._buffer.changed()
             elif allowed := min(self._pacer.allowance(now), MOST_AT_ONCE):
                 frames = self._buffer.peek(allowed)
-                with trio.CancelScope() as self._sending:
-                    await send(frames, self._sent)
+                if listener.send_nowait(frames):
+                    self._sent(len(frames))
+                else:
+                    with trio.CancelScope() as self._sending:
+                        await listener.send(frames, self._sent)
                 if frames[-1].final and frames[-1].sequence == self._buffer.taken:
                     self.report.cause = Cause.FINISHED
                     return
             else:
-                await trio.sleep_until(self._pacer.due(now))
+                await self._metronome.wait_until(self._pacer.due(now))
 
     def _sent(self, count: int) -> None:
         now = self._touched = trio.current_time()

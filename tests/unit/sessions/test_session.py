@@ -3,6 +3,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from ttsw.errors import FailedPreconditionError, UnavailableError
+from ttsw.sessions.metronome import Metronome
 from ttsw.sessions.options import SessionOptions
 from ttsw.sessions.session import Session
 from ttsw.sessions.state import IllegalMoveError, State
@@ -31,8 +32,15 @@ def source():
 
 
 @pytest.fixture
-async def session(nursery, source):
-    session = Session("s", "fake-voice", SessionOptions(), source, idle_timeout_s=60)
+async def metronome(nursery):
+    metronome = Metronome()
+    nursery.start_soon(metronome.run)
+    return metronome
+
+
+@pytest.fixture
+async def session(nursery, source, metronome):
+    session = Session("s", "fake-voice", SessionOptions(), source, metronome, idle_timeout_s=60)
     await nursery.start(session.run)
     return session
 
@@ -41,15 +49,19 @@ async def speak(session: Session, text: str = SECOND, frames: list | None = None
     utterance = session.begin()
     frames = [] if frames is None else frames
 
-    async def send(batch, sent):
-        await trio.lowlevel.checkpoint_if_cancelled()
-        frames.extend(batch)
-        sent(len(batch))
+    class Listener:
+        def send_nowait(self, batch):
+            frames.extend(batch)
+            return True
+
+        async def send(self, batch, sent):
+            self.send_nowait(batch)
+            sent(len(batch))
 
     try:
         await utterance.feed(text)
         utterance.end_text()
-        await utterance.emit(send)
+        await utterance.emit(Listener())
     finally:
         session.finish(utterance)
     return utterance, frames
@@ -114,8 +126,8 @@ async def test_reload_asks_for_a_fresh_model_once(autojump_clock, session, sourc
     assert source.fresh == [False, True, False]
 
 
-async def test_it_ends_when_idle_for_too_long(autojump_clock, nursery, source):
-    session = Session("s", "m", SessionOptions(), source, idle_timeout_s=10)
+async def test_it_ends_when_idle_for_too_long(autojump_clock, nursery, source, metronome):
+    session = Session("s", "m", SessionOptions(), source, metronome, idle_timeout_s=10)
     await nursery.start(session.run)
     await trio.sleep(9)
     session.pause()
@@ -128,8 +140,8 @@ async def test_it_ends_when_idle_for_too_long(autojump_clock, nursery, source):
         session.begin()
 
 
-async def test_speech_is_activity_and_a_forgotten_pause_is_not(autojump_clock, nursery, source):
-    session = Session("s", "m", SessionOptions(), source, idle_timeout_s=10)
+async def test_speech_is_activity_and_a_forgotten_pause_is_not(autojump_clock, nursery, source, metronome):
+    session = Session("s", "m", SessionOptions(), source, metronome, idle_timeout_s=10)
     await nursery.start(session.run)
     utterance, _ = await speak(session, SECOND * 30)
     assert utterance.report.cause is Cause.FINISHED
@@ -167,9 +179,9 @@ async def test_ending_it_with_a_failure_is_a_status(autojump_clock, session, nur
     assert not frames[-1].final
 
 
-async def test_cancelled_from_above_it_ends_clean(autojump_clock, source):
+async def test_cancelled_from_above_it_ends_clean(autojump_clock, source, metronome):
     async with trio.open_nursery() as nursery:
-        session = Session("s", "m", SessionOptions(), source)
+        session = Session("s", "m", SessionOptions(), source, metronome)
         await nursery.start(session.run)
         nursery.start_soon(speak, session)
         await trio.sleep(0.2)
