@@ -28,12 +28,14 @@ def main() -> int:
     reports = []
     for name in given.names or BENCHES:
         began = monotonic()
-        busy = busy_s(), children_s()
+        busy, stolen = (busy_s(), children_s()), stolen_s()
         report: Report = import_module(f"bench.{name}").run(quick=given.quick)
         report.took_s = monotonic() - began
         if busy[0] is not None and (now := busy_s()) is not None:
             others = (now - busy[0] - (children_s() - busy[1])) / report.took_s
             report.remarks.append(f"all else on this machine used {others:.2f} cores meanwhile")
+            if stolen is not None and (then := stolen_s()) is not None:
+                report.remarks[-1] += f", and its host kept back {(then - stolen) / report.took_s:.2f}"
         report.show(console)
         reports.append(report)
         if given.json:
@@ -45,11 +47,22 @@ def main() -> int:
 
 def busy_s() -> float | None:
     """CPU time that the whole machine has used since boot, s; None where the kernel doesn't tell."""
+    times = machine_times()
+    return None if times is None else sum(times[i] for i in (0, 1, 2, 5, 6))  # all but idle, iowait and steal
+
+
+def stolen_s() -> float | None:
+    """Time that a virtual machine's cores were ready and not let run, since boot, s; None where it isn't told."""
+    times = machine_times()
+    return None if times is None else times[7]
+
+
+def machine_times() -> list[float] | None:
+    """The first line of /proc/stat, s; None where there is none."""
     path = Path("/proc/stat")
     if not path.exists():
         return None
-    user, nice, system, _idle, _iowait, irq, softirq, *_ = map(int, path.read_text("ascii").split("\n")[0].split()[1:])
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    return [int(field) / os.sysconf("SC_CLK_TCK") for field in path.read_text("ascii").split("\n")[0].split()[1:]]
 
 
 def children_s() -> float:

@@ -23,7 +23,7 @@ LEAD_IN = 5
 """Frames of an utterance whose times don't count: the first come at once, as far as the lead goes."""
 FRAME_NS = 20_000_000
 TRIAL_EVERY_S = 0.025
-HELD_S = 0.2
+HELD_S = 0.5
 """How long a session is listened to after a STOP or PAUSE before it may be used again."""
 STALL_NS = 5_000_000
 
