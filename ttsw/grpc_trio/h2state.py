@@ -23,6 +23,9 @@ _HEADER_TABLE_BYTES = 4096
 class H2State(H2Connection):
     """h2's H2Connection, set up with our limits; `initiate_connection` is still to be called."""
 
+    MAX_CLOSED_STREAMS = 1_024
+    """Ended calls that a connection remembers, so as to forgive late frames; h2's own 65 536 take 10 MB."""
+
     def __init__(self, settings: Settings, *, client: bool) -> None:
         # latin-1 decodes every byte; our own checks stand in for h2's validation, whose every complaint ends the
         # whole connection.

@@ -52,6 +52,7 @@ class FrameBuffer:
         self._closed = False
         self._broken = False
         self._watchers = trio.lowlevel.ParkingLot()
+        self._makers = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
         return f"<FrameBuffer {len(self._frames)}/{self.capacity}{' closed' if self._closed else ''}>"
@@ -94,14 +95,14 @@ class FrameBuffer:
     async def room(self) -> None:
         """Wait until the store is below its capacity."""
         while len(self._frames) >= self.capacity:
-            await self._watchers.park()
+            await self._makers.park()
 
     async def changed(self) -> None:
-        """Wait for the next change of any kind."""
+        """Wait for more frames, for their end, or for a `notify`."""
         await self._watchers.park()
 
     def notify(self) -> None:
-        """Wake everybody who waits for a change."""
+        """Wake who waits for a change."""
         self._watchers.unpark_all()
 
     @property
@@ -127,7 +128,8 @@ class FrameBuffer:
             self._frames.popleft()
         self.taken += count
         self.excused = self.starved
-        self.notify()
+        if len(self._frames) < self.capacity:
+            self._makers.unpark_all()
         return audible
 
     def end_marker(self) -> Frame:
