@@ -17,7 +17,7 @@ from ttsw.adapters.host import ThreadHost
 from ttsw.config import Config, shipped_dir
 from ttsw.errors import UnavailableError
 from ttsw.models.manager import Lifetime, ModelManager
-from ttsw.models.packs import read_shelf
+from ttsw.models.packs import Shelf, read_shelf
 from ttsw.sessions.session import Session
 from ttsw.sessions.stats import Stats
 from ttsw.sessions.table import SessionTable
@@ -52,7 +52,7 @@ class Worker:
         self._utterance_ends = trio.lowlevel.ParkingLot()
         models, worker = config.model_manager, config.worker
         self.models = ModelManager[Voice](
-            read_shelf(models.voicepacks_dir or shipped_dir("voicepacks")),
+            find_packs(config),
             self._open_voice,
             resident_cap=models.resident_cap,
             max_parallel_loads=models.max_parallel_loads,
@@ -170,6 +170,12 @@ class Worker:
         if calibration is not None:
             log.info("voice calibrated", model_id=host.adapter.pack.model_id, loudness_lufs=round(calibration.lufs, 2))
         return Voice(host, level, calibration, defaults)
+
+
+def find_packs(config: Config) -> Shelf:
+    """Read the voice packs that are shipped, and those of the user's folder, which win."""
+    own = config.model_manager.voicepacks_dir
+    return read_shelf(shipped_dir("voicepacks"), *([own] if own else []))
 
 
 def resident_bytes() -> int:

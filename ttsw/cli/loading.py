@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from ttsw.config import Config, load_config, shipped_dir
+from ttsw.config import Config, load_config
 from ttsw.errors import NotFoundError
-from ttsw.models.packs import read_shelf
+from ttsw.worker import find_packs
 
 
 def configure(file: Path | None, adapter: str | None, default_model: str | None, **flags: object) -> Config:
@@ -29,7 +29,7 @@ def configure(file: Path | None, adapter: str | None, default_model: str | None,
 
 
 def _first_of(family: str, config: Config) -> str:
-    shelf = read_shelf(config.model_manager.voicepacks_dir or shipped_dir("voicepacks"))
+    shelf = find_packs(config)
     own = [key for key, pack in shelf.packs.items() if pack.family == family]
     broken = [fault for key, fault in shelf.broken.items() if key.startswith(f"{family}-")]
     if config.model_manager.default_model_id in own:

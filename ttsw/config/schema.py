@@ -127,7 +127,7 @@ class ModelManagerConfig(Section):
     preload_model_ids: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     """More models to load at start."""
     voicepacks_dir: File | None = None
-    """Folder of voice packs, <family>/<model>/metadata.yaml; null means those shipped."""
+    """Folder of voice packs, <family>/<model>/metadata.yaml, beside those shipped, and before them."""
     ttl_ms: Duration = 600_000.0
     """A model unused for this long is unloaded, ms; .inf for never."""
     min_residency_ms: Duration = 120_000.0

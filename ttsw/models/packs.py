@@ -80,17 +80,21 @@ class Shelf:
         raise NotFoundError(f"no model {model_id!r}; there are: {', '.join(sorted(self.packs)) or 'none'}")
 
 
-def read_shelf(folder: Path) -> Shelf:
-    """Read every pack below `folder` (`<family>/<name>/metadata.yaml`); a missing folder is an empty shelf."""
+def read_shelf(*folders: Path) -> Shelf:
+    """Read every pack below `folders` (`<family>/<name>/metadata.yaml`); of two with one id, the later folder's counts.
+
+    A missing folder is an empty one.
+    """
     packs: dict[str, VoicePack] = {}
     broken: dict[str, str] = {}
-    for path in sorted(folder.glob(f"*/*/{METADATA}")):
+    for path in (path for folder in folders for path in sorted(folder.glob(f"*/*/{METADATA}"))):
+        model_id = "-".join(path.parent.parts[-2:])
+        packs.pop(model_id, None)
+        broken.pop(model_id, None)
         try:
-            pack = read_pack(path.parent)
+            packs[model_id] = read_pack(path.parent)
         except PackError as error:
-            broken["-".join(path.parent.parts[-2:])] = str(error)
-        else:
-            packs[pack.model_id] = pack
+            broken[model_id] = str(error)
     return Shelf(packs, broken)
 
 

@@ -11,10 +11,10 @@ METADATA = "family: {0}\nmodel_id: {1}\naudio:\n  sample_rate: 48000\n"
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
     """Packs of two families, one of them broken."""
-    for family, name in (("mock", "a"), ("mock", "b"), ("other", "c")):
+    for family, name in (("demo", "a"), ("demo", "b"), ("other", "c")):
         folder = tmp_path / family / name
         folder.mkdir(parents=True)
-        (folder / "metadata.yaml").write_text(METADATA.format(family, name) if family == "mock" else "family: other")
+        (folder / "metadata.yaml").write_text(METADATA.format(family, name) if family == "demo" else "family: other")
     monkeypatch.setenv("TTSW_MODEL_MANAGER__VOICEPACKS_DIR", str(tmp_path))
 
 
@@ -24,18 +24,18 @@ def default(*arguments):
 
 @pytest.mark.usefixtures("shelf")
 def test_a_family_means_its_first_model():
-    assert default("mock", None) == "mock-a"
+    assert default("demo", None) == "demo-a"
 
 
 @pytest.mark.usefixtures("shelf")
 def test_a_model_that_is_named_wins_over_a_family():
-    assert default("mock", "mock-b") == "mock-b"
+    assert default("demo", "demo-b") == "demo-b"
 
 
 @pytest.mark.usefixtures("shelf")
 def test_the_configured_default_stays_where_it_is_of_the_family(monkeypatch):
-    monkeypatch.setenv("TTSW_MODEL_MANAGER__DEFAULT_MODEL_ID", "mock-b")
-    assert default("mock", None) == "mock-b"
+    monkeypatch.setenv("TTSW_MODEL_MANAGER__DEFAULT_MODEL_ID", "demo-b")
+    assert default("demo", None) == "demo-b"
 
 
 @pytest.mark.usefixtures("shelf")

@@ -84,3 +84,13 @@ def test_a_symlink_out_of_the_pack_is_refused(tmp_path):
     (folder / "link").symlink_to(tmp_path / "secret")
     with pytest.raises(PackError, match="'link' lies outside the pack"):
         read_pack(folder)
+
+
+def test_of_two_packs_with_one_id_the_later_folders_counts(tmp_path):
+    write(tmp_path / "ours")
+    write(tmp_path / "ours", METADATA.replace("anna", "berta"), "piper/berta")
+    write(tmp_path / "theirs", METADATA.replace("1.5", "2"))
+    write(tmp_path / "theirs", "family: [", "piper/berta")
+    shelf = read_shelf(tmp_path / "ours", tmp_path / "theirs", tmp_path / "nowhere")
+    assert shelf["piper-anna"].options == {"speed": "2"}
+    assert list(shelf.broken) == ["piper-berta"]
