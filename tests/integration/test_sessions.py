@@ -142,7 +142,8 @@ def test_a_session_belongs_to_no_connection(worker):
 def test_a_client_that_closes_its_channel_frees_its_utterance(worker, client):
     session_id = client.start()
     leaver = Client(worker.address)
-    next(leaver.open(session_id, "word " * 200))
+    call = leaver.open(session_id, "word " * 200)  # grpcio cancels a call that nobody holds
+    next(call)
     assert client.metric("active_syntheses") == 1
     leaver.close()
     eventually(lambda: client.metric("active_syntheses") == 0)
