@@ -89,8 +89,8 @@ class Exchange:
                 queued(1)
 
     def send_nowait(self, messages: Sequence[bytes]) -> bool:
-        """Queue all of them if there is room, and nobody waits for some; say whether there was."""
-        return not self._sending.locked() and self._queue(messages)
+        """Queue all of them if the call lives, there is room, and nobody waits for some; say whether they are queued."""
+        return self.error is None and not self._sending.locked() and self._queue(messages)
 
     def _queue(self, messages: Sequence[bytes]) -> bool:
         payload = join_messages(messages)

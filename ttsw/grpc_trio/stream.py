@@ -114,11 +114,8 @@ class Stream(grpclib.server.Stream[_Recv, _Send], Generic[_Recv, _Send]):
         """Queue messages that are encoded already, all of them, if there is room for them now.
 
         Returns:
-            Whether they are queued. Not before the initial metadata are sent, which `send_encoded` sees to.
-
-        Raises:
-            grpclib.exceptions.StreamTerminatedError: The call is over.
-            GRPCError: UNAVAILABLE, the connection is lost.
+            Whether they are queued. Where not, `send_encoded` waits for room, or says that the call is over; it also
+            sends the initial metadata, before which nothing is queued here.
         """
         if not self._send_initial_metadata_done or not self._stream.exchange.send_nowait(messages):
             return False
