@@ -89,7 +89,7 @@ class Exchange:
                 queued(1)
 
     def send_nowait(self, messages: Sequence[bytes]) -> bool:
-        """Queue all of them if the call lives, there is room, and nobody waits for some; say whether they are queued."""
+        """Queue all of them if the call lives, there is room, and nobody waits for some; say whether they are now."""
         return self.error is None and not self._sending.locked() and self._queue(messages)
 
     def _queue(self, messages: Sequence[bytes]) -> bool:
