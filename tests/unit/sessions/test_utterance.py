@@ -1,3 +1,5 @@
+from contextlib import asynccontextmanager
+
 import numpy as np
 import pytest
 import trio
@@ -62,6 +64,17 @@ async def feed(utterance: Utterance, *texts: str, gap_s: float = 0.0) -> None:
     utterance.end_text()
 
 
+@asynccontextmanager
+async def speaking(utterance: Utterance, text: str, **listening):
+    """Let an utterance speak, beside the block, to its end."""
+    listener = Listener(**listening)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(utterance.produce)
+        nursery.start_soon(feed, utterance, text)
+        nursery.start_soon(utterance.emit, listener)
+        yield listener
+
+
 async def speak(utterance: Utterance, *texts: str, gap_s: float = 0.0, listener: Listener | None = None) -> Listener:
     listener = listener or Listener()
     async with trio.open_nursery() as nursery:
@@ -71,10 +84,6 @@ async def speak(utterance: Utterance, *texts: str, gap_s: float = 0.0, listener:
         utterance.leave()
         nursery.cancel_scope.cancel()
     return listener
-
-
-def samples(pcm: bytes) -> np.ndarray:
-    return np.frombuffer(pcm, "<i2")
 
 
 async def test_text_becomes_frames_that_end_once(autojump_clock, make):
@@ -134,11 +143,7 @@ async def test_tokens_are_spoken_as_soon_as_a_sentence_is_complete(autojump_cloc
 async def test_pause_holds_frames_back_and_resume_goes_on_with_the_next_sample(autojump_clock, make):
     whole = await speak(make(FakeHost(), REALTIME), SECOND)
     utterance = make(FakeHost(), REALTIME)
-    listener = Listener()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(utterance.produce)
-        nursery.start_soon(feed, utterance, SECOND)
-        nursery.start_soon(utterance.emit, listener)
+    async with speaking(utterance, SECOND) as listener:
         await trio.sleep(0.5)
         utterance.pause()
         held = len(listener.frames)
@@ -152,11 +157,7 @@ async def test_pause_holds_frames_back_and_resume_goes_on_with_the_next_sample(a
 
 async def test_pause_takes_back_a_frame_that_waits_for_the_listener(autojump_clock, make):
     utterance = make(FakeHost(), REALTIME)
-    listener = Listener(stalls_after=10)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(utterance.produce)
-        nursery.start_soon(feed, utterance, SECOND)
-        nursery.start_soon(utterance.emit, listener)
+    async with speaking(utterance, SECOND, stalls_after=10) as listener:
         await trio.sleep(0.5)
         utterance.pause()
         listener.stalls_after = float("inf")
@@ -168,11 +169,7 @@ async def test_pause_takes_back_a_frame_that_waits_for_the_listener(autojump_clo
 
 async def test_stop_ends_with_an_empty_final_frame_at_once(autojump_clock, make):
     utterance = make(host := FakeHost(step_s=0.05), REALTIME)
-    listener = Listener()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(utterance.produce)
-        nursery.start_soon(feed, utterance, SECOND * 10)
-        nursery.start_soon(utterance.emit, listener)
+    async with speaking(utterance, SECOND * 10) as listener:
         await trio.sleep(1.001)
         utterance.stop()
         stopped = trio.current_time()
@@ -186,11 +183,7 @@ async def test_stop_ends_with_an_empty_final_frame_at_once(autojump_clock, make)
 async def test_stop_while_paused_ends_it_too(autojump_clock, make):
     utterance = make(FakeHost(), REALTIME)
     utterance.pause()
-    listener = Listener()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(utterance.produce)
-        nursery.start_soon(feed, utterance, SECOND)
-        nursery.start_soon(utterance.emit, listener)
+    async with speaking(utterance, SECOND) as listener:
         await wait_all_tasks_blocked()
         assert not listener.frames
         utterance.stop()
@@ -199,11 +192,7 @@ async def test_stop_while_paused_ends_it_too(autojump_clock, make):
 
 async def test_a_stopped_listener_who_takes_nothing_is_left_in_the_end(autojump_clock, make):
     utterance = make(FakeHost(), REALTIME)
-    listener = Listener(stalls_after=5)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(utterance.produce)
-        nursery.start_soon(feed, utterance, SECOND)
-        nursery.start_soon(utterance.emit, listener)
+    async with speaking(utterance, SECOND, stalls_after=5):
         await trio.sleep(0.5)
         utterance.stop()
         stopped = trio.current_time()
@@ -264,11 +253,7 @@ async def test_text_beyond_the_limit_is_refused(autojump_clock, make):
 
 async def test_a_failure_given_to_stop_is_the_status(autojump_clock, make):
     utterance = make(FakeHost(), REALTIME)
-    listener = Listener()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(utterance.produce)
-        nursery.start_soon(feed, utterance, SECOND)
-        nursery.start_soon(utterance.emit, listener)
+    async with speaking(utterance, SECOND) as listener:
         await trio.sleep(0.2)
         utterance.stop(Cause.SESSION_ENDED, UnavailableError("bye"))
     assert not listener.frames[-1].final
