@@ -3,6 +3,7 @@
 Decides what the worker tells of itself, and how it drains. Which tasks own what is `ttsw.app`'s to say.
 """
 
+import logging
 import os
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
@@ -18,6 +19,7 @@ from ttsw.config import Config, shipped_dir
 from ttsw.errors import UnavailableError
 from ttsw.models.manager import Lifetime, ModelManager
 from ttsw.models.packs import Shelf, read_shelf
+from ttsw.sessions.admission import refuse_while
 from ttsw.sessions.session import Session
 from ttsw.sessions.stats import Stats
 from ttsw.sessions.table import SessionTable
@@ -97,8 +99,12 @@ class Worker:
         log.info("drained", utterances_cut=cut)
 
     async def start_session(self, session_id: str, model_id: str, options: dict[str, str]) -> Session:
-        """Start a session; an empty `model_id` means the default model. See `SessionTable.start`."""
-        return await self.sessions.start(session_id, model_id or self.config.model_manager.default_model_id, options)
+        """Start a session; see `SessionTable.start`, and `named` for the model."""
+        return await self.sessions.start(session_id, self.named(model_id), options)
+
+    def named(self, model_id: str) -> str:
+        """The model that a client means: an empty id is the default model's."""
+        return model_id or self.config.model_manager.default_model_id
 
     def begin(self, session_id: str) -> tuple[Session, Utterance]:
         """Begin an utterance of a session.
@@ -109,8 +115,7 @@ class Worker:
             UnavailableError: The worker is draining.
         """
         session = self.sessions[session_id]
-        if self.sessions.draining:
-            raise UnavailableError("this worker is draining and takes no new work; use another worker")
+        refuse_while(draining=self.sessions.draining)
         return session, session.begin()
 
     def record(self, session: Session, report: Report) -> None:
@@ -118,7 +123,7 @@ class Worker:
         self.stats.add(report)
         self._utterance_ends.unpark_all()
         log.log(
-            30 if report.error else 20,
+            logging.WARNING if report.error else logging.INFO,
             "utterance",
             model_id=session.model_id,
             cause=report.cause.value,

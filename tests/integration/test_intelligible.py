@@ -10,22 +10,9 @@ import pyloudnorm
 import pytest
 from scipy.signal import firwin, resample_poly
 
+from bench.samples import SENTENCES
 from tests.integration.support import Client, check_frames, pcm
 from ttsw.audio import resample
-
-SENTENCES = (
-    "The birch canoe slid on the smooth planks.",
-    "Glue the sheet to the dark blue background.",
-    "It's easy to tell the depth of a well.",
-    "These days a chicken leg is a rare dish.",
-    "Rice is often served in round bowls.",
-    "The juice of lemons makes fine punch.",
-    "The box was thrown beside the parked truck.",
-    "The hogs were fed chopped corn and garbage.",
-    "Four hours of steady work faced us.",
-    "A large size in stockings is hard to sell.",
-)
-"""Harvard sentences, list 1 (IEEE Recommended Practice for Speech Quality Measurements, 1969)."""
 
 RATE = 48_000
 

@@ -24,7 +24,7 @@ Headers = list[tuple[str, str]]
 _WHOLE_BYTES = 16 * 1024  # up to here a message goes out at once or not at all
 
 
-def _ignore(count: int) -> None:
+def ignore(count: int) -> None:
     """Do nothing about what is queued."""
 
 
@@ -67,7 +67,7 @@ class Exchange:
 
     # ---- sending
 
-    async def send(self, messages: Sequence[bytes], queued: Callable[[int], None] = _ignore) -> None:
+    async def send(self, messages: Sequence[bytes], queued: Callable[[int], None] = ignore) -> None:
         """Queue encoded messages; see `Stream.send_encoded` for what a cancel leaves behind.
 
         Args:

@@ -13,7 +13,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError
 from h2.errors import ErrorCodes
 
-from ttsw.grpc_trio.exchange import Exchange
+from ttsw.grpc_trio.exchange import Exchange, ignore
 
 _Recv = TypeVar("_Recv")
 _Send = TypeVar("_Send")
@@ -122,7 +122,7 @@ class Stream(grpclib.server.Stream[_Recv, _Send], Generic[_Recv, _Send]):
         self._messages_sent += len(messages)
         return True
 
-    async def send_encoded(self, messages: Sequence[bytes], queued: Callable[[int], None] | None = None) -> None:
+    async def send_encoded(self, messages: Sequence[bytes], queued: Callable[[int], None] = ignore) -> None:
         """Queue messages that are encoded already; the SendMessage event doesn't see them.
 
         They share DATA frames, and one check of room and window, as far as they fit. Each message of up to 16 KiB
@@ -141,8 +141,7 @@ class Stream(grpclib.server.Stream[_Recv, _Send], Generic[_Recv, _Send]):
         """
         if not self._send_initial_metadata_done:
             await self.send_initial_metadata()
-        exchange: Exchange = self._stream.exchange
-        await (exchange.send(messages) if queued is None else exchange.send(messages, queued))
+        await self._stream.exchange.send(messages, queued)
         self._send_message_done = True
         self._messages_sent += len(messages)
 

@@ -113,7 +113,7 @@ class TTSServicer(TtsServiceBase):
         """Have a model in memory."""
         started = trio.current_time()
         try:
-            await self._worker.models.load(message.model_id or self._worker.config.model_manager.default_model_id)
+            await self._worker.models.load(self._worker.named(message.model_id))
         except TtswError as error:
             return LoadModelResponse(**refusal(error))
         took_ms = round((trio.current_time() - started) * 1000)
@@ -122,7 +122,7 @@ class TTSServicer(TtsServiceBase):
     async def unload_model(self, message: UnloadModelRequest) -> UnloadModelResponse:
         """Unload a model that nobody uses."""
         try:
-            await self._worker.models.unload(message.model_id or self._worker.config.model_manager.default_model_id)
+            await self._worker.models.unload(self._worker.named(message.model_id))
         except TtswError as error:
             return UnloadModelResponse(**refusal(error))
         return UnloadModelResponse(success=True, message="unloaded")
