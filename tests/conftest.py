@@ -1,1 +1,10 @@
-"""What all tests share."""
+"""What all tests share: folders of their own, so that no test reads or writes those of the user who runs it."""
+
+import os
+from tempfile import TemporaryDirectory
+
+
+def pytest_configure(config):
+    own = TemporaryDirectory(prefix="ttsw-tests-")
+    config.add_cleanup(own.cleanup)
+    os.environ |= {"XDG_DATA_HOME": f"{own.name}/data", "XDG_STATE_HOME": f"{own.name}/state"}

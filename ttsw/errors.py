@@ -56,6 +56,10 @@ class ResourceExhaustedError(TtswError):
     code = ErrorCode.RESOURCE_EXHAUSTED
 
 
+class OutOfMemoryError(ResourceExhaustedError):
+    """A device had no memory left for what was asked; once something is unloaded, the same may succeed."""
+
+
 class UnavailableError(TtswError):
     """The worker, or what it needs, is away for now."""
 

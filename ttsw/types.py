@@ -31,6 +31,7 @@ class VoicePack:
         name: The model's name within the family ("en-us-joe-medium").
         sample_rate: The rate at which the model speaks, Hz.
         files: The pack's files by role ("model.onnx", "config.json"); each exists.
+        checksums: The sha256 that a file must have, in hex, by role; of those that the pack gives one for.
         options: Defaults for the family's options in this pack.
     """
 
@@ -48,6 +49,7 @@ class VoicePack:
     license: str = ""
     source: str = ""
     files: Mapping[str, Path] = field(default_factory=dict)
+    checksums: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -9,7 +9,10 @@ from rich.markup import escape
 
 from ttsw.errors import TtswError
 
-out = Console(highlight=False)
+WIDE = 250
+"""Columns where nobody looks: what a program reads isn't cut off at a terminal's edge."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 err = Console(stderr=True, highlight=False)
 
 

@@ -6,6 +6,7 @@
 """
 
 from ttsw.config.dump import to_yaml
+from ttsw.config.folders import data_dir, state_dir
 from ttsw.config.load import load_config, trace_config
 from ttsw.config.schema import (
     AudioConfig,
@@ -28,8 +29,10 @@ __all__ = [
     "ModelManagerConfig",
     "RedisConfig",
     "WorkerConfig",
+    "data_dir",
     "load_config",
     "shipped_dir",
+    "state_dir",
     "to_yaml",
     "trace_config",
 ]

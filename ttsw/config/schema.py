@@ -47,6 +47,8 @@ Language = Annotated[str, _require(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", 'a languag
 Family = Annotated[str, _require(r"[a-z0-9]+(-[a-z0-9]+)*", 'a family\'s name such as "piper" or "xtts-v2"')]
 RedisUrl = Annotated[str, _require(r"(rediss?|unix)://\S+", "a redis://, rediss:// or unix:// URL, or null")]
 File = Annotated[Path, Field(strict=False)]
+Device = Annotated[str, _require(r"cpu|cuda:\d{1,3}", "a device: cpu, cuda:0, cuda:1 …")]
+Megabytes = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Duration = Annotated[float, Field(ge=0)]
 """A time, `inf` meaning for ever."""
@@ -127,7 +129,14 @@ class ModelManagerConfig(Section):
     preload_model_ids: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     """More models to load at start."""
     voicepacks_dir: File | None = None
-    """Folder of voice packs, <family>/<model>/metadata.yaml, beside those shipped, and before them."""
+    """Folder of voice packs, <family>/<model>/metadata.yaml, beside those shipped, and before them; null is the
+    user's own, $XDG_DATA_HOME/ttsw/voicepacks."""
+    state_dir: File | None = None
+    """Folder of what was measured of each model: size, load time, loudness; null is $XDG_STATE_HOME/ttsw."""
+    memory_budget_mb: Mapping[Device, Megabytes] = Field(default_factory=dict)
+    """Most memory for models, MB, by device (cpu: 4000, cuda:0: 20000); one not named may be filled."""
+    memory_headroom_mb: Megabytes = 256.0
+    """Memory of each device that is left to others, MB."""
     ttl_ms: Duration = 600_000.0
     """A model unused for this long is unloaded, ms; .inf for never."""
     min_residency_ms: Duration = 120_000.0

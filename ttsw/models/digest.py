@@ -1,0 +1,86 @@
+"""What a model's files are, byte for byte: a digest that changes when any of them does.
+
+Reading gigabytes takes seconds, so a file that has the size and the time of change which it had when it was last read
+counts as the same. Where marks are kept is left to the caller.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ttsw.models.packs import PackError
+from ttsw.types import VoicePack
+
+_PIECE = 1 << 20
+
+
+class Mark(NamedTuple):
+    """A file as it was when it was read.
+
+    Args:
+        size: Bytes.
+        changed_ns: Time of the last change, ns.
+        sha256: Of the content, in hex.
+    """
+
+    size: int
+    changed_ns: int
+    sha256: str
+
+
+def mark_files(pack: VoicePack, known: Mapping[str, Mark]) -> dict[str, Mark]:
+    """Read a pack's files, those unchanged since `known` excepted, and check them against the pack's checksums.
+
+    Args:
+        pack: Whose files.
+        known: Marks by path, from the last time.
+
+    Returns:
+        The marks by path.
+
+    Raises:
+        PackError: A file can't be read, or isn't what the pack says it is.
+    """
+    marks = {}
+    for role, path in pack.files.items():
+        try:
+            mark = marks[str(path)] = _mark(path, known.get(str(path)))
+        except OSError as error:
+            raise PackError(f"voice pack {pack.root}: {role} cannot be read: {error}") from error
+        expected = pack.checksums.get(role, mark.sha256)
+        if mark.sha256 != expected:
+            raise PackError(
+                f"voice pack {pack.root}: {path} is not the file that the pack describes: its sha256 is {mark.sha256}, "
+                f"and {expected} in the metadata; it is damaged, cut short or another version"
+            )
+    return marks
+
+
+def digest(pack: VoicePack, marks: Mapping[str, Mark]) -> str:
+    """Give one digest, in hex, over a pack's files and the roles that they have in it."""
+    whole = hashlib.sha256()
+    for role, path in sorted(pack.files.items()):
+        whole.update(f"{role}\0{marks[str(path)].sha256}\n".encode())
+    return whole.hexdigest()
+
+
+def file_sha256(path: Path, advance: Callable[[int], None] = lambda _bytes: None) -> str:
+    """Read a file to its end and give its sha256 in hex; `advance` is told of each piece's bytes.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    content = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            content.update(piece)
+            advance(len(piece))
+    return content.hexdigest()
+
+
+def _mark(path: Path, known: Mark | None) -> Mark:
+    stat = path.stat()
+    if known is not None and (known.size, known.changed_ns) == (stat.st_size, stat.st_mtime_ns):
+        return known
+    return Mark(stat.st_size, stat.st_mtime_ns, file_sha256(path))
