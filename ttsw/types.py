@@ -1,7 +1,7 @@
 """The nouns that layers share: a voice pack, what a model is and can do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,10 @@ class Capabilities:
     lora: bool = False
     cpu_ok: bool = True
     emotive_zero_prompt: bool = False
+
+    def names(self) -> tuple[str, ...]:
+        """Name what is true."""
+        return tuple(each.name for each in fields(self) if getattr(self, each.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +60,25 @@ class VoicePack:
     def model_id(self) -> str:
         """The full id: `<family>-<name>`."""
         return f"{self.family}-{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySnapshot:
+    """A device's memory at a moment, bytes.
+
+    Args:
+        device: The device: `cpu`, `cuda:0`.
+        total: What there is (for this process: a container's limit counts).
+        used: What is taken, by whomever; memory that the system gives back on demand (caches) isn't.
+        ours: What this process and its children have of it.
+    """
+
+    device: str
+    total: int
+    used: int
+    ours: int
+
+    @property
+    def free(self) -> int:
+        """What is left, bytes."""
+        return max(0, self.total - self.used)

@@ -1,5 +1,15 @@
 """Devices that models live on, and how their memory stands: one immutable snapshot type for main memory and GPUs."""
 
-from ttsw.device.snapshot import Device, MemorySnapshot
+from ttsw.device.cpu import CpuDevice
+from ttsw.device.nvml import NvmlDevice, find_gpus
+from ttsw.device.processes import ProcessTree
+from ttsw.device.snapshot import Device
+from ttsw.types import MemorySnapshot
 
-__all__ = ["Device", "MemorySnapshot"]
+__all__ = ["CpuDevice", "Device", "MemorySnapshot", "NvmlDevice", "find_devices", "find_gpus"]
+
+
+def find_devices() -> tuple[Device, ...]:
+    """Find the devices of this process: main memory first, then the GPUs, if any; may block for some 100 ms."""
+    tree = ProcessTree()
+    return CpuDevice(tree), *find_gpus(tree=tree)

@@ -1,29 +1,8 @@
-"""How a device's memory stands at a moment, and what can be asked for that."""
+"""What can be asked how its memory stands."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
-
-@dataclass(frozen=True, slots=True)
-class MemorySnapshot:
-    """A device's memory at a moment, bytes.
-
-    Args:
-        device: The device: `cpu`, `cuda:0`.
-        total: What there is (for this process: a container's limit counts).
-        used: What is taken, by whomever; memory that the system gives back on demand (caches) isn't.
-        ours: What this process and its children have of it.
-    """
-
-    device: str
-    total: int
-    used: int
-    ours: int
-
-    @property
-    def free(self) -> int:
-        """What is left, bytes."""
-        return max(0, self.total - self.used)
+from ttsw.types import MemorySnapshot
 
 
 class Device(Protocol):
