@@ -5,27 +5,27 @@ Decides what the worker tells of itself, and how it drains. Which tasks own what
 
 import logging
 import os
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import Path
 
 import structlog
 import trio
 
-from ttsw.adapters.base import EngineSettings
-from ttsw.adapters.families import adapter_class
-from ttsw.adapters.host import ThreadHost
-from ttsw.config import Config, shipped_dir
+from ttsw.config import Config, state_dir
+from ttsw.device import find_devices
 from ttsw.errors import UnavailableError
-from ttsw.models.manager import Lifetime, ModelManager
-from ttsw.models.packs import Shelf, read_shelf
+from ttsw.models.manager import ModelManager
+from ttsw.models.records import Measured, RecordBook
+from ttsw.models.residency import Limits
+from ttsw.models.shelf import Library, Shelf, open_library
+from ttsw.models.source import PackSource
 from ttsw.sessions.admission import refuse_while
 from ttsw.sessions.session import Session
 from ttsw.sessions.stats import Stats
 from ttsw.sessions.table import SessionTable
 from ttsw.sessions.utterance import Report, Utterance
-from ttsw.sessions.voice import CALIBRATION_TEXTS, Level, Voice, load_adaptive_gain, warm_up
-from ttsw.types import VoicePack
+from ttsw.sessions.voice import Voice
+from ttsw.voices import VoiceLoader
 
 log = structlog.get_logger(__name__)
 
@@ -53,20 +53,17 @@ class Worker:
         self.stats = Stats()
         self._utterance_ends = trio.lowlevel.ParkingLot()
         models, worker = config.model_manager, config.worker
+        self.library = open_packs(config)
+        self.devices = find_devices()
+        self.book = open_book(config)
+        load = VoiceLoader(config, self.book, self._relieve)
         self.models = ModelManager[Voice](
-            find_packs(config),
-            self._open_voice,
-            resident_cap=models.resident_cap,
-            max_parallel_loads=models.max_parallel_loads,
-            lifetime=Lifetime(
-                models.ttl_ms / 1000,
-                models.min_residency_ms / 1000,
-                models.evict_check_interval_ms / 1000,
-                kept=frozenset({models.default_model_id}),
-            ),
+            PackSource(self.library.refresh, self.book, self.devices, load.places, load),
+            limits(config),
+            check_s=models.evict_check_interval_ms / 1000,
         )
         self.sessions = SessionTable(
-            self._lend,
+            self.models.take,
             limit=worker.capabilities.max_concurrent_sessions,
             idle_timeout_s=worker.session_idle_timeout_s,
             lead_ms=config.audio.lead_ms,
@@ -138,52 +135,59 @@ class Worker:
             **({"error": report.error} if report.error else {}),
         )
 
-    def metrics(self) -> dict[str, float]:
-        """The worker's figures by name, as GetCapabilities gives them."""
-        hosts = [resident.value.host for resident in self.models.residents.values()]
+    async def metrics(self) -> dict[str, float]:
+        """The worker's figures by name, as GetCapabilities gives them. Memory is that of GPUs where there are any."""
+        hosts = [voice.host for voice in self.models.residents.values()]
+        seen = await self.models.look()
+        shown = [memory for memory in seen if memory.device != "cpu"] or seen
         return self.stats.metrics() | {
             "active_sessions": float(len(self.sessions)),
             "active_syntheses": float(self.sessions.speaking),
             "queue_depth": float(sum(host.waiting for host in hosts)),
-            "device_memory_used_mb": resident_bytes() / MB,
-            "device_memory_total_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / MB,
+            "model_loads_total": float(self.models.loads),
+            "failed_model_loads_total": float(self.models.failed_loads),
+            "model_unloads_total": float(self.models.unloads.total()),
+            "device_memory_used_mb": sum(memory.used for memory in shown) / MB,
+            "device_memory_total_mb": sum(memory.total for memory in shown) / MB,
+            "models_memory_mb": sum(self.models.standing(each).size for each in self.models.packs) / MB,
         }
 
-    def _lend(self, model_id: str, fresh: bool) -> AbstractAsyncContextManager[Voice]:
-        return self.models.lease(model_id, fresh=fresh)
+    async def known_models(self) -> tuple[Shelf, dict[str, Mapping[str, Measured]]]:
+        """The voice packs there are now, and what was measured of them at earlier loads, by id and device."""
+        return await trio.to_thread.run_sync(self._known_models, limiter=trio.CapacityLimiter(1))
 
-    async def _open_voice(self, pack: VoicePack) -> Voice:
-        engine = self.config.engine(pack.family)
-        settings = EngineSettings(threads=engine.threads, concurrency=engine.concurrency)
-        adapter = await trio.to_thread.run_sync(
-            lambda: adapter_class(pack.family).load(pack, settings), limiter=trio.CapacityLimiter(1)
-        )
-        host = ThreadHost(adapter)
-        try:
-            return await self._warm(host, {**pack.options, **engine.options})
-        except BaseException:
-            await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
-            raise
+    def _known_models(self) -> tuple[Shelf, dict[str, Mapping[str, Measured]]]:
+        shelf = self.library.refresh()
+        return shelf, {model_id: self.book[model_id].measured for model_id in shelf.packs}
 
-    async def _warm(self, host: ThreadHost, defaults: dict[str, str]) -> Voice:
-        models, audio = self.config.model_manager, self.config.audio
-        level = Level(audio.loudness_target_lufs if audio.normalization_enabled else None)
-        if not models.warmup_enabled:
-            await load_adaptive_gain()
-            return Voice(host, level, None, defaults)
-        calibration = await warm_up(host, (models.warmup_text, *CALIBRATION_TEXTS), defaults)
-        if calibration is not None:
-            log.info("voice calibrated", model_id=host.adapter.pack.model_id, loudness_lufs=round(calibration.lufs, 2))
-        return Voice(host, level, calibration, defaults)
+    async def _relieve(self, model_id: str) -> bool:
+        return await self.models.relieve(model_id)
+
+
+def limits(config: Config) -> Limits:
+    """What residency keeps to, by the configuration."""
+    models = config.model_manager
+    return Limits(
+        cap=models.resident_cap,
+        loads=models.max_parallel_loads,
+        ttl_s=models.ttl_ms / 1000,
+        min_residency_s=models.min_residency_ms / 1000,
+        pinned=frozenset({models.default_model_id}),
+        budget={device: size_mb * MB for device, size_mb in models.memory_budget_mb.items()},
+        headroom=models.memory_headroom_mb * MB,
+    )
+
+
+def open_book(config: Config) -> RecordBook:
+    """Open what was measured of models at earlier loads."""
+    return RecordBook((config.model_manager.state_dir or state_dir(os.environ)) / "models")
+
+
+def open_packs(config: Config) -> Library:
+    """Open the voice packs that are shipped, and those of the user's folder, which win."""
+    return open_library(config.model_manager.voicepacks_dir, os.environ)
 
 
 def find_packs(config: Config) -> Shelf:
-    """Read the voice packs that are shipped, and those of the user's folder, which win."""
-    own = config.model_manager.voicepacks_dir
-    return read_shelf(shipped_dir("voicepacks"), *([own] if own else []))
-
-
-def resident_bytes() -> int:
-    """Memory of this process that is in RAM, bytes."""
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    """Read the voice packs once; see `open_packs`."""
+    return open_packs(config).shelf

@@ -146,11 +146,11 @@ class Client:
     def close(self) -> None:
         self._channel.close()
 
-    def unary(self, name: str, request, reply_type=None):
+    def unary(self, name: str, request, reply_type=None, **metadata: str):
         """Call a unary method; without `reply_type`, the request is sent as the bytes that it is."""
         parse = reply_type.parse if reply_type else None
         call = self._channel.unary_unary(f"/tts.TTSService/{name}", bytes, parse)
-        return call(request, timeout=PATIENCE_S)
+        return call(request, timeout=PATIENCE_S, metadata=tuple(metadata.items()))
 
     def start(self, session_id: str | None = None, model_id: str = "", **options: object) -> str:
         """Start a session and return its id."""
@@ -184,11 +184,12 @@ class Client:
         answer = self.unary("ListModels", ListModelsRequest(), ListModelsResponse)
         return {model.model_id: model for model in answer.models}
 
-    def load(self, model_id: str) -> LoadModelResponse:
-        return self.unary("LoadModel", LoadModelRequest(model_id=model_id), LoadModelResponse)
+    def load(self, model_id: str, *, preload_only: bool = False) -> LoadModelResponse:
+        request = LoadModelRequest(model_id=model_id, preload_only=preload_only)
+        return self.unary("LoadModel", request, LoadModelResponse)
 
-    def unload(self, model_id: str) -> UnloadModelResponse:
-        return self.unary("UnloadModel", UnloadModelRequest(model_id=model_id), UnloadModelResponse)
+    def unload(self, model_id: str, **metadata: str) -> UnloadModelResponse:
+        return self.unary("UnloadModel", UnloadModelRequest(model_id=model_id), UnloadModelResponse, **metadata)
 
     def capabilities(self) -> GetCapabilitiesResponse:
         return self.unary("GetCapabilities", GetCapabilitiesRequest(), GetCapabilitiesResponse)

@@ -1,6 +1,9 @@
-"""`ttsw say` and `ttsw config`, as a person at a shell meets them."""
+"""`ttsw say`, `ttsw models` and `ttsw config`, as a person at a shell meets them."""
 
 import contextlib
+import json
+import re
+import signal
 import socket
 import subprocess
 import threading
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.integration.support import PATIENCE_S, TTSW, clean_environment
+from tests.integration.support import PATIENCE_S, TTSW, Client, clean_environment
 
 MOCK = {"TTSW_MODEL_MANAGER__DEFAULT_MODEL_ID": "mock-440hz", "TTSW_MODEL_MANAGER__WARMUP_ENABLED": "false"}
 
@@ -183,3 +186,70 @@ def test_the_version_and_the_help():
     shown, _ = ttsw("--help")
     for command in (b"serve", b"say", b"config"):
         assert command in shown
+
+
+@pytest.fixture
+def models(start_worker, tmp_path):
+    """Run `ttsw models` against a worker of its own, which has a mock voice that takes its time to load."""
+    pack = tmp_path / "mock" / "slow"
+    pack.mkdir(parents=True)
+    (pack / "metadata.yaml").write_text(
+        "family: mock\nmodel_id: slow\naudio: {sample_rate: 24000}\nlicense: CC0-1.0\n"
+        "options: {load_ms: 300, size_mb: 20}\n"
+    )
+    worker = start_worker(
+        model_manager__warmup_enabled="false", model_manager__voicepacks_dir=tmp_path, model_manager__resident_cap=2
+    )
+
+    def run(command, *arguments, **how):
+        return ttsw("models", command, *arguments, "--addr", worker.address, **how)
+
+    run.worker = worker
+    return run
+
+
+def listed(models):
+    return {model["model_id"]: model for model in json.loads(models("list", "--json")[0])}
+
+
+def test_a_model_is_listed_loaded_shown_and_unloaded(models):
+    assert listed(models)["mock-slow"]["state"] == "absent"
+    stdout, _ = models("load", "mock-slow")
+    assert re.fullmatch(rb"mock-slow: ready after \d\.\d\d s\n", stdout)
+    told = listed(models)["mock-slow"]
+    assert (told["state"], told["is_loaded"], told["device"], told["license"]) == ("ready", True, "cpu", "CC0-1.0")
+    assert float(told["size_mb"]) == pytest.approx(20, abs=2)
+    stdout, _ = models("list")
+    (line,) = [line for line in stdout.decode().splitlines() if "mock-slow" in line]
+    assert line.split()[:3] == ["mock-slow", "ready", "cpu"]
+    assert b"load s" in models("show", "mock-slow")[0]
+    assert models("unload", "mock-slow")[0] == b"mock-slow: unloaded\n"
+    assert listed(models)["mock-slow"]["state"] == "absent"
+    assert float(listed(models)["mock-slow"]["size_mb"]) == pytest.approx(20, abs=2), "it is known from now on"
+
+
+def test_what_cannot_be_done_with_a_model_is_said_in_a_line(models):
+    for command in ("load", "unload", "show"):
+        assert "no model 'nobody'" in models(command, "nobody", code=1)[1]
+    worker = Client(models.worker.address)
+    with worker, worker.session("mock-slow") as session_id:
+        assert f"in use by session {session_id}" in models("unload", "mock-slow", code=1)[1]
+        assert models("unload", "mock-slow", "--force")[0] == b"mock-slow: unloaded\n"
+        assert "ttsw voices pull" in models("load", "piper-en-us-lessac-medium", code=1)[1]
+    models("load", "mock-slow", "--preload-only")
+    assert "127.0.0.1" in ttsw("models", "list", "--addr", "127.0.0.1:1", code=1)[1]
+
+
+def test_watching_goes_on_until_interrupted(models):
+    run = subprocess.Popen(
+        [*TTSW, "models", "list", "--watch", "--addr", models.worker.address],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment(),
+    )  # fmt: skip
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        run.wait(2)
+    assert run.poll() is None
+    run.send_signal(signal.SIGINT)
+    stdout, stderr = run.communicate(timeout=PATIENCE_S)
+    assert b"mock-440hz" in stdout
+    assert b"Traceback" not in stderr
+    assert run.returncode == 130

@@ -4,7 +4,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from ttsw.config import load_config
 from ttsw.errors import FailedPreconditionError, NotFoundError, UnavailableError
-from ttsw.worker import Readiness, Worker, resident_bytes
+from ttsw.worker import Readiness, Worker, limits
 
 FLAGS = {"model_manager.default_model_id": "mock-440hz", "model_manager.warmup_enabled": False}
 
@@ -34,14 +34,14 @@ async def test_a_default_model_that_does_not_exist_is_refused(nursery):
 async def test_sessions_that_name_no_model_get_the_default_one(worker):
     session = await worker.start_session("s", "", {})
     assert session.model_id == "mock-440hz"
-    assert worker.metrics()["active_sessions"] == 1
+    assert (await worker.metrics())["active_sessions"] == 1
 
 
 async def test_draining_waits_for_speech_and_then_cuts_it(worker):
     session = await worker.start_session("s", "", {"duration_ms": "60000"})
     _, utterance = worker.begin("s")
     await utterance.feed("a long text")
-    assert worker.metrics()["active_syntheses"] == 1
+    assert (await worker.metrics())["active_syntheses"] == 1
     with pytest.raises(FailedPreconditionError):
         worker.begin("s")
     await worker.drain()
@@ -72,5 +72,15 @@ async def test_draining_ends_as_soon_as_speech_does(worker):
     assert "draining" in repr(worker)
 
 
-def test_memory_in_use_is_measured():
-    assert 10e6 < resident_bytes() < 10e9
+async def test_memory_is_told(worker):
+    await worker.preload()
+    metrics = await worker.metrics()
+    assert 10 < metrics["device_memory_used_mb"] < metrics["device_memory_total_mb"]
+    assert metrics["model_loads_total"] == 1
+
+
+def test_the_configuration_bounds_residency():
+    flags = {"model_manager.memory_budget_mb.cpu": 300, "model_manager.ttl_ms": 5_000, "model_manager.resident_cap": 2}
+    bounds = limits(load_config(None, {}, FLAGS | flags))
+    assert (bounds.budget, bounds.ttl_s, bounds.cap) == ({"cpu": 300e6}, 5, 2)
+    assert bounds.pinned == {"mock-440hz"}

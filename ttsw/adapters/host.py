@@ -10,10 +10,11 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from ttsw.adapters.base import TTSAdapter
-from ttsw.errors import InternalError, TtswError, UnavailableError
+from ttsw.adapters.base import EngineSettings, TTSAdapter
+from ttsw.adapters.families import adapter_class
+from ttsw.errors import InternalError, OutOfMemoryError, TtswError, UnavailableError
 from ttsw.options import OptionValue
-from ttsw.types import Samples
+from ttsw.types import Samples, VoicePack
 
 T = TypeVar("T")
 
@@ -124,11 +125,48 @@ class ThreadHost:
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
         try:
             return await trio.to_thread.run_sync(call, *args, limiter=self._places)
-        except TtswError:
-            raise
         except Exception as error:
-            model_id = self.adapter.pack.model_id
-            raise InternalError(f"the engine of {model_id} failed: {type(error).__name__}: {error}") from error
+            raise _fault(self.adapter.pack, error) from error
+
+
+async def open_thread_host(pack: VoicePack, settings: EngineSettings) -> ThreadHost:
+    """Load a model in a thread of this process.
+
+    Raises:
+        OutOfMemoryError: There was no memory left for it.
+        TtswError: It can't be loaded; the text says why.
+    """
+    limiter = trio.CapacityLimiter(1)
+    try:
+        adapter = await trio.to_thread.run_sync(
+            lambda: adapter_class(pack.family).load(pack, settings), limiter=limiter
+        )
+    except Exception as error:
+        raise _fault(pack, error) from error
+    return ThreadHost(adapter)
+
+
+def _fault(pack: VoicePack, error: Exception) -> TtswError:
+    """What to tell of an engine's error: its own words where it is one of ours."""
+    if isinstance(error, TtswError):
+        return error
+    if is_out_of_memory(error):
+        return OutOfMemoryError(f"the engine of {pack.model_id} found no memory left: {type(error).__name__}: {error}")
+    return InternalError(f"the engine of {pack.model_id} failed: {type(error).__name__}: {error}")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an engine's error says that a device has no memory left; each library has its own words for it.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
+    (True, True)
+    """
+    words = ("out of memory", "bad_alloc", "bad allocation", "failed to allocate memory")  # torch, C++, ONNX Runtime
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(word in str(error).lower() for word in words)
+    )
 
 
 def _close(chunks: Iterator[Samples]) -> None:

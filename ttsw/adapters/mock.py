@@ -1,6 +1,6 @@
 """The mock family: a 440 Hz sine, 50 ms a character by default, on no weights at all. For tests and for load.
 
-It can be told to be short, slow, chunky or to fail, by session options or by a voice pack's.
+It can be told to be short, slow, chunky, large or to fail, by session options or by a voice pack's.
 """
 
 import math
@@ -13,7 +13,7 @@ import trio
 
 from ttsw.adapters.base import EngineSettings, TTSAdapter
 from ttsw.errors import InternalError
-from ttsw.options import Option, OptionValue
+from ttsw.options import Option, OptionValue, parse_options
 from ttsw.types import Samples, VoicePack
 
 PITCH_HZ = 440
@@ -31,15 +31,31 @@ class MockAdapter(TTSAdapter):
         "chunk_ms": Option("float", "audio in one engine chunk, ms", 1_000.0, 1, 60_000),
         "delay_ms": Option("float", "wait before each chunk, ms", 0.0, 0, 600_000),
         "fail_after_ms": Option("float", "audio after which the engine fails, ms", None, 0, 3_600_000),
+        "work_mb": Option("float", "memory that each step takes for its work, MB", 0.0, 0, 1_000_000),
+        "load_ms": Option("float", "in a voice pack: how long the model loads, ms", 0.0, 0, 600_000),
+        "size_mb": Option("float", "in a voice pack: memory that the model takes, MB", 0.0, 0, 1_000_000),
     }
     concurrency = 16
 
+    def __init__(self, pack: VoicePack) -> None:
+        super().__init__(pack)
+        self._weights = np.empty(0, np.float32)
+
     @classmethod
     def load(cls, pack: VoicePack, settings: EngineSettings) -> Self:
-        """Make a mock voice; there is nothing to load."""
+        """Make a mock voice. There is nothing to load; its pack may have it take time and memory all the same."""
+        given = {name: text for name, text in pack.options.items() if name in cls.options}
+        options = parse_options(given, cls.options)
+        if options["load_ms"]:
+            trio.from_thread.run(trio.sleep, float(options["load_ms"]) / 1000)
         adapter = cls(pack)
+        adapter._weights = _memory(float(options["size_mb"]))
         adapter.concurrency = settings.concurrency or cls.concurrency
         return adapter
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._weights = np.empty(0, np.float32)
 
     def speak(self, text: str, options: Mapping[str, OptionValue]) -> Iterator[Samples]:
         """Yield the sine in chunks; see `TTSAdapter.speak`."""
@@ -52,6 +68,7 @@ class MockAdapter(TTSAdapter):
             if fails_at is not None and start + chunk > fails_at:
                 yield self._sine(start, fails_at)
                 raise InternalError(f"the mock voice failed after {fail_after_ms} ms, as option fail_after_ms says")
+            _memory(float(options["work_mb"]))
             if options["delay_ms"]:
                 trio.from_thread.run(trio.sleep, float(options["delay_ms"]) / 1000)
             yield self._sine(start, min(start + chunk, total))
@@ -62,6 +79,10 @@ class MockAdapter(TTSAdapter):
     def _sine(self, start: int, stop: int) -> Samples:
         periods = _periods(self.sample_rate)
         return np.resize(np.roll(periods, -(start % len(periods))), stop - start)
+
+
+def _memory(size_mb: float) -> Samples:
+    return np.ones(round(size_mb * 250_000), np.float32)
 
 
 @cache

@@ -18,7 +18,8 @@ import numpy as np
 from piper import PiperConfig, PiperVoice
 
 from ttsw.adapters.base import EngineSettings, TTSAdapter
-from ttsw.adapters.piper_stream import Engine, Inference, open_engine, trim_memory
+from ttsw.adapters.memory import trim_memory
+from ttsw.adapters.piper_stream import Engine, Inference, open_engine
 from ttsw.errors import InvalidArgumentError, UnavailableError
 from ttsw.options import Option, OptionValue
 from ttsw.types import Samples, VoicePack

@@ -4,7 +4,6 @@ Decides how a session is set up, where noise comes from, and in which windows au
 `ttsw.adapters.piper_graph`'s to say; what a text's phoneme ids are, `ttsw.adapters.piper`'s.
 """
 
-import ctypes
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -197,13 +196,6 @@ def open_session(model: str | bytes, threads: int) -> onnxruntime.InferenceSessi
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
-
-
-def trim_memory() -> None:
-    """Have the C library return what is free to the system: after a load 130 MB, after an unload a whole voice."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-    if trim is not None:
-        trim(0)
 
 
 class _Flow(Protocol):

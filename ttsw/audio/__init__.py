@@ -14,7 +14,7 @@ from ttsw.audio.chain import Chain
 from ttsw.audio.framing import Framer, frame_audio, to_pcm
 from ttsw.audio.gain import FixedGain, Gain
 from ttsw.audio.limiter import Limiter
-from ttsw.audio.loudness import Calibration, calibrate, measure_lufs, normalize_lufs, normalize_rms
+from ttsw.audio.loudness import Calibration, calibrate, load_meter, measure_lufs, normalize_lufs, normalize_rms
 from ttsw.audio.mix import to_mono
 from ttsw.audio.resample import StreamResampler, resample
 
@@ -29,6 +29,7 @@ __all__ = [
     "StreamResampler",
     "calibrate",
     "frame_audio",
+    "load_meter",
     "measure_lufs",
     "normalize_lufs",
     "normalize_rms",

@@ -7,6 +7,7 @@ frame of 20 ms has no loudness. Nothing here limits peaks: that is `ttsw.audio.l
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from ttsw.audio.limiter import Limiter
 from ttsw.audio.resample import resample
 from ttsw.types import Samples
 from ttsw.units import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from pyloudnorm import Meter
 
 TARGET_LUFS = -16.0
 """The usual target for speech in streaming, LUFS."""
@@ -155,6 +159,13 @@ def from_lufs(lufs: float) -> float:
     return float(10.0 ** ((lufs + 0.691) / 10.0))
 
 
+def load_meter() -> "type[Meter]":
+    """Import what measuring needs: it brings scipy.signal, most of a second that only a calibration is worth."""
+    from pyloudnorm import Meter  # noqa: PLC0415 - as just said
+
+    return cast("type[Meter]", Meter)
+
+
 def _behind_limiter(audio: Samples, gain: FixedGain) -> float:
     limiter = Limiter()
     louder = gain.apply(audio)
@@ -164,8 +175,8 @@ def _behind_limiter(audio: Samples, gain: FixedGain) -> float:
 def _block_energies(audio: Samples, rate: int) -> NDArray[np.float64]:
     if len(audio) < _SHORTEST_S * rate:
         return np.empty(0)
-    from pyloudnorm import Meter  # noqa: PLC0415 - it brings scipy.signal: 0.8 s that only a calibration needs
-
-    meter = Meter(rate, filter_class="DeMan", block_size=min(BLOCK_S, len(audio) / rate))  # BS.1770's own coefficients
+    meter = load_meter()(
+        rate, filter_class="DeMan", block_size=min(BLOCK_S, len(audio) / rate)
+    )  # BS.1770's own coefficients
     meter.integrated_loudness(np.asarray(audio, np.float64))
     return np.asarray([from_lufs(lufs) for lufs in meter.blockwise_loudness])

@@ -1,277 +1,386 @@
-"""The models in memory: loads them, lends them to sessions, unloads them.
+"""The models in memory: carries out what `ttsw.models.residency` decides. Loads them, lends them, unloads them.
 
-Loads run in the manager's own nursery, so that a client who leaves doesn't end a load that others wait for; those who
-want a model that is being loaded join its load. Up to `resident_cap` models are kept: room is made before a load, by
-unloading the one unused for longest. What nobody has used for its `Lifetime` goes too. What is lent out stays.
+Every decision is residency's; here is one owner, `ModelManager.run`, whose nursery holds the tasks that carry them
+out. A load belongs to it and not to those who wait for it, so that a client who leaves ends nobody's load. Memory is
+looked at before each decision on room, around each load and after each unload.
 """
 
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from functools import partial
+from typing import Generic
 
 import structlog
 import trio
 
-from ttsw.errors import FailedPreconditionError, InternalError, ResourceExhaustedError, TtswError, UnavailableError
-from ttsw.models.packs import Shelf
-from ttsw.types import VoicePack
+from ttsw.errors import FailedPreconditionError, InternalError, NotFoundError, TtswError
+from ttsw.models.copies import Copy
+from ttsw.models.gauge import Traffic
+from ttsw.models.instances import Cause, Instance, Request, State
+from ttsw.models.leases import Lease
+from ttsw.models.residency import (
+    CancelLoad,
+    Demand,
+    Effect,
+    Grant,
+    Limits,
+    Refuse,
+    Residency,
+    Revoke,
+    StartLoad,
+    StartUnload,
+    Weigh,
+)
+from ttsw.models.source import Source, V
+from ttsw.types import MemorySnapshot, VoicePack
 
 log = structlog.get_logger(__name__)
 
 
-class Loaded(Protocol):
-    """What the manager needs of a loaded model: that it can be unloaded."""
-
-    async def close(self) -> None:
-        """Give everything back; shielded from cancellation, with a deadline of its own."""
-        ...
-
-
-V = TypeVar("V", bound=Loaded)
-
-
 @dataclass(frozen=True)
-class Lifetime:
-    """When a model that nobody uses is unloaded.
+class Standing:
+    """How a model stands, for those who list models.
 
     Args:
-        ttl_s: Unused for this long, s.
-        min_residency_s: And in memory for this long, s.
-        check_s: How often that is looked at, s.
-        kept: Models that stay whatever happens, unless room is needed or somebody asks.
+        state: Its state.
+        device: Where it is; empty where it isn't in memory.
+        size: What it counts for there, bytes.
+        load_s: How long its load took, s.
+        leases: How many hold it.
+        idle_s: How long nobody has used it, s; None while it is in use, or not in memory.
+        error: Why its last load failed.
     """
 
-    ttl_s: float = math.inf
-    min_residency_s: float = 0.0
-    check_s: float = math.inf
-    kept: frozenset[str] = frozenset()
-
-    def is_over(self, resident: "Resident[Any]", now: float) -> bool:
-        """Whether a model has had its time."""
-        return (
-            not resident.leases
-            and resident.pack.model_id not in self.kept
-            and now - resident.used_at >= self.ttl_s
-            and now - resident.loaded_at >= self.min_residency_s
-        )
-
-
-@dataclass(eq=False)
-class Resident(Generic[V]):
-    """A model in memory.
-
-    Args:
-        pack: What it was loaded from.
-        value: The loaded model.
-        load_s: How long that took, s.
-        loaded_at: When it was loaded, on trio's clock.
-        used_at: When it was last taken or given back, on trio's clock.
-        leases: How many use it.
-        retired: Whether it is replaced by a fresh load, and goes with its last lease.
-        closed: Whether it is unloaded, or about to be.
-    """
-
-    pack: VoicePack
-    value: V
-    load_s: float
-    loaded_at: float
-    used_at: float
+    state: State = State.ABSENT
+    device: str = ""
+    size: int = 0
+    load_s: float | None = None
     leases: int = 0
-    retired: bool = False
-    closed: bool = False
+    idle_s: float | None = None
+    error: str = ""
 
 
 @dataclass(eq=False)
-class _Load(Generic[V]):
+class _Wish:
+    """Somebody waits for residency's answer."""
+
     done: trio.Event = field(default_factory=trio.Event)
-    result: Resident[V] | None = None
-    error: TtswError | None = field(default_factory=lambda: UnavailableError("the worker is stopping"))
+    instance: Instance | None = None
+    error: TtswError | None = None
 
 
 class ModelManager(Generic[V]):
     """Owner of every loaded model.
 
     Args:
-        shelf: The voice packs there are.
-        open_model: Loads one; may take its time.
-        resident_cap: Most models in memory.
-        max_parallel_loads: Most loads at once.
-        lifetime: When an unused model goes.
+        source: Where models come from.
+        limits: What is kept to.
+        check_s: How often idle models are looked for, s.
     """
 
-    def __init__(
-        self,
-        shelf: Shelf,
-        open_model: Callable[[VoicePack], Awaitable[V]],
-        *,
-        resident_cap: int = 3,
-        max_parallel_loads: int = 1,
-        lifetime: Lifetime | None = None,
-    ) -> None:
-        self.shelf = shelf
-        self._open = open_model
-        self._cap = resident_cap
-        self._lifetime = lifetime or Lifetime()
-        self._places = trio.CapacityLimiter(max_parallel_loads)
-        self._residents: dict[str, Resident[V]] = {}
-        self._retired: set[Resident[V]] = set()
-        self._loads: dict[str, _Load[V]] = {}
+    def __init__(self, source: Source[V], limits: Limits | None = None, *, check_s: float = math.inf) -> None:
+        self._source, self._check_s = source, check_s
+        self._residency = Residency(limits or Limits())
+        self._traffic = Traffic()
+        self._copies: dict[Instance, Copy[V]] = {}
+        self._packs: dict[str, VoicePack] = {}
+        self._wishes: dict[Request, _Wish] = {}
+        self._revocations: dict[Request, Callable[[], None]] = {}
+        self._revoked: set[Request] = set()
+        self._adapters: dict[str, list[Lease[V]]] = {}
         self._nursery: trio.Nursery | None = None
+        self._context = copy_context()
+        self.loads = self.failed_loads = 0
+        self.unloads = Counter[Cause]()
 
     def __repr__(self) -> str:
-        return f"<ModelManager: resident {list(self._residents)}, loading {list(self._loads)}>"
-
-    @property
-    def residents(self) -> dict[str, Resident[V]]:
-        """Models in memory by id; a copy."""
-        return dict(self._residents)
-
-    @property
-    def loading(self) -> frozenset[str]:
-        """Models that are being loaded."""
-        return frozenset(self._loads)
+        return f"<ModelManager {self._residency!r}>"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the models until cancelled; then unload them all."""
         try:
             async with trio.open_nursery() as self._nursery:
+                await self.look()
                 task_status.started()
                 while True:
-                    await trio.sleep(self._lifetime.check_s)
-                    await self._evict(trio.current_time())
+                    await trio.sleep(self._check_s)
+                    await self.look()
+                    self._carry_out(self._residency.tick(trio.current_time()))
         finally:
-            for resident in [*self._residents.values(), *self._retired]:
-                await self._close(resident)  # noqa: ASYNC102 - what it closes shields itself
-            self._residents.clear()
+            self._nursery = None
+            self._carry_out(self._residency.stop())
+            for copy in self._copies.values():
+                await copy.drop()  # noqa: ASYNC102 - what it closes shields itself, with a deadline
+            self._copies.clear()
 
-    async def load(self, model_id: str, *, fresh: bool = False) -> Resident[V]:
-        """Have a model in memory; joins a load in flight.
+    # What can be asked.
+
+    @property
+    def residents(self) -> dict[str, V]:
+        """Models that are ready to speak, by id."""
+        ready = (copy for instance, copy in self._copies.items() if instance.state is State.READY)
+        return {copy.pack.model_id: copy.value for copy in ready if copy.value is not None}
+
+    @property
+    def packs(self) -> dict[str, VoicePack]:
+        """What the models in memory, or on their way, were loaded from, by id."""
+        return {copy.pack.model_id: copy.pack for copy in self._copies.values()}
+
+    def standing(self, model_id: str) -> Standing:
+        """How a model stands now."""
+        state = self._residency.state(model_id)
+        failure = self._residency.failures.get(model_id)
+        error = str(failure.error) if failure else ""
+        copies = [instance for instance in self._copies if instance.model_id == model_id]
+        if not copies:
+            return Standing(state, error=error)
+        shown = self._residency.ready(model_id) or copies[-1]
+        return Standing(
+            state,
+            device=shown.place.device,
+            size=sum(instance.size for instance in copies),
+            load_s=self._copies[shown].load_s or None,
+            leases=sum(len(instance.holders) for instance in copies),
+            idle_s=shown.idle_s(trio.current_time()) if shown.idle else None,
+            error=error,
+        )
+
+    async def look(self) -> Sequence[MemorySnapshot]:
+        """Look at the devices' memory; returns what was seen."""
+        seen = await self._source.look()
+        self._carry_out(self._residency.observe(seen, trio.current_time()))
+        return seen
+
+    # What clients do.
+
+    async def load(self, model_id: str, *, speculative: bool = False, fresh: bool = False) -> None:
+        """Have a model in memory; joins a load in flight, and tries at once what has just failed.
 
         Args:
             model_id: The full id.
-            fresh: Load it anew even if it is there; those who use the old one keep it until they are done.
+            speculative: Only where there is free room for it; and it doesn't count as a use.
+            fresh: Load it anew even if it is there; those who use the old copy keep it until they are done.
 
         Raises:
             NotFoundError: There is no such model.
-            ResourceExhaustedError: There is no room, and nothing that may go.
+            ResourceExhaustedError: There is no room for it, and nothing that may go.
             TtswError: The load failed; the text says why.
         """
-        resident = self._residents.get(model_id)
-        if resident is not None and not fresh:
-            resident.used_at = trio.current_time()
-            return resident
-        load = self._loads.get(model_id)
-        if load is None:
-            pack = self.shelf[model_id]
-            load = self._loads[model_id] = _Load()
-            assert self._nursery is not None, "the manager is not running"
-            self._nursery.start_soon(self._load, pack, load, name=f"load of {model_id}")
-        await load.done.wait()
-        if load.result is None:
-            assert load.error is not None, "a load ends with a result or an error"
-            raise load.error
-        return load.result
+        await self._obtain(
+            Request(model_id, "LoadModel", leases=False, fresh=fresh, speculative=speculative, insists=True)
+        )
 
-    @asynccontextmanager
-    async def lease(self, model_id: str, *, fresh: bool = False) -> AsyncGenerator[V, None]:
-        """Hold a model, loading it first where needed; it stays in memory until the context ends.
+    async def take(
+        self,
+        model_id: str,
+        *,
+        holder: str = "a caller",
+        fresh: bool = False,
+        revoked: Callable[[], None] = lambda: None,
+    ) -> Lease[V]:
+        """Take a lease on a model, loading it first where needed; it stays in memory until the lease is given back.
+
+        Args:
+            model_id: The full id.
+            holder: Who takes it, as a refusal to others names him.
+            fresh: Whether it must be a copy loaded from now on.
+            revoked: Called when the lease should be given back as soon as possible.
 
         Raises:
             TtswError: As from `load`.
         """
-        resident = await self.load(model_id, fresh=fresh)
-        while resident.closed:  # unloaded between the load's end and our waking
-            resident = await self.load(model_id)
-        resident.leases += 1
-        try:
-            yield resident.value
-        finally:
-            resident.leases -= 1
-            resident.used_at = trio.current_time()
-            if resident.retired and not resident.leases:
-                await self._close(resident)  # noqa: ASYNC102 - as above
+        request = Request(model_id, holder, fresh=fresh)
+        return self._lease(request, await self._obtain(request), revoked)
 
-    async def unload(self, model_id: str) -> None:
-        """Unload a model that nobody uses.
+    @asynccontextmanager
+    async def lease(self, model_id: str, *, holder: str = "a caller", fresh: bool = False) -> AsyncGenerator[V, None]:
+        """Hold a model for a block; see `take`."""
+        with await self.take(model_id, holder=holder, fresh=fresh) as lease:
+            yield lease.value
+
+    async def unload(self, model_id: str, *, force: bool = False) -> None:
+        """Unload a model, and return when its memory is back; one that isn't in memory is no fault.
+
+        Args:
+            model_id: The full id.
+            force: Unload it even if it is in use: its holders are asked to let go, and it goes when they have.
 
         Raises:
             NotFoundError: There is no such model.
-            FailedPreconditionError: It is in use, or being loaded.
+            FailedPreconditionError: It is in use, or being loaded for somebody; the text says for whom.
         """
-        self.shelf[model_id]
-        if model_id in self._loads:
-            raise FailedPreconditionError(f"model {model_id!r} is being loaded; unload it when that is done")
-        resident = self._residents.get(model_id)
-        if resident is None:
+        if self._residency.state(model_id) is State.ABSENT:
+            await self._check_known(model_id)
             return
-        if resident.leases:
-            users = f"{resident.leases} session{'s' * (resident.leases > 1)}"
-            raise FailedPreconditionError(f"model {model_id!r} is in use by {users}; end them first")
-        del self._residents[model_id]
-        await self._close(resident)
+        self._carry_out(self._residency.unload(model_id, force=force))
+        await self._await_end(i for i in self._copies if i.model_id == model_id and i.state is not State.READY)
 
-    async def _load(self, pack: VoicePack, load: _Load[V]) -> None:
+    async def relieve(self, model_id: str) -> bool:
+        """A model in use has found its device without memory: unload there what nobody uses; says if there was such."""
+        instance = next((i for i in self._copies if i.model_id == model_id and i.holders), None)
+        if instance is None:
+            return False
+        effects = self._residency.relieve(instance, trio.current_time())
+        self._carry_out(effects)
+        await self._await_end(effect.instance for effect in effects if isinstance(effect, StartUnload))
+        return bool(effects)
+
+    def get_adapter(self, model_id: str) -> V:
+        """Take a lease on a model that is in memory, as `take` does where there is no time to wait; see `release`.
+
+        Raises:
+            FailedPreconditionError: It isn't in memory.
+        """
+        ready = self._residency.ready(model_id)
+        if ready is None:
+            raise FailedPreconditionError(f"model {model_id!r} is not in memory; load it first")
+        request = Request(model_id, "get_adapter")
+        self._residency.ask(request, trio.current_time())
+        lease = self._lease(request, ready)
+        self._adapters.setdefault(model_id, []).append(lease)
+        return lease.value
+
+    def release(self, model_id: str) -> None:
+        """Give back what `get_adapter` took.
+
+        Raises:
+            FailedPreconditionError: There is nothing of this model to give back.
+        """
+        if not self._adapters.get(model_id):
+            raise FailedPreconditionError(f"nobody has model {model_id!r} from get_adapter")
+        self._adapters[model_id].pop().release()
+
+    async def _obtain(self, request: Request) -> Instance:
+        wish = self._wishes[request] = _Wish()
         try:
-            async with self._places:
-                await self._make_room(pack.model_id)
-                started = trio.current_time()
-                value = await self._open(pack)
-                now = trio.current_time()
-                load.result, load.error = Resident(pack, value, now - started, now, now), None
-        except TtswError as error:
-            load.error = error
-        except Exception as error:
-            log.exception("load failed", model_id=pack.model_id)
-            load.error = InternalError(f"loading {pack.model_id} failed: {type(error).__name__}: {error}")
-            load.error.__cause__ = error
-        else:
-            log.info("model loaded", model_id=pack.model_id, load_s=round(load.result.load_s, 3))
-            await self._install(load.result)
+            self._carry_out(self._residency.ask(request, trio.current_time()))
+            await wish.done.wait()
+        except trio.Cancelled:
+            self._revoked.discard(request)
+            self._carry_out(self._residency.withdraw(request, trio.current_time()))
+            raise
         finally:
-            del self._loads[pack.model_id]
-            load.done.set()
+            del self._wishes[request]
+        if wish.instance is None:
+            assert wish.error is not None, "a wish is granted or refused"
+            raise wish.error
+        return wish.instance
 
-    async def _install(self, resident: Resident[V]) -> None:
-        old = self._residents.get(resident.pack.model_id)
-        self._residents[resident.pack.model_id] = resident
-        if old is None:
-            return
-        if old.leases:
-            old.retired = True
-            self._retired.add(old)
-        else:
-            await self._close(old)
+    def _lease(self, request: Request, instance: Instance, revoked: Callable[[], None] = lambda: None) -> Lease[V]:
+        def give_back() -> None:
+            del self._revocations[request]
+            self._revoked.discard(request)
+            self._carry_out(self._residency.release(request, trio.current_time()))
 
-    async def _evict(self, now: float) -> None:
-        for model_id, resident in self.residents.items():
-            if self._lifetime.is_over(resident, now) and self._residents.get(model_id) is resident:
-                log.info("model evicted", model_id=model_id, idle_s=round(now - resident.used_at, 1))
-                del self._residents[model_id]
-                await self._close(resident)
+        def revoke() -> None:
+            lease.revoked = True
+            revoked()
 
-    async def _make_room(self, model_id: str) -> None:
-        others = [resident for key, resident in self._residents.items() if key != model_id]
-        if len(others) < self._cap:
-            return
-        idle = [resident for resident in others if not resident.leases]
-        if not idle:
-            held = ", ".join(f"{r.pack.model_id} ({r.leases})" for r in others)
-            raise ResourceExhaustedError(
-                f"no room for model {model_id!r}: model_manager.resident_cap is {self._cap} and all are in use, "
-                f"by sessions: {held}"
-            )
-        oldest = min(idle, key=lambda resident: resident.used_at)
-        del self._residents[oldest.pack.model_id]
-        await self._close(oldest)
+        value = self._copies[instance].value
+        assert value is not None, "what is granted is loaded"
+        self._revocations[request] = revoke
+        lease = Lease(value, give_back)
+        if request in self._revoked:
+            revoke()
+        return lease
 
-    async def _close(self, resident: Resident[V]) -> None:
-        self._retired.discard(resident)
-        resident.closed = True
+    async def _check_known(self, model_id: str) -> None:
         try:
-            await resident.value.close()
-        except Exception:
-            log.exception("unload failed", model_id=resident.pack.model_id)
+            await self._source.weigh(model_id)
+        except NotFoundError:
+            raise
+        except TtswError:  # it is there, though it couldn't be loaded
+            return
+
+    async def _await_end(self, instances: Iterable[Instance]) -> None:
+        for copy in [self._copies[instance] for instance in instances]:
+            await copy.gone.wait()
+
+    # How it is done.
+
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Grant(request, instance):
+                    self._answer(request, instance=instance)
+                case Refuse(request, error):
+                    self._answer(request, error=error)
+                case Revoke(request) if request in self._revocations:
+                    self._revocations[request]()
+                case Revoke(request):  # its taker hasn't woken yet
+                    self._revoked.add(request)
+                case CancelLoad(instance):
+                    self._copies[instance].load.cancel(reason="unloaded by request")
+                case Weigh(demand):
+                    self._start(self._weigh, demand, name=f"weighing of {demand.model_id}")
+                case StartLoad(instance):
+                    pack = self._packs[instance.model_id]
+                    self._copies[instance] = Copy(pack, instance.place, self._source, self._traffic)
+                    self._start(self._load, instance, name=f"load of {instance.model_id}")
+                case StartUnload(instance, cause):
+                    self._start(self._unload, instance, cause, name=f"unload of {instance.model_id}")
+
+    def _start(self, task: Callable[..., Awaitable[None]], *args: object, name: str) -> None:
+        if self._nursery is not None:  # otherwise all is being unloaded already
+            start = partial(self._nursery.start_soon, task, *args, name=name)
+            self._context.run(start)  # the log of a load is not that of the session which happened to need it
+
+    def _answer(self, request: Request, instance: Instance | None = None, error: TtswError | None = None) -> None:
+        wish = self._wishes[request]
+        wish.instance, wish.error = instance, error
+        wish.done.set()
+
+    async def _weigh(self, demand: Demand) -> None:
+        try:
+            pack, places = await self._source.weigh(demand.model_id)
+            await self.look()
+        except TtswError as error:
+            self._carry_out(self._residency.refused(demand, error, trio.current_time()))
+        except Exception as error:
+            log.exception("a model can't be looked at", model_id=demand.model_id)
+            fault = InternalError(f"looking at model {demand.model_id} failed: {type(error).__name__}: {error}")
+            self._carry_out(self._residency.refused(demand, fault, trio.current_time()))
         else:
-            log.info("model unloaded", model_id=resident.pack.model_id)
+            self._packs[demand.model_id] = pack
+            self._carry_out(self._residency.weighed(demand, places, trio.current_time()))
+
+    async def _load(self, instance: Instance) -> None:
+        copy, error = self._copies[instance], None
+        with copy.load:
+            try:
+                await copy.open(lambda: self._carry_out(self._residency.loaded(instance)))
+            except TtswError as fault:
+                error = fault
+        seen = await self._source.look()
+        now = trio.current_time()
+        if copy.value is not None:
+            self.loads += 1
+            size = copy.measured.size if copy.measured else None
+            log.info("model loaded", model_id=instance.model_id, load_s=round(copy.load_s, 3), bytes=size)
+            self._carry_out(self._residency.warmed(instance, now, size, seen))
+            return
+        if error is None:
+            self._carry_out(self._residency.unloaded(instance, now, seen))
+        else:
+            self.failed_loads += 1
+            log.warning("model not loaded", model_id=instance.model_id, error=str(error))
+            self._carry_out(self._residency.failed(instance, error, now, seen))
+        self._forget(instance)
+
+    async def _unload(self, instance: Instance, cause: Cause) -> None:
+        idle_s = trio.current_time() - max(instance.used_at, instance.loaded_at)
+        back = await self._copies[instance].close(instance.size)
+        self.unloads[cause] += 1
+        log.info(
+            "model unloaded", model_id=instance.model_id, cause=cause.value, idle_s=round(idle_s, 1), bytes_back=back
+        )
+        seen = await self._source.look()
+        self._carry_out(self._residency.unloaded(instance, trio.current_time(), seen))
+        self._forget(instance)
+
+    def _forget(self, instance: Instance) -> None:
+        self._copies.pop(instance).gone.set()

@@ -76,14 +76,17 @@ class TTSClient:
         """Tell every voice pack of the worker."""
         return (await self._unary("ListModels", ListModelsRequest(), ListModelsResponse)).models
 
-    async def load_model(self, model_id: str) -> LoadModelResponse:
-        """Have a model loaded."""
-        answer = await self._unary("LoadModel", LoadModelRequest(model_id=model_id), LoadModelResponse)
+    async def load_model(self, model_id: str, *, preload_only: bool = False) -> LoadModelResponse:
+        """Have a model loaded; with `preload_only`, if there is free room for it."""
+        request = LoadModelRequest(model_id=model_id, preload_only=preload_only)
+        answer = await self._unary("LoadModel", request, LoadModelResponse)
         return _accepted(answer, answer.message)
 
-    async def unload_model(self, model_id: str) -> None:
-        """Have a model unloaded."""
-        answer = await self._unary("UnloadModel", UnloadModelRequest(model_id=model_id), UnloadModelResponse)
+    async def unload_model(self, model_id: str, *, force: bool = False) -> None:
+        """Have a model unloaded; by `force` even if it is in use, as soon as what it says has been said."""
+        metadata = {"force": "true"} if force else {}
+        request = UnloadModelRequest(model_id=model_id)
+        answer = await self._unary("UnloadModel", request, UnloadModelResponse, metadata)
         _accepted(answer, answer.message)
 
     async def capabilities(self) -> GetCapabilitiesResponse:
@@ -94,9 +97,11 @@ class TTSClient:
         """Open a Synthesize: send TextChunks, receive AudioFrames. Wrap it in `translated` for our errors."""
         return self._channel.stream(PATH + "Synthesize", TextChunk, AudioFrame)
 
-    async def _unary(self, name: str, request: Message, reply: type[Reply]) -> Reply:
+    async def _unary(
+        self, name: str, request: Message, reply: type[Reply], metadata: Mapping[str, str] | None = None
+    ) -> Reply:
         async with translated():
-            return await self._channel.unary(PATH + name, request, reply)
+            return await self._channel.unary(PATH + name, request, reply, metadata=metadata or {})
 
 
 @asynccontextmanager

@@ -1,23 +1,41 @@
 """ModelInfo: what a client is told of each voice pack."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from ttsw.models.manager import ModelManager
+from ttsw.models.instances import State
+from ttsw.models.manager import ModelManager, Standing
+from ttsw.models.records import Measured
+from ttsw.models.shelf import Shelf
 from ttsw.rpc.generated.tts import ModelInfo
 from ttsw.types import VoicePack
 
-
-def model_infos(manager: ModelManager[Any]) -> list[ModelInfo]:
-    """Describe every pack on the shelf, the broken ones with their fault."""
-    shelf, residents = manager.shelf, manager.residents
-    infos = [_info(pack, loaded=key in residents, loading=key in manager.loading) for key, pack in shelf.packs.items()]
-    return infos + [_broken(key, fault) for key, fault in shelf.broken.items()]
+MB = 1e6
 
 
-def _info(pack: VoicePack, *, loaded: bool, loading: bool) -> ModelInfo:
-    state = "ready" if loaded else "loading" if loading else "absent"
+def model_infos(
+    shelf: Shelf, manager: ModelManager[Any], measured: Mapping[str, Mapping[str, Measured]]
+) -> list[ModelInfo]:
+    """Describe every pack on the shelf, the broken ones with their fault, and models whose pack is no more.
+
+    Args:
+        shelf: The packs.
+        manager: The models in memory.
+        measured: What is known of models from earlier loads, by id and device.
+    """
+    packs = {**manager.packs, **shelf.packs}
+    faults = dict.fromkeys(manager.packs, "its voice pack has been removed; the model stays until it is unloaded")
+    faults |= {**shelf.broken, **dict.fromkeys(shelf.packs, "")}
+    infos = [_info(pack, manager.standing(key), measured.get(key, {}), faults[key]) for key, pack in packs.items()]
+    return infos + [_broken(key, shelf) for key in shelf.broken if key not in packs]
+
+
+def _info(pack: VoicePack, standing: Standing, measured: Mapping[str, Measured], fault: str) -> ModelInfo:
+    known = next(iter(measured.values()), None)
+    size = standing.size if standing.device else known.size if known else 0
+    load_s = standing.load_s or (known.load_s if known else None)
     told = {
-        "state": state,
+        "state": standing.state.value,
         "version": pack.version,
         "license": pack.license,
         "source": pack.source,
@@ -25,17 +43,25 @@ def _info(pack: VoicePack, *, loaded: bool, loading: bool) -> ModelInfo:
         "vram_mb": f"{pack.vram_mb:g}",
         "disk_mb": f"{pack.disk_mb:g}",
         "tags": ",".join(pack.tags),
+        "capabilities": ",".join(pack.capabilities.names()),
+        "device": standing.device,
+        "size_mb": f"{size / MB:.1f}" if standing.device or known else "",
+        "load_s": "" if load_s is None else f"{load_s:.2f}",
+        "leases": str(standing.leases),
+        "idle_s": "" if standing.idle_s is None else f"{standing.idle_s:.1f}",
+        "last_error": fault or standing.error,
     }
     return ModelInfo(
         model_id=pack.model_id,
         family=pack.family,
-        is_loaded=loaded,
+        is_loaded=standing.state is State.READY,
         languages=list(pack.languages),
         metadata={name: text for name, text in told.items() if text},
     )
 
 
-def _broken(model_id: str, fault: str) -> ModelInfo:
-    return ModelInfo(
-        model_id=model_id, family=model_id.partition("-")[0], metadata={"state": "broken", "last_error": fault}
-    )
+def _broken(model_id: str, shelf: Shelf) -> ModelInfo:
+    state = "incomplete" if model_id in shelf.incomplete else "broken"
+    folder = shelf.folders.get(model_id)
+    family = folder.parent.name if folder else model_id.partition("-")[0]
+    return ModelInfo(model_id=model_id, family=family, metadata={"state": state, "last_error": shelf.broken[model_id]})

@@ -4,12 +4,12 @@ A refusal on a response that has `success` is an answer, not a status; Synthesiz
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 import trio
-from grpclib.const import Cardinality, Handler
+from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 
 from ttsw.errors import InvalidArgumentError, TtswError
@@ -62,11 +62,14 @@ class TTSServicer(TtsServiceBase):
         self._worker = worker
 
     def __mapping__(self) -> dict[str, Handler]:
-        """The service's methods; Synthesize takes the stream itself, to send frames that are encoded already."""
-        path = "/tts.TTSService/Synthesize"
-        return super().__mapping__() | {
-            path: Handler(self._synthesize, Cardinality.STREAM_STREAM, TextChunk, AudioFrame)
+        """The service's methods; two take the stream itself, to send encoded frames and to read the call's metadata."""
+        own = {
+            "Synthesize": Handler(self._synthesize, Cardinality.STREAM_STREAM, TextChunk, AudioFrame),
+            "UnloadModel": Handler(
+                self._unload_model, Cardinality.UNARY_UNARY, UnloadModelRequest, UnloadModelResponse
+            ),
         }
+        return super().__mapping__() | {f"/tts.TTSService/{name}": handler for name, handler in own.items()}
 
     async def start_session(self, message: StartSessionRequest) -> StartSessionResponse:
         """Open a session."""
@@ -107,22 +110,24 @@ class TTSServicer(TtsServiceBase):
 
     async def list_models(self, message: ListModelsRequest) -> ListModelsResponse:
         """Tell every voice pack there is, the broken ones with their fault."""
-        return ListModelsResponse(models=model_infos(self._worker.models))
+        shelf, measured = await self._worker.known_models()
+        return ListModelsResponse(models=model_infos(shelf, self._worker.models, measured))
 
     async def load_model(self, message: LoadModelRequest) -> LoadModelResponse:
         """Have a model in memory."""
         started = trio.current_time()
+        model_id = self._worker.named(message.model_id)
         try:
-            await self._worker.models.load(self._worker.named(message.model_id))
+            await self._worker.models.load(model_id, speculative=message.preload_only)
         except TtswError as error:
             return LoadModelResponse(**refusal(error))
         took_ms = round((trio.current_time() - started) * 1000)
         return LoadModelResponse(success=True, message="loaded", load_duration_ms=took_ms)
 
-    async def unload_model(self, message: UnloadModelRequest) -> UnloadModelResponse:
-        """Unload a model that nobody uses."""
+    async def unload_model(self, message: UnloadModelRequest, *, force: bool = False) -> UnloadModelResponse:
+        """Unload a model that nobody uses, or by force one that will be let go."""
         try:
-            await self._worker.models.unload(self._worker.named(message.model_id))
+            await self._worker.models.unload(self._worker.named(message.model_id), force=force)
         except TtswError as error:
             return UnloadModelResponse(**refusal(error))
         return UnloadModelResponse(success=True, message="unloaded")
@@ -133,8 +138,16 @@ class TTSServicer(TtsServiceBase):
         return GetCapabilitiesResponse(
             capabilities=Capabilities(**told.model_dump() | {"languages": list(told.languages)}),
             resident_models=sorted(self._worker.models.residents),
-            metrics=NOT_YET_MEASURED | self._worker.metrics(),
+            metrics=NOT_YET_MEASURED | await self._worker.metrics(),
         )
+
+    async def _unload_model(self, stream: Stream[UnloadModelRequest, UnloadModelResponse]) -> None:
+        message = await stream.recv_message()
+        if message is None:
+            raise GRPCError(Status.INVALID_ARGUMENT, "the call had no message; it takes one UnloadModelRequest")
+        metadata: Mapping[str, Any] = stream.metadata or {}
+        force = str(metadata.get("force", "")).lower() in {"1", "true", "yes"}
+        await stream.send_message(await self.unload_model(message, force=force))
 
     async def _synthesize(self, stream: Stream[TextChunk, AudioFrame]) -> None:
         try:

@@ -5,6 +5,7 @@ with it, and so does all that it has running.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -59,6 +60,7 @@ class Session:
         metronome: Keeps the time for its utterances; runs as long as it does.
         idle_timeout_s: How long it may be without activity, s; `inf` for ever.
         most_characters: Longest text of one utterance.
+        fell_silent: Told when it doesn't speak any more, and once it is there.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Session:
         *,
         idle_timeout_s: float = math.inf,
         most_characters: int = 100_000,
+        fell_silent: Callable[[], None] = lambda: None,
     ) -> None:
         self.session_id, self.model_id, self.options = session_id, model_id, options
         self.state = State.IDLE
@@ -80,6 +83,7 @@ class Session:
         self._last_sequence = 0
         self._idle_timeout_s = idle_timeout_s
         self._most_characters = most_characters
+        self._fell_silent = fell_silent
         self._touched = trio.current_time()
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
@@ -92,6 +96,7 @@ class Session:
         try:
             with self._scope:
                 async with trio.open_nursery() as self._nursery:
+                    self._fell_silent()
                     task_status.started(self)
                     await self._wait_idle()
                     self.end(
@@ -130,6 +135,8 @@ class Session:
             self._last_sequence = utterance.last_sequence
             if self.state is not State.ENDED:
                 self._move(Event.FINISHED)
+        if self.utterance is None:
+            self._fell_silent()
         return utterance.leave()
 
     def pause(self) -> Standing:

@@ -1,8 +1,7 @@
 """The sessions there are: starts them, finds them, ends them. Owner of every session's task and lease."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Self
+from typing import Protocol, Self
 
 import structlog
 import trio
@@ -18,8 +17,26 @@ log = structlog.get_logger(__name__)
 LONGEST_ID = 256
 """Characters of a session's id."""
 
-Lend = Callable[[str, bool], AbstractAsyncContextManager[Voice]]
-"""Lends a model by its id; the flag asks for a fresh load."""
+
+class Loan(Protocol):
+    """A voice that is lent."""
+
+    @property
+    def value(self) -> Voice:
+        """The voice."""
+        ...
+
+    def release(self) -> None:
+        """Give it back; a second time is no fault."""
+        ...
+
+
+class Lend(Protocol):
+    """Lends a model, loading it first where needed."""
+
+    async def __call__(self, model_id: str, *, holder: str, fresh: bool, revoked: Callable[[], None]) -> Loan:
+        """Lend it to `holder`; a fresh load of it if `fresh`. `revoked` is called when it should be given back soon."""
+        ...
 
 
 class SessionTable:
@@ -122,16 +139,17 @@ class SessionTable:
         task_status: trio.TaskStatus[Session] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         structlog.contextvars.bind_contextvars(session_id=session_id)
-        async with _Lease(self._lend, model_id) as lease:
-            voice = await lease.voice(fresh=False)
+        with _Borrower(self._lend, model_id, f"session {session_id}") as borrower:
+            voice = await borrower.voice(fresh=False)
             session = self._sessions[session_id] = Session(
                 session_id,
                 model_id,
                 voice.parse_options(options, lead_ms=self._lead_ms),
-                lease.voice,
+                borrower.voice,
                 self._metronome,
                 idle_timeout_s=self._idle_timeout_s,
                 most_characters=self._most_characters,
+                fell_silent=borrower.may_give_back,
             )
             try:
                 await session.run(task_status=task_status)
@@ -142,27 +160,52 @@ class SessionTable:
                     del self._sessions[session_id]
 
 
-class _Lease:
-    """The model that a session holds: one at a time, another after a reload."""
+class _Borrower:
+    """Holds the model of a session: one at a time, another after a reload; none once it was asked back.
 
-    def __init__(self, lend: Lend, model_id: str) -> None:
-        self._lend, self._model_id = lend, model_id
-        self._held = AsyncExitStack()
-        self._voice: Voice | None = None
+    A session that speaks gives back when it has spoken. Its next utterance borrows anew.
+    """
 
-    async def __aenter__(self) -> Self:
+    def __init__(self, lend: Lend, model_id: str, holder: str) -> None:
+        self._lend, self._model_id, self._holder = lend, model_id, holder
+        self._loan: Loan | None = None
+        self._speaking = self._wanted_back = False
+
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._held.aclose()
+    def __exit__(self, *_: object) -> None:
+        self._give_back()
 
     async def voice(self, *, fresh: bool) -> Voice:
-        if self._voice is None or fresh:
-            held = AsyncExitStack()
-            voice = await held.enter_async_context(self._lend(self._model_id, fresh))
-            old, self._held, self._voice = self._held, held, voice
-            await old.aclose()
-        return self._voice
+        self._speaking = True
+        if fresh or self._wanted_back:
+            self._give_back()  # first, since there may not be room for two
+        if self._loan is None:
+            loan = await self._lend(self._model_id, holder=self._holder, fresh=fresh, revoked=self._revoke)
+            self._keep(loan)
+            return loan.value
+        return self._loan.value
+
+    def _keep(self, loan: Loan) -> None:
+        stale, self._loan = self._loan, loan
+        if stale is not None:  # an utterance that was stopped in this moment has borrowed, too
+            stale.release()
+
+    def may_give_back(self) -> None:
+        self._speaking = False
+        if self._wanted_back:
+            self._give_back()
+
+    def _revoke(self) -> None:
+        self._wanted_back = True
+        if not self._speaking:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        loan, self._loan, self._wanted_back = self._loan, None, False
+        if loan is not None:
+            loan.release()
 
 
 def check_session_id(session_id: str) -> None:

@@ -286,7 +286,7 @@ class Utterance:
             if has_speech(text):
                 self._buffer.mark_segment(self.report.segments, chain.segment_start)
                 self.report.segments += 1
-                await voice.host.speak(text, self._options.engine, chain.push, self._take)
+                await voice.speak(text, self._options.engine, chain.push, self._take)
                 self._buffer.put(chain.end_segment())
 
     async def _take(self, pcm: bytes, compute_s: float) -> None:

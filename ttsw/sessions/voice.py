@@ -1,17 +1,20 @@
 """A voice: a loaded model, warm, and how loud it speaks. Decides the level at which a model enters the chain."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import trio
 
 from ttsw.adapters.host import Host
 from ttsw.audio import AdaptiveGain, Calibration, Chain, FixedGain, Gain, calibrate, to_mono
-from ttsw.options import Option, parse_options
+from ttsw.errors import OutOfMemoryError
+from ttsw.options import Option, OptionValue, parse_options
 from ttsw.sessions.options import SessionOptions
 from ttsw.types import Samples
-from ttsw.units import SAMPLE_RATE
+
+T = TypeVar("T")
 
 CALIBRATION_TEXTS = (
     "The birch canoe slid on the smooth planks.",
@@ -40,6 +43,11 @@ class Level:
         return AdaptiveGain(sample_rate, target) if calibration is None else calibration.gain(target)
 
 
+async def _no_relief() -> bool:
+    await trio.lowlevel.checkpoint()
+    return False
+
+
 @dataclass(frozen=True)
 class Voice:
     """A loaded model that sessions speak with.
@@ -49,12 +57,14 @@ class Voice:
         level: How loud the worker speaks.
         calibration: What the voice's own speech measures; None starts from a prior and adapts.
         defaults: Options that hold where a session gives none.
+        relieve: Makes room on the model's device when it has no memory left; says whether there was something to go.
     """
 
     host: Host
     level: Level = Level()
     calibration: Calibration | None = None
     defaults: Mapping[str, str] = field(default_factory=dict)
+    relieve: Callable[[], Awaitable[bool]] = _no_relief
 
     @property
     def options(self) -> Mapping[str, Option]:
@@ -75,16 +85,43 @@ class Voice:
         rate = self.host.adapter.sample_rate
         return Chain(rate, self.level.gain(self.calibration, rate, options.loudness_lufs))
 
+    async def speak(
+        self,
+        text: str,
+        options: Mapping[str, OptionValue],
+        convert: Callable[[Samples], T],
+        take: Callable[[T, float], Awaitable[None]],
+    ) -> None:
+        """Speak one segment, as `Host.speak` does; where memory runs out before its first chunk, once more.
+
+        Raises:
+            OutOfMemoryError: The device has no memory left, even without what nobody uses.
+            InternalError: The engine failed.
+        """
+        begun = False
+
+        def convert_first(chunk: Samples) -> T:
+            nonlocal begun
+            begun = True
+            return convert(chunk)
+
+        try:
+            await self.host.speak(text, options, convert_first, take)
+        except OutOfMemoryError:
+            if begun or not await self.relieve():
+                raise
+            await self.host.speak(text, options, convert, take)
+
     async def close(self) -> None:
         """Unload the model."""
         await self.host.close()
 
 
-async def warm_up(host: Host, texts: tuple[str, ...], defaults: Mapping[str, str]) -> Calibration | None:
-    """Speak texts to nobody, so that the first listener finds the model warm, and measure how loud they came.
+async def warm_up(host: Host, texts: tuple[str, ...], defaults: Mapping[str, str]) -> Samples:
+    """Speak texts to nobody, so that the first listener finds the model warm.
 
     Returns:
-        The calibration, or None where the texts were too short for one.
+        What was spoken, at the engine's rate.
 
     Raises:
         InternalError: The engine failed: a model that can't say this can't speak.
@@ -98,13 +135,15 @@ async def warm_up(host: Host, texts: tuple[str, ...], defaults: Mapping[str, str
     values = parse_options({name: text for name, text in defaults.items() if name in known}, known)
     for text in texts:
         await host.speak(text, values, to_mono, keep)
-    return await trio.to_thread.run_sync(_measure, spoken, host.adapter.sample_rate, limiter=trio.CapacityLimiter(1))
+    return np.concatenate(spoken) if spoken else np.empty(0, np.float32)
 
 
-async def load_adaptive_gain() -> None:
-    """Import what a voice without calibration needs (scipy, most of a second) in a thread, ahead of its first use."""
-    await trio.to_thread.run_sync(AdaptiveGain, SAMPLE_RATE, limiter=trio.CapacityLimiter(1))
+async def calibrate_voice(host: Host, texts: tuple[str, ...], defaults: Mapping[str, str]) -> Calibration | None:
+    """Warm a voice up, and measure how loud it speaks; None where the texts were too short for that.
 
-
-def _measure(spoken: list[Samples], rate: int) -> Calibration | None:
-    return calibrate(np.concatenate(spoken), rate) if spoken else None
+    Raises:
+        InternalError: As from `warm_up`.
+    """
+    spoken = await warm_up(host, texts, defaults)
+    rate = host.adapter.sample_rate
+    return await trio.to_thread.run_sync(calibrate, spoken, rate, limiter=trio.CapacityLimiter(1))

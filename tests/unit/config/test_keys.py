@@ -1,7 +1,7 @@
 """Keys against the schema, and nesting back."""
 
 from ttsw.config.keys import Setting, is_branch, leaves, names_at, nest, type_at
-from ttsw.config.schema import Config, EngineConfig
+from ttsw.config.schema import Config, EngineConfig, ModelManagerConfig
 
 
 def test_the_schema_by_key():
@@ -14,5 +14,9 @@ def test_the_schema_by_key():
 
 
 def test_leaves_and_nest_are_inverse():
-    tree = Config(engines={"mock": EngineConfig(options={"a": "b"})}).model_dump()
+    config = Config(
+        engines={"mock": EngineConfig(options={"a": "b"})},
+        model_manager=ModelManagerConfig(memory_budget_mb={"cpu": 300.0}),
+    )
+    tree = config.model_dump()
     assert nest({key: Setting(value, "test") for key, value in leaves(tree)}) == tree

@@ -1,73 +1,152 @@
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from ttsw.errors import FailedPreconditionError, InternalError, NotFoundError, ResourceExhaustedError, UnavailableError
-from ttsw.models.manager import Lifetime, ModelManager
-from ttsw.models.packs import Shelf
-from ttsw.types import VoicePack
+from ttsw.errors import (
+    FailedPreconditionError,
+    InternalError,
+    NotFoundError,
+    OutOfMemoryError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from ttsw.models.instances import Cause, Place, State
+from ttsw.models.manager import ModelManager
+from ttsw.models.packs import PackError
+from ttsw.models.residency import Limits
+from ttsw.types import MemorySnapshot, VoicePack
+
+MB = 1_000_000
 
 
 class Model:
-    def __init__(self, pack: VoicePack) -> None:
-        self.pack = pack
+    def __init__(self, source, pack):
+        self.source, self.pack = source, pack
         self.closed = 0
 
-    async def close(self) -> None:
+    async def close(self):
         with trio.move_on_after(1, shield=True):
             await trio.lowlevel.checkpoint()
         self.closed += 1
+        self.source.ours -= self.source.takes
 
 
-class Opener:
-    """Loads models in virtual time, and remembers them."""
+class Source:
+    """Loads models in virtual time, and remembers them. Each takes 10 MB, and twice that while it loads."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.opened: list[Model] = []
-        self.now = self.most = 0
-        self.error: Exception | None = None
+        self.places: list[Place] = []
+        self.kept: dict[str, tuple[int, int, float]] = {}
+        self.packs = {f"f-{name}": VoicePack("f", name, Path()) for name in "abcd"}
+        self.now = self.most = self.looks = 0
+        self.errors: list[Exception] = []
         self.load_s = 1.0
+        self.takes = 10 * MB
+        self.ours = 50 * MB
+        self.others = 0
+        self.sizes: dict[str, int] = {}
 
-    async def __call__(self, pack: VoicePack) -> Model:
+    async def weigh(self, model_id):
+        await trio.lowlevel.checkpoint()
+        if model_id not in self.packs:
+            raise NotFoundError(f"no model {model_id!r}")
+        size = self.sizes.get(model_id, 0)
+        return self.packs[model_id], [Place("cpu", size, 2 * size)]
+
+    async def open(self, pack, place, loaded):
+        self.places.append(place)
         self.now += 1
         self.most = max(self.most, self.now)
+        self.ours += 2 * self.takes
         try:
             await trio.sleep(self.load_s)
+            if self.errors:
+                raise self.errors.pop(0)
+            loaded()
+            await trio.sleep(self.load_s)
+        except BaseException:
+            self.ours -= self.takes
+            raise
         finally:
+            self.ours -= self.takes
             self.now -= 1
-        if self.error is not None:
-            raise self.error
-        self.opened.append(Model(pack))
+        self.opened.append(Model(self, pack))
         return self.opened[-1]
 
+    async def look(self):
+        self.looks += 1
+        await trio.lowlevel.checkpoint()
+        return [MemorySnapshot("cpu", 1_000 * MB, self.others + self.ours, self.ours)]
 
-PACKS = {f"f-{name}": VoicePack("f", name, Path()) for name in "abcd"}
+    async def keep(self, pack, device, measured):
+        await trio.lowlevel.checkpoint()
+        self.kept[pack.model_id] = (measured.size, measured.peak, measured.load_s)
+        self.sizes[pack.model_id] = measured.size
 
 
 @pytest.fixture
-def opener():
-    return Opener()
+def source():
+    return Source()
 
 
 @pytest.fixture
-async def manager(nursery, opener):
-    manager = ModelManager(Shelf(PACKS, {}), opener, resident_cap=2)
-    await nursery.start(manager.run)
-    return manager
+def start(nursery, source):
+    async def start(check_s=float("inf"), **limits):
+        manager = ModelManager(source, Limits(**limits), check_s=check_s)
+        await nursery.start(manager.run)
+        return manager
+
+    return start
 
 
-async def test_a_load_is_measured_and_kept(autojump_clock, manager, opener):
-    resident = await manager.load("f-a")
-    assert resident.load_s == pytest.approx(1)
-    assert await manager.load("f-a") is resident
-    assert len(opener.opened) == 1
-    assert "f-a" in repr(manager)
+@pytest.fixture
+async def manager(start):
+    return await start(cap=2)
 
 
-async def test_a_thousand_who_want_the_same_join_one_load(autojump_clock, manager, opener):
+async def test_a_load_is_measured_and_what_it_took_is_kept(autojump_clock, manager, source):
+    await manager.load("f-a")
+    standing = manager.standing("f-a")
+    assert (standing.state, standing.device, standing.size) == (State.READY, "cpu", 10 * MB)
+    assert standing.load_s == pytest.approx(2)
+    assert source.kept == {"f-a": (10 * MB, 20 * MB, pytest.approx(2))}
+    assert await manager.load("f-a") is None
+    assert len(source.opened) == 1
+    assert "f-a ready" in repr(manager)
+
+
+async def test_a_second_load_goes_by_what_the_first_took(autojump_clock, start, source):
+    manager = await start(budget={"cpu": 15 * MB})
+    await manager.load("f-a")
+    await manager.unload("f-a")
+    with pytest.raises(ResourceExhaustedError, match="needs 20 MB on cpu, where 15 MB of 15 MB"):
+        await manager.load("f-a")
+
+
+async def test_two_loads_at_once_blur_each_others_measure(autojump_clock, start, source):
+    manager = await start(loads=2)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(manager.load, "f-a")
+        await trio.sleep(0.5)
+        nursery.start_soon(manager.load, "f-b")
+    assert source.kept == {}
+    assert source.most == 2
+
+
+async def test_states_on_the_way_in(autojump_clock, manager, nursery):
+    seen = []
+    nursery.start_soon(manager.load, "f-a")
+    for _ in range(3):
+        await trio.sleep(0.75)
+        seen.append(manager.standing("f-a").state.value)
+    assert seen == ["loading", "warming", "ready"]
+    assert manager.standing("f-b").state is State.ABSENT
+
+
+async def test_a_thousand_who_want_the_same_join_one_load(autojump_clock, manager, source):
     got = []
 
     async def want():
@@ -78,24 +157,26 @@ async def test_a_thousand_who_want_the_same_join_one_load(autojump_clock, manage
     async with trio.open_nursery() as nursery:
         for _ in range(1_000):
             nursery.start_soon(want)
-        await trio.sleep(2)
-        assert manager.residents["f-a"].leases == 1_000
-    assert len(opener.opened) == 1
-    assert set(got) == set(opener.opened)
-    assert manager.residents["f-a"].leases == 0
+        await trio.sleep(3)
+        assert manager.standing("f-a").leases == 1_000
+    assert set(got) == set(source.opened)
+    assert len(source.opened) == 1
+    assert manager.standing("f-a").leases == 0
+    assert source.looks < 100, "no thundering herd behind the load either"
 
 
-async def test_loads_wait_for_their_turn(autojump_clock, manager, opener):
+async def test_loads_wait_for_their_turn(autojump_clock, manager, source):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(manager.load, "f-a")
         nursery.start_soon(manager.load, "f-b")
-        await wait_all_tasks_blocked()
-        assert manager.loading == {"f-a", "f-b"}
-    assert opener.most == 1
+        await trio.sleep(0.1)
+        assert manager.standing("f-b").state is State.LOADING
+    assert source.most == 1
 
 
-async def test_room_is_made_before_a_load_by_the_one_unused_for_longest(autojump_clock, manager, opener):
+async def test_room_is_made_before_a_load_by_the_one_unused_for_longest(autojump_clock, manager, source):
     await manager.load("f-a")
+    await trio.sleep(1)
     await manager.load("f-b")
     await trio.sleep(1)
     await manager.load("f-a")
@@ -104,121 +185,237 @@ async def test_room_is_made_before_a_load_by_the_one_unused_for_longest(autojump
         await trio.sleep(0.5)
         assert list(manager.residents) == ["f-a"], "the old one goes before the new one comes"
     assert set(manager.residents) == {"f-a", "f-c"}
-    assert [model.closed for model in opener.opened] == [0, 1, 0]
+    assert [model.closed for model in source.opened] == [0, 1, 0]
+    assert manager.unloads == {Cause.ROOM: 1}
+
+
+async def test_memory_must_be_back_before_the_next_load_counts_on_it(autojump_clock, start, source):
+    source.takes = 100 * MB
+    source.sizes = dict.fromkeys(source.packs, 100 * MB)
+    manager = await start(budget={"cpu": 200 * MB})
+    await manager.load("f-a")
+
+    async def close_slowly():
+        await trio.sleep(2)  # the device's driver takes its time
+        source.ours -= 100 * MB
+
+    source.opened[0].close = lambda: trio.lowlevel.checkpoint()
+    async with trio.open_nursery() as nursery:
+        started = trio.current_time()
+        nursery.start_soon(close_slowly)
+        await manager.load("f-b")
+    assert trio.current_time() - started == pytest.approx(4, abs=0.2)
+
+
+async def test_memory_that_never_comes_back_is_waited_for_no_longer_than_5_s(autojump_clock, start, source):
+    source.takes = 100 * MB
+    source.sizes = dict.fromkeys(source.packs, 100 * MB)
+    manager = await start(budget={"cpu": 200 * MB})
+    await manager.load("f-a")
+    source.opened[0].close = lambda: trio.lowlevel.checkpoint()
+    started = trio.current_time()
+    await manager.unload("f-a")
+    assert trio.current_time() - started == pytest.approx(5, abs=0.2)
+    assert manager.residents == {}
+
+
+async def test_what_others_take_of_the_device_counts(autojump_clock, start, source):
+    source.sizes = dict.fromkeys(source.packs, 10 * MB)
+    manager = await start(check_s=30)
+    await manager.load("f-a")
+    source.others = 940 * MB
+    with pytest.raises(ResourceExhaustedError, match="needs 20 MB on cpu, where 0 MB of 10 MB for models are free"):
+        await manager.load("f-b")
+    source.others = 950 * MB
+    await trio.sleep(60)
+    assert manager.unloads == {Cause.PRESSURE: 1}
 
 
 async def test_a_model_in_use_is_never_evicted(autojump_clock, manager):
-    async with manager.lease("f-a"), manager.lease("f-b"):
-        with pytest.raises(ResourceExhaustedError, match=r"no room for model 'f-c'.*resident_cap is 2.*f-a \(1\), f-b"):
+    async with manager.lease("f-a", holder="session 1"), manager.lease("f-b"):
+        with pytest.raises(ResourceExhaustedError, match=r"no room for model 'f-c'.*resident_cap is 2.*by session 1"):
             await manager.load("f-c")
     await manager.load("f-c")
 
 
-async def test_a_model_in_use_is_not_unloaded(autojump_clock, manager, opener):
-    async with manager.lease("f-a"):
-        with pytest.raises(FailedPreconditionError, match="in use by 1 session; end them first"):
+async def test_a_model_in_use_is_not_unloaded(autojump_clock, manager, source):
+    async with manager.lease("f-a", holder="session 1"):
+        with pytest.raises(FailedPreconditionError, match="in use by session 1; wait until that has ended"):
             await manager.unload("f-a")
     await manager.unload("f-a")
     await manager.unload("f-a")
-    assert opener.opened[0].closed == 1
+    assert source.opened[0].closed == 1
     with pytest.raises(NotFoundError):
         await manager.unload("f-x")
 
 
-async def test_a_model_that_loads_is_not_unloaded(autojump_clock, manager, nursery):
+async def test_by_force_it_is_unloaded_as_soon_as_its_holders_let_go(autojump_clock, manager, source, nursery):
+    asked = []
+    lease = await manager.take("f-a", revoked=lambda: asked.append(1))
+    other = await manager.take("f-a", revoked=lambda: other.release())
+    nursery.start_soon(lambda: manager.unload("f-a", force=True))
+    await trio.sleep(10)
+    assert asked == [1]
+    assert lease.revoked
+    assert source.opened[0].closed == 0
+    assert manager.standing("f-a").state is State.DRAINING
+    async with manager.lease("f-a") as fresh:
+        assert fresh is not lease.value, "who wants it now gets it loaded again"
+    lease.release()
+    lease.release()
+    await trio.sleep(1)
+    assert source.opened[0].closed == 1
+
+
+async def test_a_model_that_loads_for_somebody_is_not_unloaded(autojump_clock, manager, nursery):
     nursery.start_soon(manager.load, "f-a")
-    await wait_all_tasks_blocked()
-    with pytest.raises(FailedPreconditionError, match="being loaded"):
+    await trio.sleep(0.5)
+    with pytest.raises(FailedPreconditionError, match="being loaded for LoadModel"):
         await manager.unload("f-a")
 
 
-async def test_a_failed_load_says_why_and_leaves_nothing(autojump_clock, manager, opener):
-    opener.error = UnavailableError("weights are corrupt")
+async def test_by_force_its_load_is_cut_off(autojump_clock, manager, source):
+    async def want():
+        with pytest.raises(UnavailableError, match="unloaded by request before it was ready"):
+            await manager.load("f-a")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(want)
+        await trio.sleep(0.5)
+        await manager.unload("f-a", force=True)
+    assert source.opened == []
+    assert manager.standing("f-a") == manager.standing("f-b")
+    await manager.load("f-a")
+
+
+async def test_a_failed_load_says_why_leaves_nothing_and_backs_off(autojump_clock, manager, source):
+    source.errors = [UnavailableError("weights are corrupt"), ZeroDivisionError("oh")]
     with pytest.raises(UnavailableError, match="weights are corrupt"):
-        await manager.load("f-a")
-    opener.error = ZeroDivisionError("oh")
+        await manager.take("f-a")
+    with pytest.raises(UnavailableError, match=r"is not tried again for 1\.0 s: weights are corrupt"):
+        await manager.take("f-a")
+    assert manager.standing("f-a").error == "weights are corrupt"
     with pytest.raises(InternalError, match="loading f-a failed: ZeroDivisionError: oh"):
         await manager.load("f-a")
-    opener.error = None
+    assert manager.residents == {}
+    assert source.ours == 50 * MB
     await manager.load("f-a")
-    assert manager.loading == frozenset()
+    assert manager.standing("f-a").error == ""
+    assert (manager.loads, manager.failed_loads) == (1, 2)
 
 
-async def test_one_who_stops_waiting_does_not_end_the_load(autojump_clock, manager, opener):
+async def test_out_of_memory_evicts_what_is_idle_and_tries_once_more(autojump_clock, start, source):
+    manager = await start()
+    await manager.load("f-a")
+    source.errors = [OutOfMemoryError("full")]
+    await manager.load("f-b")
+    assert list(manager.residents) == ["f-b"]
+    assert manager.unloads == {Cause.OUT_OF_MEMORY: 1}
+    async with manager.lease("f-b", holder="session 1"):
+        source.errors = [OutOfMemoryError("full")]
+        with pytest.raises(OutOfMemoryError, match=r"full; cpu is held by f-b \(10 MB, in use by session 1\)"):
+            await manager.load("f-c")
+
+
+async def test_who_runs_out_of_memory_while_speaking_has_what_is_idle_evicted(autojump_clock, start, source):
+    manager = await start()
+    await manager.load("f-a")
+    assert not await manager.relieve("f-b"), "nobody speaks with it"
+    async with manager.lease("f-b"):
+        assert await manager.relieve("f-b")
+        assert list(manager.residents) == ["f-b"]
+        assert not await manager.relieve("f-b"), "there is nothing left that could go"
+
+
+async def test_one_who_stops_waiting_does_not_end_the_load(autojump_clock, manager, source):
     with trio.move_on_after(0.5):
         await manager.load("f-a")
-    await trio.sleep(1)
+    await trio.sleep(2)
     assert list(manager.residents) == ["f-a"]
 
 
-async def test_a_fresh_load_replaces_the_old_once_nobody_uses_it(autojump_clock, manager, opener):
+async def test_one_who_stops_waiting_in_line_is_forgotten(autojump_clock, manager, source, nursery):
+    nursery.start_soon(manager.load, "f-a")
+    await trio.sleep(0.1)
+    with trio.move_on_after(0.5):
+        await manager.load("f-b")
+    await trio.sleep(10)
+    assert list(manager.residents) == ["f-a"]
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_cancelled_at_any_point_a_taker_leaves_no_lease(manager, source, steps):
+    source.load_s = 0
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+
+            async def take():
+                await manager.take("f-a")
+                scope.cancel()
+
+            nursery.start_soon(take)
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            scope.cancel()
+    taken = manager.standing("f-a").leases
+    await wait_all_tasks_blocked()
+    assert manager.standing("f-a").leases == taken <= 1
+    if not taken:
+        await manager.unload("f-a")
+        assert manager.residents == {}
+
+
+async def test_a_fresh_load_replaces_the_old_once_nobody_uses_it(autojump_clock, manager, source):
     async with manager.lease("f-a") as old:
         async with manager.lease("f-a", fresh=True) as new:
             assert new is not old
             assert old.closed == 0
         async with manager.lease("f-a") as again:
             assert again is new
+    await trio.sleep(1)
     assert old.closed == 1
     assert new.closed == 0
     await manager.load("f-a", fresh=True)
+    await trio.sleep(1)
     assert new.closed == 1
 
 
-async def test_a_model_unloaded_before_its_borrower_woke_is_loaded_again(manager, opener, nursery):
-    """Between a load's end and the borrower's waking others may run: an unload then must not leave a dead model."""
-    opener.load_s = 0
-
-    async def unload_again_and_again():
-        while True:
-            with suppress(FailedPreconditionError):
-                await manager.unload("f-a")
-            await trio.lowlevel.checkpoint()
-
-    nursery.start_soon(unload_again_and_again)
-    with trio.fail_after(10):
-        for _ in range(50):
-            async with manager.lease("f-a") as model:
-                assert model.closed == 0
-                await trio.lowlevel.checkpoint()
-                assert model.closed == 0
-            for _ in range(3):
-                await trio.lowlevel.checkpoint()
-    assert len(opener.opened) > 1
-
-
-async def test_everything_is_unloaded_in_the_end(autojump_clock, opener):
+async def test_everything_is_unloaded_in_the_end(autojump_clock, source):
     async with trio.open_nursery() as nursery:
-        manager = ModelManager(Shelf(PACKS, {}), opener)
+        manager = ModelManager(source, Limits())
         await nursery.start(manager.run)
         await manager.load("f-a")
-        async with manager.lease("f-b"):
-            await manager.load("f-b", fresh=True)
-            nursery.start_soon(manager.load, "f-c")
-            await wait_all_tasks_blocked()
-            nursery.cancel_scope.cancel()
-    assert [model.closed for model in opener.opened] == [1, 1, 1]
+        lease = await manager.take("f-b")
+        await manager.load("f-b", fresh=True)
+        nursery.start_soon(manager.load, "f-c")
+        await trio.sleep(1.5)
+        nursery.cancel_scope.cancel()
+    assert [model.closed for model in source.opened] == [1, 1, 1]
+    assert source.ours == 50 * MB
+    lease.release()
+    with pytest.raises(UnavailableError, match="the worker is stopping"):
+        await manager.load("f-a")
 
 
-async def test_a_close_that_fails_is_logged_and_harms_nobody(autojump_clock, manager, opener):
+async def test_a_close_that_fails_is_logged_and_harms_nobody(autojump_clock, manager, source):
     async def fail():
         await trio.lowlevel.checkpoint()
         raise OSError("stuck")
 
     await manager.load("f-a")
-    opener.opened[0].close = fail
+    source.opened[0].close = fail
     await manager.unload("f-a")
     await manager.load("f-a")
 
 
-async def test_what_nobody_has_used_for_its_lifetime_goes(autojump_clock, opener, nursery):
-    lifetime = Lifetime(ttl_s=10, min_residency_s=30, check_s=1, kept=frozenset({"f-a"}))
-    manager = ModelManager(Shelf(PACKS, {}), opener, resident_cap=4, lifetime=lifetime)
-    await nursery.start(manager.run)
+async def test_what_nobody_has_used_for_its_lifetime_goes(autojump_clock, start, source):
+    manager = await start(check_s=1, ttl_s=10, min_residency_s=30, pinned=frozenset({"f-a"}))
     for model_id in ("f-a", "f-b", "f-c"):
         await manager.load(model_id)
     async with manager.lease("f-c"):
         await trio.sleep(25)
         assert set(manager.residents) == {"f-a", "f-b", "f-c"}, "too young to go"
+        assert manager.standing("f-b").idle_s == pytest.approx(27, abs=0.5)
         await trio.sleep(10)
         assert set(manager.residents) == {"f-a", "f-c"}, "unused for long enough; the others are kept, or in use"
     await trio.sleep(8)
@@ -226,10 +423,40 @@ async def test_what_nobody_has_used_for_its_lifetime_goes(autojump_clock, opener
     await trio.sleep(4)
     assert set(manager.residents) == {"f-a"}
     await manager.unload("f-a")
-    assert [model.closed for model in opener.opened] == [1, 1, 1]
+    assert [model.closed for model in source.opened] == [1, 1, 1]
 
 
-async def test_without_a_lifetime_models_stay(autojump_clock, manager):
+async def test_loaded_ahead_into_free_room_only(autojump_clock, manager):
     await manager.load("f-a")
-    await trio.sleep(80_000)
-    assert list(manager.residents) == ["f-a"]
+    await manager.load("f-b", speculative=True)
+    with pytest.raises(ResourceExhaustedError, match="may not evict others"):
+        await manager.load("f-c", speculative=True)
+
+
+async def test_load_get_adapter_release(autojump_clock, manager, source):
+    with pytest.raises(FailedPreconditionError, match="'f-a' is not in memory; load it first"):
+        manager.get_adapter("f-a")
+    await manager.load("f-a")
+    assert manager.get_adapter("f-a") is manager.get_adapter("f-a") is source.opened[0]
+    assert manager.standing("f-a").leases == 2
+    manager.release("f-a")
+    with pytest.raises(FailedPreconditionError, match="in use by get_adapter"):
+        await manager.unload("f-a")
+    manager.release("f-a")
+    with pytest.raises(FailedPreconditionError, match="nobody has model 'f-a'"):
+        manager.release("f-a")
+    await manager.unload("f-a")
+
+
+async def test_a_model_that_cannot_be_looked_at(autojump_clock, manager, source):
+    async def weigh(model_id):
+        await trio.lowlevel.checkpoint()
+        raise source.errors.pop()
+
+    source.weigh = weigh
+    source.errors = [PackError("broken"), PackError("broken"), OSError("no disk")]
+    with pytest.raises(InternalError, match="looking at model f-a failed: OSError: no disk"):
+        await manager.load("f-a")
+    with pytest.raises(PackError):
+        await manager.load("f-a")
+    await manager.unload("f-a")

@@ -19,8 +19,9 @@ class FixedChannel:
         self.answer = answer
         self.asked = []
 
-    async def unary(self, path, request, reply):
+    async def unary(self, path, request, reply, *, metadata):
         self.asked.append((path, request))
+        self.metadata = metadata
         if isinstance(self.answer, Exception):
             raise self.answer
         assert isinstance(self.answer, reply)
@@ -73,6 +74,17 @@ async def test_a_worker_of_another_version_that_gives_no_code_is_unavailable():
     client = TTSClient(FixedChannel(tts.ControlResponse(success=False, message="no")))
     with pytest.raises(UnavailableError, match="no"):
         await client.control("s", tts.ControlCommand.PAUSE)
+
+
+async def test_force_and_foresight_are_passed_on():
+    channel = FixedChannel(tts.UnloadModelResponse(success=True))
+    await TTSClient(channel).unload_model("m")
+    assert channel.metadata == {}
+    await TTSClient(channel).unload_model("m", force=True)
+    assert channel.metadata == {"force": "true"}
+    channel = FixedChannel(tts.LoadModelResponse(success=True))
+    await TTSClient(channel).load_model("m", preload_only=True)
+    assert channel.asked[0][1].preload_only
 
 
 async def test_lists_are_told_as_they_come():

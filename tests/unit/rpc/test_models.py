@@ -3,15 +3,21 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from ttsw.models.packs import Shelf
+from ttsw.models.instances import State
+from ttsw.models.manager import Standing
+from ttsw.models.records import Measured
+from ttsw.models.shelf import Shelf
 from ttsw.rpc.models import model_infos
 from ttsw.types import VoicePack
 
 
-def tell(*packs, broken=(), residents=(), loading=()):
+def tell(*packs, broken=(), standings=None, removed=(), measured=None):
     shelf = Shelf({pack.model_id: pack for pack in packs}, dict(broken))
-    manager = SimpleNamespace(shelf=shelf, residents=dict.fromkeys(residents), loading=frozenset(loading))
-    return {info.model_id: info for info in model_infos(manager)}
+    standings = standings or {}
+    manager = SimpleNamespace(
+        standing=lambda key: standings.get(key, Standing()), packs={pack.model_id: pack for pack in removed}
+    )
+    return {info.model_id: info for info in model_infos(shelf, manager, measured or {})}
 
 
 def pack(name, **more):
@@ -19,13 +25,35 @@ def pack(name, **more):
 
 
 def test_every_pack_is_told_with_its_state():
-    infos = tell(pack("a"), pack("b"), pack("c"), residents=["mock-a"], loading=["mock-b"])
-    assert {key: info.metadata["state"] for key, info in infos.items()} == {
-        "mock-a": "ready",
-        "mock-b": "loading",
-        "mock-c": "absent",
+    standings = {
+        "mock-a": Standing(State.READY, "cpu", 12_340_000, load_s=1.5, leases=2),
+        "mock-b": Standing(State.FAILED, error="weights are corrupt"),
+        "mock-d": Standing(State.READY, "cpu", idle_s=3.25),
     }
-    assert [key for key, info in infos.items() if info.is_loaded] == ["mock-a"]
+    infos = tell(*map(pack, "abcd"), standings=standings)
+    states = {key: info.metadata["state"] for key, info in infos.items()}
+    assert states == {"mock-a": "ready", "mock-b": "failed", "mock-c": "absent", "mock-d": "ready"}
+    assert [key for key, info in infos.items() if info.is_loaded] == ["mock-a", "mock-d"]
+    told = infos["mock-a"].metadata
+    assert (told["device"], told["size_mb"], told["load_s"], told["leases"]) == ("cpu", "12.3", "1.50", "2")
+    assert "idle_s" not in told
+    assert infos["mock-d"].metadata["idle_s"] == "3.2"
+    assert infos["mock-b"].metadata["last_error"] == "weights are corrupt"
+
+
+def test_what_was_measured_before_is_told_of_a_model_that_is_not_in_memory():
+    told = tell(pack("a"), measured={"mock-a": {"cpu": Measured(34_500_000, 50_000_000, 0.512)}})["mock-a"].metadata
+    assert (told["state"], told["size_mb"], told["load_s"]) == ("absent", "34.5", "0.51")
+
+
+def test_a_model_whose_pack_was_removed_is_told_while_it_is_in_memory():
+    info = tell(pack("a"), removed=[pack("z")], standings={"mock-z": Standing(State.READY, "cpu")})["mock-z"]
+    assert info.is_loaded
+    assert "its voice pack has been removed" in info.metadata["last_error"]
+    info = tell(removed=[pack("z")], broken={"mock-z": "no file"}, standings={"mock-z": Standing(State.READY)})[
+        "mock-z"
+    ]
+    assert (info.is_loaded, info.metadata["last_error"]) == (True, "no file")
 
 
 def test_a_pack_is_told_with_what_it_says_of_itself():

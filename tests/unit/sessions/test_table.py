@@ -1,5 +1,3 @@
-from contextlib import asynccontextmanager
-
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -16,23 +14,35 @@ from ttsw.sessions.voice import Level, Voice
 from ttsw.testing import FakeHost
 
 
+class Loan:
+    def __init__(self, lender, revoke):
+        self.value = Voice(FakeHost(), Level(None))
+        self.lender, self.revoke = lender, revoke
+        lender.loans.append(self)
+
+    def release(self):
+        if self in self.lender.loans:
+            self.lender.loans.remove(self)
+
+
 class Lender:
     def __init__(self) -> None:
-        self.lent = 0
+        self.loans = []
+        self.holders = []
         self.fresh = []
         self.delay_s = 0.0
 
-    @asynccontextmanager
-    async def __call__(self, model_id: str, fresh: bool):
+    @property
+    def lent(self):
+        return len(self.loans)
+
+    async def __call__(self, model_id, *, holder, fresh, revoked):
         if model_id != "fake-voice":
             raise NotFoundError(f"no model {model_id!r}")
         await trio.sleep(self.delay_s)
         self.fresh.append(fresh)
-        self.lent += 1
-        try:
-            yield Voice(FakeHost(), Level(None))
-        finally:
-            self.lent -= 1
+        self.holders.append(holder)
+        return Loan(self, revoked)
 
 
 @pytest.fixture
@@ -107,6 +117,59 @@ async def test_an_expired_session_is_gone_and_its_lease_with_it(autojump_clock, 
     assert (len(table), lender.lent) == (0, 0)
     with pytest.raises(NotFoundError, match="idle for too long"):
         table["a"]
+
+
+async def test_a_model_asked_back_is_given_at_once_by_who_is_silent(autojump_clock, table, lender):
+    session = await table.start("a", "fake-voice", {})
+    assert lender.holders == ["session a"]
+    lender.loans[0].revoke()
+    assert lender.lent == 0
+    utterance = session.begin()
+    await wait_all_tasks_blocked()
+    assert lender.lent == 1, "the next utterance borrows it again"
+    session.finish(utterance)
+    assert lender.lent == 1
+
+
+async def test_a_model_asked_back_is_given_when_the_speech_is_over(autojump_clock, table, lender):
+    session = await table.start("a", "fake-voice", {})
+    first = session.begin()
+    await wait_all_tasks_blocked()
+    lender.loans[0].revoke()
+    session.stop()
+    second = session.begin()
+    session.finish(first)
+    assert lender.lent == 1, "another utterance is under way"
+    await wait_all_tasks_blocked()
+    assert (lender.lent, len(lender.holders)) == (1, 2), "it took the model anew"
+    session.finish(second)
+    assert lender.lent == 1
+
+
+async def test_a_model_asked_back_in_the_middle_of_speech(autojump_clock, table, lender):
+    session = await table.start("a", "fake-voice", {})
+    utterance = session.begin()
+    await wait_all_tasks_blocked()
+    lender.loans[0].revoke()
+    assert lender.lent == 1
+    session.finish(utterance)
+    assert lender.lent == 0
+
+
+async def test_a_stopped_utterance_that_borrows_late_leaves_no_loan(autojump_clock, table, lender):
+    session = await table.start("a", "fake-voice", {})
+    lender.loans[0].revoke()
+    for _ in range(5):
+        utterance = session.begin()
+        await trio.lowlevel.checkpoint()
+        session.stop()
+        session.finish(utterance)
+        await trio.lowlevel.checkpoint()
+    await wait_all_tasks_blocked()
+    assert lender.lent <= 1
+    table.end("a")
+    await wait_all_tasks_blocked()
+    assert lender.lent == 0
 
 
 async def test_a_reload_swaps_the_lease(autojump_clock, table, lender):

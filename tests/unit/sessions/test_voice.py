@@ -2,11 +2,12 @@ import math
 
 import numpy as np
 import pytest
+import trio
 
 from ttsw.audio import AdaptiveGain, Calibration, FixedGain, measure_lufs
-from ttsw.errors import InternalError, InvalidArgumentError
+from ttsw.errors import InternalError, InvalidArgumentError, OutOfMemoryError
 from ttsw.sessions.options import SessionOptions
-from ttsw.sessions.voice import CALIBRATION_TEXTS, Level, Voice, load_adaptive_gain, warm_up
+from ttsw.sessions.voice import CALIBRATION_TEXTS, Level, Voice, calibrate_voice, warm_up
 from ttsw.testing import FakeHost
 from ttsw.units import SAMPLE_RATE
 
@@ -29,13 +30,14 @@ def spoken(voice: Voice, options: SessionOptions, text: str) -> np.ndarray:
 async def test_a_warm_voice_speaks_at_the_target_whatever_its_own_level():
     for level in (0.004, 0.03):
         host = Noisy(level)
-        calibration = await warm_up(host, CALIBRATION_TEXTS, {})
+        calibration = await calibrate_voice(host, CALIBRATION_TEXTS, {})
         voice = Voice(host, Level(-20.0), calibration)
         assert measure_lufs(spoken(voice, SessionOptions(), "a" * 100), SAMPLE_RATE) == pytest.approx(-20, abs=0.3)
 
 
 async def test_too_short_a_text_gives_no_calibration():
-    assert await warm_up(Noisy(0.01), ("hi",), {}) is None
+    assert await calibrate_voice(Noisy(0.01), ("hi",), {}) is None
+    assert await calibrate_voice(Noisy(0.01), (), {}) is None
 
 
 async def test_a_model_that_cannot_say_the_warm_up_text_is_a_fault():
@@ -51,8 +53,7 @@ def test_the_level_is_the_workers_unless_the_session_has_a_wish():
     assert Level(None).gain(calibration, SAMPLE_RATE, -20.0).gain_db == pytest.approx(6)
 
 
-async def test_a_voice_not_calibrated_adapts():
-    await load_adaptive_gain()
+def test_a_voice_not_calibrated_adapts():
     assert isinstance(Level(-16.0).gain(None, SAMPLE_RATE, None), AdaptiveGain)
 
 
@@ -70,3 +71,52 @@ async def test_closing_it_unloads_the_model():
     host = FakeHost()
     await Voice(host).close()
     assert host.closed
+
+
+class Hungry(FakeHost):
+    """Finds no memory, so many times, at one of its steps."""
+
+    def __init__(self, times: int, step: int = 0) -> None:
+        super().__init__(fails_at=step, error=OutOfMemoryError("full"))
+        self.times = times
+
+    async def relieve(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        self.times -= 1
+        self.fails_at = self.steps if self.times else None
+        return True
+
+
+async def speak(voice: Voice) -> int:
+    spoken = []
+
+    async def keep(chunk, _seconds):
+        await trio.lowlevel.checkpoint()
+        spoken.append(len(chunk))
+
+    await voice.speak("a" * 20, {}, lambda chunk: chunk, keep)
+    return sum(spoken)
+
+
+async def test_without_memory_it_makes_room_and_speaks_the_segment_again():
+    host = Hungry(1)
+    assert await speak(Voice(host, relieve=host.relieve)) == 9_600
+
+
+async def test_it_tries_no_more_than_twice():
+    host = Hungry(2)
+    with pytest.raises(OutOfMemoryError):
+        await speak(Voice(host, relieve=host.relieve))
+    assert host.times == 1
+
+
+async def test_where_nothing_can_go_it_fails_at_once():
+    with pytest.raises(OutOfMemoryError):
+        await speak(Voice(Hungry(1)))
+
+
+async def test_what_has_been_heard_is_not_said_again():
+    host = Hungry(1, step=1)
+    with pytest.raises(OutOfMemoryError):
+        await speak(Voice(host, relieve=host.relieve))
+    assert host.times == 1

@@ -232,7 +232,8 @@ class LoadModelRequest(betterproto2.Message):
 
     preload_only: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
-    True: loaded ahead of use, and idle from the start in the eyes of eviction; false: counted as just used.
+    True: loaded ahead of use. It takes free room only (no other model is evicted for it), and is idle from the start in
+    the eyes of eviction. False: counted as just used.
     """
 
 
@@ -266,6 +267,11 @@ class ModelInfo(betterproto2.Message):
     metadata: "dict[str, str]" = betterproto2.field(
         5, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
+    """
+    state (absent, loading, warming, ready, draining, unloading, failed; incomplete, broken), device, size_mb, load_s,
+    leases, idle_s, last_error, license, source, version, sample_rate, vram_mb, disk_mb, capabilities, tags. What isn't
+    known, or empty, is absent.
+    """
 
 
 default_message_pool.register_message("tts", "ModelInfo", ModelInfo)
@@ -319,6 +325,11 @@ default_message_pool.register_message("tts", "TextChunk", TextChunk)
 
 @dataclass(eq=False, repr=False)
 class UnloadModelRequest(betterproto2.Message):
+    """
+    Refused while the model is in use, unless the call's metadata has `force: true`: then it goes as soon as what is being
+    said has been said, and a session that speaks with it again has it loaded again.
+    """
+
     model_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 

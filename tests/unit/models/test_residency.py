@@ -1,0 +1,735 @@
+import math
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from ttsw.errors import (
+    FailedPreconditionError,
+    NotFoundError,
+    OutOfMemoryError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from ttsw.models.instances import Cause, Instance, Place, Request, State
+from ttsw.models.residency import (
+    CancelLoad,
+    Grant,
+    Limits,
+    Refuse,
+    Residency,
+    Revoke,
+    StartLoad,
+    StartUnload,
+    Weigh,
+    names,
+)
+from ttsw.types import MemorySnapshot
+
+MB = 1_000_000
+
+
+class World:
+    """Carries effects out, or keeps them to be carried out later, and holds residency to its word meanwhile."""
+
+    def __init__(self, limits: Limits, sizes: dict[str, tuple[Place, ...]] | None = None) -> None:
+        self.residency = Residency(limits)
+        self.sizes = sizes or {}
+        self.now = 0.0
+        self.weighing, self.loading, self.unloading = [], [], []
+        self.answers: dict[Request, Instance | Exception] = {}
+        self.revoked: list[Request] = []
+        self.causes: list[tuple[str, Cause]] = []
+        self.cancelled: list[Instance] = []
+
+    def do(self, effects):
+        for effect in effects:
+            match effect:
+                case Weigh(demand):
+                    self.weighing.append(demand)
+                case StartLoad(instance):
+                    assert instance not in self.loading
+                    self.loading.append(instance)
+                case StartUnload(instance, cause):
+                    assert not instance.holders, "a model in use is unloaded"
+                    assert instance not in self.unloading, "a model is unloaded twice"
+                    self.unloading.append(instance)
+                    self.causes.append((instance.model_id, cause))
+                case CancelLoad(instance):
+                    self.cancelled.append(instance)
+                case Grant(request, instance):
+                    assert request not in self.answers, "a request is answered twice"
+                    self.answers[request] = instance
+                case Refuse(request, error):
+                    assert request not in self.answers, "a request is answered twice"
+                    self.answers[request] = error
+                case Revoke(request):
+                    self.revoked.append(request)
+        return effects
+
+    def ask(self, model_id, holder="a caller", **how):
+        request = Request(model_id, holder, **how)
+        self.do(self.residency.ask(request, self.now))
+        self.weigh()
+        return request
+
+    def weigh(self):
+        while self.weighing:
+            demand = self.weighing.pop(0)
+            places = self.sizes.get(demand.model_id, (Place("cpu", 10 * MB),))
+            self.do(self.residency.weighed(demand, places, self.now))
+
+    def finish_load(self, instance=None, size=None):
+        instance = instance or self.loading[0]
+        self.loading.remove(instance)
+        self.residency.loaded(instance)
+        self.do(self.residency.warmed(instance, self.now, size))
+
+    def fail_load(self, error):
+        self.do(self.residency.failed(self.loading.pop(0), error, self.now))
+
+    def finish_unload(self):
+        self.do(self.residency.unloaded(self.unloading.pop(0), self.now))
+
+    def settle(self):
+        """Let everything that is under way come to its end."""
+        while self.weighing or self.loading or self.unloading:
+            self.weigh()
+            if self.unloading:
+                self.finish_unload()
+            elif self.loading:
+                self.finish_load()
+
+    def have(self, model_id, **how):
+        """Ask for a model and see it come."""
+        request = self.ask(model_id, **how)
+        self.settle()
+        assert isinstance(self.answers[request], Instance), self.answers[request]
+        return request
+
+    def release(self, request):
+        self.do(self.residency.release(request, self.now))
+
+    def see(self, used, total=1_000 * MB, device="cpu"):
+        self.do(self.residency.observe([MemorySnapshot(device, total, used, 0)], self.now))
+
+    def tick(self, seconds=0.0):
+        self.now += seconds
+        self.do(self.residency.tick(self.now))
+
+    def states(self):
+        return {instance.model_id: instance.state.value for instance in self.residency.instances}
+
+
+def test_a_model_goes_through_its_states():
+    world = World(Limits())
+    assert world.residency.state("a") is State.ABSENT
+    request = world.ask("a")
+    assert world.residency.state("a") is State.LOADING
+    world.residency.loaded(world.loading[0])
+    assert world.residency.state("a") is State.WARMING
+    world.do(world.residency.warmed(world.loading[0], 0.0))
+    world.loading.clear()
+    assert world.residency.state("a") is State.READY
+    assert world.answers[request].holders == {request: None}
+    world.release(request)
+    world.do(world.residency.unload("a"))
+    assert world.residency.state("a") is State.UNLOADING
+    world.finish_unload()
+    assert world.residency.state("a") is State.ABSENT
+    assert repr(world.residency) == "<Residency: nothing>"
+
+
+def test_a_thousand_join_one_load():
+    world = World(Limits())
+    requests = [world.ask("a") for _ in range(1_000)]
+    assert len(world.loading) == 1
+    world.finish_load()
+    assert {world.answers[request] for request in requests} == {world.residency.ready("a")}
+    assert len(world.residency.ready("a").holders) == 1_000
+
+
+def test_loads_wait_in_line():
+    world = World(Limits(loads=1))
+    for model_id in "abc":
+        world.ask(model_id)
+    assert world.states() == {"a": "loading"}
+    assert "waiting: b, c" in repr(world.residency)
+    world.finish_load()
+    assert world.states() == {"a": "ready", "b": "loading"}
+    world.fail_load(UnavailableError("no"))
+    assert world.states() == {"a": "ready", "c": "loading"}
+
+
+def test_two_loads_at_once_where_that_is_allowed():
+    world = World(Limits(loads=2))
+    for model_id in "abc":
+        world.ask(model_id)
+    assert world.states() == {"a": "loading", "b": "loading"}
+
+
+def test_a_load_waits_until_those_before_it_are_weighed():
+    world = World(Limits(loads=2))
+    first, second = Request("a"), Request("b")
+    weigh_a, weigh_b = world.residency.ask(first, 0), world.residency.ask(second, 0)
+    assert world.residency.weighed(weigh_b[0].demand, [Place("cpu")], 0) == []
+    effects = world.residency.weighed(weigh_a[0].demand, [Place("cpu")], 0)
+    assert [effect.instance.model_id for effect in effects] == ["a", "b"]
+
+
+def test_room_is_made_before_the_load_by_the_least_recently_used():
+    world = World(Limits(cap=2))
+    for model_id in "ab":
+        world.have(model_id, leases=False)
+        world.now += 1
+    world.have("a", leases=False)
+    world.ask("c")
+    assert world.states() == {"a": "ready", "b": "unloading"}, "nothing is loaded until there is room"
+    world.settle()
+    assert world.states() == {"a": "ready", "c": "ready"}
+    assert world.causes == [("b", Cause.ROOM)]
+
+
+def test_what_was_only_loaded_ahead_goes_first():
+    world = World(Limits(cap=2))
+    world.have("a", leases=False)
+    world.now += 5
+    world.have("b", leases=False, speculative=True)
+    world.have("c")
+    assert world.states() == {"a": "ready", "c": "ready"}
+
+
+def test_no_more_goes_than_must():
+    """The oldest alone doesn't make enough room; with the second it does, and then the oldest may stay."""
+    sizes = {"a": (Place("cpu", 10 * MB),), "b": (Place("cpu", 80 * MB),), "c": (Place("cpu", 90 * MB),)}
+    world = World(Limits(budget={"cpu": 100 * MB}), sizes)
+    world.have("a", leases=False)
+    world.now += 1
+    world.have("b", leases=False)
+    world.have("c", leases=False)
+    assert world.states() == {"a": "ready", "c": "ready"}
+
+
+def test_those_with_their_minimum_residency_go_before_younger_ones():
+    world = World(Limits(cap=2, min_residency_s=10))
+    world.have("a", leases=False)
+    world.now += 9
+    world.have("b", leases=False)
+    world.now += 1
+    world.have("a", leases=False)
+    world.have("c", leases=False)
+    assert "a" not in world.states(), "it was used last, but b has just come"
+
+
+def test_what_is_in_use_stays_and_the_refusal_names_its_users():
+    world = World(Limits(budget={"cpu": 25 * MB}, pinned=frozenset({"p"})))
+    world.have("a", holder="session x")
+    world.have("p", leases=False)
+    refused = world.ask("b")
+    assert str(world.answers[refused]) == (
+        "no room for model 'b': it needs 10 MB on cpu, where 5 MB of 25 MB for models are free; "
+        "cpu is held by a (10 MB, in use by session x), p (10 MB, pinned, goes by UnloadModel only)"
+    )
+    assert isinstance(world.answers[refused], ResourceExhaustedError)
+    assert world.states() == {"a": "ready", "p": "ready"}, "a refusal evicts nothing"
+
+
+def test_a_refusal_by_the_cap_says_so():
+    world = World(Limits(cap=1))
+    world.have("a")
+    assert "resident_cap is 1; cpu is held by a" in str(world.answers[world.ask("b")])
+
+
+def test_a_model_larger_than_the_budget_is_refused_at_once():
+    world = World(Limits(budget={"cpu": 5 * MB}))
+    error = world.answers[world.ask("a")]
+    assert "needs 10 MB on cpu, where 5 MB of 5 MB for models are free; cpu is held by no model of this worker" in str(
+        error
+    )
+
+
+def test_while_something_is_under_way_a_request_waits_rather_than_being_refused():
+    world = World(Limits(cap=1, loads=2))
+    world.ask("a", leases=False)
+    waiting = world.ask("b")
+    assert waiting not in world.answers
+    world.settle()
+    assert isinstance(world.answers[waiting], Instance)
+    assert world.states() == {"b": "ready"}
+
+
+def test_the_peak_of_a_load_must_fit_and_its_size_counts_from_then_on():
+    sizes = {"a": (Place("cpu", 40 * MB, 90 * MB),), "b": (Place("cpu", 50 * MB, 61 * MB),)}
+    world = World(Limits(budget={"cpu": 100 * MB}), sizes)
+    world.have("a")
+    assert world.residency.free("cpu") == 60 * MB
+    assert isinstance(world.answers[world.ask("b")], ResourceExhaustedError)
+
+
+def test_what_was_measured_counts():
+    world = World(Limits(budget={"cpu": 100 * MB}))
+    world.ask("a")
+    world.finish_load(size=95 * MB)
+    assert world.residency.free("cpu") == 5 * MB
+    assert isinstance(world.answers[world.ask("b")], ResourceExhaustedError)
+
+
+def test_a_model_that_turns_out_larger_than_said_drives_out_what_is_idle():
+    world = World(Limits(budget={"cpu": 100 * MB}))
+    world.have("a", leases=False)
+    world.ask("b")
+    world.finish_load(size=95 * MB)
+    assert world.causes == [("a", Cause.PRESSURE)]
+
+
+def test_a_model_goes_where_it_fits_best():
+    sizes = dict.fromkeys("abc", (Place("cuda:0", 60 * MB), Place("cuda:1", 60 * MB)))
+    world = World(Limits(budget={"cuda:0": 100 * MB, "cuda:1": 100 * MB}), sizes)
+    assert world.answers[world.have("a", leases=False)].place.device == "cuda:0"
+    assert world.answers[world.have("b", leases=False)].place.device == "cuda:1", "no need to evict"
+    assert world.answers[world.have("c")].place.device == "cuda:0", "the first device gives way"
+
+
+def test_what_others_take_of_a_device_counts():
+    world = World(Limits(headroom=100 * MB))
+    world.see(used=895 * MB)
+    assert isinstance(world.answers[world.ask("a")], ResourceExhaustedError)
+    world.see(used=890 * MB)
+    world.have("a", leases=False)
+    world.see(used=900 * MB)
+    assert world.states() == {"a": "ready"}, "ten of those are ours"
+    world.see(used=901 * MB)
+    assert world.causes == [("a", Cause.PRESSURE)], "others came, and we make way"
+
+
+def test_memory_on_the_move_is_nobodys():
+    world = World(Limits(headroom=0))
+    world.see(used=0)
+    world.ask("a")
+    world.see(used=995 * MB)
+    assert world.residency.free("cpu") == 990 * MB
+    world.finish_load()
+    world.see(used=15 * MB)
+    assert world.residency.free("cpu") == 985 * MB
+
+
+@pytest.mark.parametrize(("idle_s", "stays"), [(9.999, True), (10, False)])
+def test_ttl_to_the_tick(idle_s, stays):
+    world = World(Limits(ttl_s=10))
+    world.release(world.have("a"))
+    world.tick(idle_s)
+    assert (world.states() == {"a": "ready"}) is stays
+
+
+@pytest.mark.parametrize(("age_s", "stays"), [(29.999, True), (30, False)])
+def test_min_residency_to_the_tick(age_s, stays):
+    world = World(Limits(ttl_s=10, min_residency_s=30))
+    world.have("a", leases=False)
+    world.tick(age_s)
+    assert (world.states() == {"a": "ready"}) is stays
+    assert stays or world.causes == [("a", Cause.TTL)]
+
+
+def test_what_is_in_use_or_pinned_outlives_its_ttl():
+    world = World(Limits(ttl_s=10, pinned=frozenset({"p"})))
+    lease = world.have("a")
+    world.have("p", leases=False)
+    world.tick(1_000)
+    assert world.states() == {"a": "ready", "p": "ready"}
+    world.release(lease)
+    world.tick(9)
+    assert "a" in world.states(), "it was in use until just now"
+    world.tick(1)
+    assert world.states() == {"a": "unloading", "p": "ready"}
+
+
+def test_what_is_pinned_goes_by_request_only():
+    world = World(Limits(cap=1, pinned=frozenset({"p"})))
+    world.have("p", leases=False)
+    assert "pinned" in str(world.answers[world.ask("a")])
+    world.do(world.residency.unload("p"))
+    world.settle()
+    world.have("a")
+
+
+def test_a_fresh_load_replaces_the_old_once_nobody_uses_it():
+    world = World(Limits())
+    old = world.have("a")
+    fresh = world.have("a", fresh=True)
+    assert world.answers[fresh] is not world.answers[old]
+    assert [i.state.value for i in world.residency.instances] == ["draining", "ready"]
+    assert world.answers[world.have("a")] is world.answers[fresh]
+    world.release(old)
+    assert world.causes == [("a", Cause.REPLACED)]
+
+
+def test_where_two_copies_do_not_fit_the_old_one_goes_first_even_if_pinned():
+    world = World(Limits(cap=1, pinned=frozenset({"a"})))
+    world.have("a", leases=False)
+    world.have("a", fresh=True)
+    assert world.causes == [("a", Cause.ROOM)]
+    assert "in use by a caller" in str(world.answers[world.ask("a", fresh=True)])
+
+
+def test_a_fresh_load_that_fails_leaves_the_old():
+    world = World(Limits())
+    world.have("a", leases=False)
+    fresh = world.ask("a", fresh=True)
+    world.fail_load(UnavailableError("no"))
+    assert isinstance(world.answers[fresh], UnavailableError)
+    world.have("a")
+
+
+def test_a_failed_load_backs_off_longer_each_time():
+    world = World(Limits(backoff_s=1, most_backoff_s=3))
+    refused = world.ask("a")
+    world.fail_load(UnavailableError("weights are corrupt"))
+    assert str(world.answers[refused]) == "weights are corrupt"
+    assert world.residency.state("a") is State.FAILED
+    assert world.states() == {}
+    for wait_s in (1, 2, 3, 3):
+        world.now += wait_s - 0.25
+        again = world.ask("a")
+        assert str(world.answers[again]) == (
+            f"model 'a' could not be loaded {wait_s - 0.25:.1f} s ago, and is not tried again for 0.2 s: "
+            "weights are corrupt"
+        )
+        assert isinstance(world.answers[again], UnavailableError)
+        world.now += 0.25
+        world.ask("a")
+        world.fail_load(UnavailableError("weights are corrupt"))
+
+
+def test_who_insists_may_try_at_once_and_success_forgets_the_failures():
+    world = World(Limits(backoff_s=60))
+    world.ask("a")
+    world.fail_load(UnavailableError("no"))
+    world.have("a", insists=True)
+    assert world.residency.failures == {}
+
+
+def test_out_of_memory_evicts_what_is_idle_and_tries_once_more():
+    world = World(Limits(pinned=frozenset({"p"})))
+    for model_id in "xyp":
+        world.have(model_id, leases=False)
+    lease = world.have("u", holder="session u")
+    request = world.ask("a")
+    world.fail_load(OutOfMemoryError("the device has no memory left"))
+    assert world.causes == [("x", Cause.OUT_OF_MEMORY), ("y", Cause.OUT_OF_MEMORY)]
+    assert request not in world.answers
+    world.finish_unload()
+    world.weigh()
+    assert world.loading == [], "it waits for all that goes"
+    world.finish_unload()
+    world.fail_load(OutOfMemoryError("the device has no memory left"))
+    assert str(world.answers[request]) == (
+        "the device has no memory left; cpu is held by p (10 MB, pinned, goes by UnloadModel only), "
+        "u (10 MB, in use by session u)"
+    )
+    assert isinstance(world.answers[request], ResourceExhaustedError)
+    assert world.states() == {"p": "ready", "u": "ready"}
+    world.release(lease)
+
+
+def test_out_of_memory_with_nothing_to_evict_fails_at_once():
+    world = World(Limits())
+    request = world.ask("a")
+    world.fail_load(OutOfMemoryError("full"))
+    assert isinstance(world.answers[request], OutOfMemoryError)
+    assert world.loading == []
+
+
+def test_a_model_in_use_that_runs_out_of_memory_drives_out_what_is_idle():
+    world = World(Limits())
+    used = world.have("a")
+    world.have("b", leases=False)
+    world.do(world.residency.relieve(world.answers[used], 0))
+    assert world.causes == [("b", Cause.OUT_OF_MEMORY)]
+
+
+def test_what_is_in_use_is_unloaded_by_force_only_and_its_holders_let_go_first():
+    world = World(Limits())
+    leases = [world.have("a", holder=f"session {number}") for number in range(7)]
+    with pytest.raises(FailedPreconditionError, match="in use by session 0, session 1, .*session 4 and 2 more; wait"):
+        world.residency.unload("a")
+    world.do(world.residency.unload("a", force=True))
+    assert world.revoked == leases
+    assert world.states() == {"a": "draining"}
+    for lease in leases:
+        assert world.unloading == []
+        world.release(lease)
+    assert world.causes == [("a", Cause.ASKED)]
+    later = world.ask("a")
+    world.settle()
+    assert isinstance(world.answers[later], Instance), "the next who needs it loads it again"
+
+
+def test_an_unload_in_the_middle_of_a_load():
+    world = World(Limits())
+    waiting = world.ask("a", holder="session 1")
+    with pytest.raises(FailedPreconditionError, match="being loaded for session 1"):
+        world.residency.unload("a")
+    world.do(world.residency.unload("a", force=True))
+    assert isinstance(world.answers[waiting], UnavailableError)
+    assert world.cancelled == world.loading
+    later = world.ask("a")
+    assert len(world.loading) == 1, "no second load while the first one comes to its end"
+    world.finish_load()  # the cancel came too late
+    assert world.causes == [("a", Cause.ASKED)]
+    assert world.loading == []
+    world.finish_unload()
+    world.settle()
+    assert isinstance(world.answers[later], Instance)
+
+
+def test_an_unload_of_what_waits_in_line():
+    world = World(Limits(loads=1))
+    world.ask("a")
+    waiting = world.ask("b")
+    with pytest.raises(FailedPreconditionError, match="being loaded for a caller"):
+        world.residency.unload("b")
+    world.do(world.residency.unload("b", force=True))
+    assert isinstance(world.answers[waiting], UnavailableError)
+
+
+def test_a_load_that_nobody_waits_for_any_more_goes_on_and_may_be_unloaded():
+    world = World(Limits())
+    world.do(world.residency.withdraw(world.ask("a"), 0))
+    world.do(world.residency.unload("a"))
+    world.do(world.residency.unloaded(world.loading.pop(), 0))
+    assert world.states() == {}
+    world.do(world.residency.withdraw(world.ask("a"), 0))
+    world.settle()
+    assert world.states() == {"a": "ready"}
+
+
+def test_a_load_that_has_not_begun_is_given_up_with_its_last_request():
+    world = World(Limits(loads=1))
+    world.ask("a")
+    world.do(world.residency.withdraw(world.ask("b"), 0))
+    world.settle()
+    assert world.states() == {"a": "ready"}
+
+
+def test_a_lease_that_is_no_longer_wanted_when_it_comes_is_given_back():
+    world = World(Limits())
+    request = world.have("a")
+    world.do(world.residency.withdraw(request, 0))
+    assert world.residency.ready("a").idle
+
+
+def test_speculation_takes_free_room_only():
+    world = World(Limits(cap=1))
+    world.have("a", leases=False)
+    refused = world.ask("b", leases=False, speculative=True)
+    assert "this request may not evict others" in str(world.answers[refused])
+    assert world.states() == {"a": "ready"}
+
+
+def test_a_model_that_cannot_even_be_weighed():
+    world = World(Limits())
+    request = Request("a")
+    (weigh,) = world.residency.ask(request, 0)
+    world.do(world.residency.refused(weigh.demand, NotFoundError("no model 'a'"), 0))
+    assert isinstance(world.answers[request], NotFoundError)
+    assert world.residency.state("a") is State.ABSENT
+    assert world.residency.refused(weigh.demand, NotFoundError("late"), 0) == []
+
+
+def test_in_the_end_nobody_gets_anything():
+    world = World(Limits(loads=1))
+    waiting = [world.ask("a"), world.ask("b")]
+    world.do(world.residency.stop())
+    waiting.append(world.ask("c"))
+    assert all(isinstance(world.answers[request], UnavailableError) for request in waiting)
+
+
+def test_many_names_are_cut_short():
+    assert names([Request("a", "x"), Request("a", "y")]) == "x, y"
+
+
+LIMITS = Limits(
+    cap=3,
+    loads=2,
+    ttl_s=20,
+    min_residency_s=10,
+    pinned=frozenset({"p"}),
+    budget={"cpu": 100 * MB, "cuda:0": 80 * MB},
+    backoff_s=1,
+    most_backoff_s=8,
+)
+SIZES = {
+    "a": (Place("cpu", 10 * MB, 30 * MB),),
+    "b": (Place("cpu", 60 * MB),),
+    "c": (Place("cuda:0", 50 * MB), Place("cpu", 50 * MB)),
+    "d": (Place("cpu", 101 * MB),),
+    "p": (Place("cpu", 30 * MB),),
+}
+
+
+class Anything(RuleBasedStateMachine):
+    """Events in any order: whatever happens, residency keeps its word."""
+
+    steps = 0
+
+    def __init__(self):
+        super().__init__()
+        self.world = World(LIMITS, SIZES)
+        self.asked: list[Request] = []
+        self.held: set[Request] = set()
+        self.gone: set[Request] = set()
+
+    def do(self, effects):
+        self.world.do(effects)
+        for request, answer in self.world.answers.items():
+            if isinstance(answer, Instance) and request.leases and request not in self.gone:
+                self.held.add(request)
+        for effect in effects:
+            if isinstance(effect, StartUnload) and effect.instance.model_id == "p":
+                assert effect.cause in {Cause.ASKED, Cause.REPLACED} or self.fresh_wanted("p"), "what is pinned went"
+
+    def fresh_wanted(self, model_id):
+        return any(request.fresh and request.model_id == model_id for request in self.asked)
+
+    @rule(
+        model_id=st.sampled_from("abcdp"),
+        leases=st.booleans(),
+        fresh=st.integers(0, 9).map(lambda n: n == 0),
+        speculative=st.booleans(),
+        insists=st.booleans(),
+    )
+    def ask(self, model_id, leases, fresh, speculative, insists):
+        request = Request(model_id, f"r{len(self.asked)}", leases, fresh, speculative and not leases, insists)
+        self.asked.append(request)
+        self.do(self.world.residency.ask(request, self.world.now))
+
+    @precondition(lambda self: self.world.weighing)
+    @rule(data=st.data(), known=st.integers(0, 9))
+    def weigh(self, data, known):
+        demand = self.world.weighing.pop(data.draw(st.integers(0, len(self.world.weighing) - 1)))
+        if known:
+            self.do(self.world.residency.weighed(demand, SIZES[demand.model_id], self.world.now))
+        else:
+            self.do(self.world.residency.refused(demand, NotFoundError("no"), self.world.now))
+
+    @precondition(lambda self: self.world.loading)
+    @rule(data=st.data(), how=st.sampled_from(["loaded", "warmed", "warmed", "failed", "oom"]))
+    def load(self, data, how):
+        instance = data.draw(st.sampled_from(self.world.loading))
+        residency, now = self.world.residency, self.world.now
+        if how == "loaded":
+            residency.loaded(instance) if instance.state is State.LOADING else None
+            return
+        self.world.loading.remove(instance)
+        if how == "warmed":
+            residency.loaded(instance)
+            self.do(residency.warmed(instance, now, data.draw(st.sampled_from([None, instance.place.size // 2]))))
+        elif instance.state is State.UNLOADING:
+            self.do(residency.unloaded(instance, now))
+        else:
+            self.do(residency.failed(instance, (OutOfMemoryError if how == "oom" else UnavailableError)("no"), now))
+
+    @precondition(lambda self: self.world.unloading)
+    @rule(data=st.data())
+    def unloaded(self, data):
+        instance = data.draw(st.sampled_from(self.world.unloading))
+        self.world.unloading.remove(instance)
+        self.do(self.world.residency.unloaded(instance, self.world.now))
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def release(self, data):
+        request = data.draw(st.sampled_from(sorted(self.held, key=lambda request: int(request.holder[1:]))))
+        self.held.remove(request)
+        self.gone.add(request)
+        self.do(self.world.residency.release(request, self.world.now))
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data())
+    def withdraw(self, data):
+        request = data.draw(st.sampled_from(self.asked))
+        self.held.discard(request)
+        self.gone.add(request)
+        self.world.answers.setdefault(request, UnavailableError("withdrawn"))
+        self.do(self.world.residency.withdraw(request, self.world.now))
+
+    @rule(model_id=st.sampled_from("abcdp"), force=st.booleans())
+    def unload(self, model_id, force):
+        users = [r for r in self.held if r.model_id == model_id]
+        try:
+            self.do(self.world.residency.unload(model_id, force=force))
+        except FailedPreconditionError:
+            assert not force
+        else:
+            assert force or not users
+
+    @rule(seconds=st.integers(0, 30))
+    def tick(self, seconds):
+        self.world.now += seconds
+        due = {
+            instance
+            for instance in self.world.residency.instances
+            if instance.idle
+            and instance.model_id != "p"
+            and self.world.now - max(instance.used_at, instance.loaded_at) >= LIMITS.ttl_s
+            and self.world.now - instance.loaded_at >= LIMITS.min_residency_s
+        }
+        effects = self.world.residency.tick(self.world.now)
+        assert {effect.instance for effect in effects} == due
+        self.do(effects)
+
+    @rule(used=st.integers(0, 200), device=st.sampled_from(["cpu", "cuda:0"]))
+    def observe(self, used, device):
+        seen = [MemorySnapshot(device, 200 * MB, used * MB, 0)]
+        self.do(self.world.residency.observe(seen, self.world.now))
+
+    @precondition(lambda self: self.held)
+    @rule()
+    def relieve(self):
+        instance = self.world.answers[next(iter(self.held))]
+        self.do(self.world.residency.relieve(instance, self.world.now))
+
+    @invariant()
+    def bounds_hold(self):
+        type(self).steps += 1
+        instances = self.world.residency.instances
+        assert len(instances) <= LIMITS.cap
+        for device, budget in LIMITS.budget.items():
+            assert sum(i.size for i in instances if i.place.device == device) <= budget
+        in_flight = [instance.model_id for instance in instances if math.isinf(instance.loaded_at)]
+        assert len(in_flight) <= LIMITS.loads
+        assert len(set(in_flight)) == len(in_flight), "two loads of one model"
+        ready = [instance.model_id for instance in instances if instance.state is State.READY]
+        assert len(set(ready)) == len(ready)
+
+    @invariant()
+    def leases_are_counted(self):
+        counted = [request for instance in self.world.residency.instances for request in instance.holders]
+        assert len(counted) == len(set(counted)), "a lease is counted twice"
+        assert set(counted) == self.held, "a lease is lost"
+
+    @invariant()
+    def states_fit(self):
+        for instance in self.world.residency.instances:
+            assert instance.in_flight or not instance.waiters
+            assert (instance in self.world.unloading) or (
+                instance.state is not State.UNLOADING or instance in self.world.loading
+            )
+            assert instance.state is not State.DRAINING or instance.holders
+
+    def teardown(self):
+        self.world.settle()
+        waiting = [request for request in self.asked if request not in self.world.answers]
+        assert waiting == [], f"a request never ends: {self.world.residency!r}"
+        assert not math.isnan(self.world.now)
+
+
+@pytest.mark.slow
+def test_whatever_happens_residency_keeps_its_word():
+    thorough = settings(
+        max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    Anything.steps = 0
+    run_state_machine_as_test(Anything, settings=thorough)
+    assert Anything.steps >= 10_000

@@ -1,0 +1,147 @@
+"""Where models come from, as the manager needs it: what a model takes, its loading, the devices' memory.
+
+`PackSource` is the real one: voice packs on a disk, records of what was measured, devices that are looked at. All of
+that blocks, so it happens in threads.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+import trio
+
+from ttsw.device import Device
+from ttsw.errors import UnavailableError
+from ttsw.models.instances import Place
+from ttsw.models.packs import Shelf
+from ttsw.models.records import Measured, Record, RecordBook
+from ttsw.types import MemorySnapshot, VoicePack
+
+log = structlog.get_logger(__name__)
+
+MB = 1_000_000
+
+
+class Loaded(Protocol):
+    """What the manager needs of a loaded model: that it can be unloaded."""
+
+    async def close(self) -> None:
+        """Give everything back; shielded from cancellation, with a deadline of its own."""
+        ...
+
+
+V = TypeVar("V", bound=Loaded)
+V_co = TypeVar("V_co", bound=Loaded, covariant=True)
+
+
+class Source(Protocol[V_co]):
+    """Where models come from."""
+
+    async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
+        """Find a model, and where it can be, the best place first.
+
+        Raises:
+            TtswError: There is none, or it can't be used here.
+        """
+        ...
+
+    async def open(self, pack: VoicePack, place: Place, loaded: Callable[[], None]) -> V_co:
+        """Load a model, say `loaded` when its weights are in memory, warm it up. Cancelled, it leaves nothing behind.
+
+        Raises:
+            OutOfMemoryError: The device had no memory left.
+            TtswError: It can't be loaded.
+        """
+        ...
+
+    async def look(self) -> Sequence[MemorySnapshot]:
+        """Look at the devices' memory; one that doesn't answer is left out."""
+        ...
+
+    async def keep(self, pack: VoicePack, device: str, measured: Measured) -> None:
+        """Remember what a model took."""
+        ...
+
+
+@dataclass
+class PackSource(Generic[V]):
+    """Models from voice packs.
+
+    Args:
+        find: Reads the voice packs there are now.
+        book: What was measured of them.
+        devices: What they can be on.
+        choose: Names the devices for a pack, the best first; raises a TtswError where there is none.
+        load: Loads one and warms it up, as `Source.open` says; given what is known of it, too.
+    """
+
+    find: Callable[[], Shelf]
+    book: RecordBook
+    devices: Sequence[Device]
+    choose: Callable[[VoicePack], Sequence[str]]
+    load: Callable[[VoicePack, Record, str, Callable[[], None]], Awaitable[V]]
+
+    async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
+        """See `Source.weigh`."""
+        return await _in_thread(self._weigh, model_id)
+
+    async def open(self, pack: VoicePack, place: Place, loaded: Callable[[], None]) -> V:
+        """See `Source.open`; its files are checked against the pack's checksums first."""
+        record = await _in_thread(self.book.check, pack)
+        return await self.load(pack, record, place.device, loaded)
+
+    async def look(self) -> Sequence[MemorySnapshot]:
+        """See `Source.look`."""
+        return await _in_thread(self._look)
+
+    async def keep(self, pack: VoicePack, device: str, measured: Measured) -> None:
+        """See `Source.keep`."""
+        await _in_thread(self.book.keep_size, pack.model_id, device, measured)
+
+    def _weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
+        pack = self.find()[model_id]
+        measured = self.book[model_id].measured
+        return pack, [place(pack, device, measured) for device in self.choose(pack)]
+
+    def _look(self) -> Sequence[MemorySnapshot]:
+        seen = []
+        for device in self.devices:
+            try:
+                seen.append(device.snapshot())
+            except UnavailableError as error:
+                log.warning("a device's memory can't be seen", device=device.id, error=str(error))
+        return seen
+
+
+def place(pack: VoicePack, device: str, measured: Mapping[str, Measured]) -> Place:
+    """Say what a pack takes on a device: as measured there, else as its metadata says.
+
+    >>> from pathlib import Path
+    >>> place(VoicePack("piper", "anna", Path(), disk_mb=60), "cpu", {})
+    Place(device='cpu', size=60000000, peak=60000000, least=0)
+
+    Raises:
+        UnavailableError: A file of the pack is gone.
+    """
+    # in main memory weights take what they take on disk, or more; a GPU may hold them in half precision
+    least = sum(map(_size, pack.files.values())) if device == "cpu" else 0
+    known = measured.get(device)
+    if known is not None:
+        return Place(device, known.size, known.peak, least)
+    return Place(device, round((pack.vram_mb or pack.disk_mb) * MB), least=least)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be read: {error.strerror}") from error
+
+
+T = TypeVar("T")
+
+
+async def _in_thread(call: Callable[..., T], *args: object) -> T:
+    return await trio.to_thread.run_sync(call, *args, limiter=trio.CapacityLimiter(1))

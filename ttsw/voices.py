@@ -1,0 +1,88 @@
+"""How a voice gets into memory and ready: which device, which engine settings, warm-up, loudness."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import structlog
+import trio
+
+from ttsw.adapters.base import EngineSettings
+from ttsw.adapters.families import adapter_class
+from ttsw.adapters.host import ThreadHost, open_thread_host
+from ttsw.adapters.memory import trim_memory
+from ttsw.audio import AdaptiveGain, Calibration, load_meter
+from ttsw.config import Config
+from ttsw.models.records import Record, RecordBook
+from ttsw.sessions.calibrations import NOTE, from_note, to_note
+from ttsw.sessions.voice import CALIBRATION_TEXTS, Level, Voice, calibrate_voice, warm_up
+from ttsw.types import VoicePack
+
+log = structlog.get_logger(__name__)
+
+
+class VoiceLoader:
+    """Loads voices as a configuration says.
+
+    Args:
+        config: The configuration.
+        book: Where a voice's calibration is kept.
+        relieve: Makes room for a model that runs out of memory while it speaks.
+    """
+
+    def __init__(self, config: Config, book: RecordBook, relieve: Callable[[str], Awaitable[bool]]) -> None:
+        self._config, self._book, self._relieve = config, book, relieve
+
+    def places(self, pack: VoicePack) -> Sequence[str]:
+        """Name the devices for a pack: every family that this version has runs on the CPU.
+
+        Its libraries are imported here, and may take their time: what they take of memory is not the model's.
+
+        Raises:
+            NotFoundError: No installed package brings the family.
+            UnavailableError: What it stands on isn't installed.
+        """
+        adapter_class(pack.family)
+        if from_note(self._book[pack.model_id].notes.get(NOTE), self._defaults(pack)) is None:
+            load_meter()
+            AdaptiveGain(pack.sample_rate)
+        return ["cpu"]
+
+    async def __call__(self, pack: VoicePack, record: Record, _device: str, loaded: Callable[[], None]) -> Voice:
+        """Load a voice and warm it up; see `ttsw.models.source.Source.open`."""
+        engine = self._config.engine(pack.family)
+        host = await open_thread_host(pack, EngineSettings(threads=engine.threads, concurrency=engine.concurrency))
+        try:
+            loaded()
+            defaults = self._defaults(pack)
+            calibration = await self._warm(host, record, defaults)
+            await trio.to_thread.run_sync(trim_memory, limiter=trio.CapacityLimiter(1))
+        except BaseException:
+            await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
+            raise
+        audio = self._config.audio
+        level = Level(audio.loudness_target_lufs if audio.normalization_enabled else None)
+        return Voice(host, level, calibration, defaults, partial(self._relieve, pack.model_id))
+
+    async def _warm(self, host: ThreadHost, record: Record, defaults: dict[str, str]) -> Calibration | None:
+        """Speak to nobody, and know how loud the voice is: from its record, or by measuring."""
+        models = self._config.model_manager
+        known = from_note(record.notes.get(NOTE), defaults)
+        if known is None and models.warmup_enabled:
+            return await self.calibrate(host, defaults)
+        if models.warmup_enabled:
+            await warm_up(host, (models.warmup_text,), defaults)
+        return known
+
+    async def calibrate(self, host: ThreadHost, defaults: dict[str, str]) -> Calibration | None:
+        """Measure how loud a voice is, and keep that in its record; None where it says too little to be measured."""
+        model_id = host.adapter.pack.model_id
+        texts = (self._config.model_manager.warmup_text, *CALIBRATION_TEXTS)
+        calibration = await calibrate_voice(host, texts, defaults)
+        if calibration is not None:
+            log.info("voice calibrated", model_id=model_id, loudness_lufs=round(calibration.lufs, 2))
+            note = to_note(calibration, defaults)
+            await trio.to_thread.run_sync(self._book.keep_note, model_id, NOTE, note, limiter=trio.CapacityLimiter(1))
+        return calibration
+
+    def _defaults(self, pack: VoicePack) -> dict[str, str]:
+        return {**pack.options, **self._config.engine(pack.family).options}
