@@ -17,7 +17,7 @@ from bench.process import CORES, Child, product, running
 from bench.report import Report
 from bench.samples import SENTENCES, text_of
 from ttsw.config import shipped_dir
-from ttsw.models.packs import read_shelf
+from ttsw.models.shelf import read_shelf
 
 ALL_CORES = len(CORES)
 WAYS = (

@@ -19,6 +19,13 @@ from ttsw.types import VoicePack
 
 log = structlog.get_logger(__name__)
 
+Relieve = Callable[[str], Awaitable[bool]]
+
+
+async def _no_relief(_model_id: str) -> bool:
+    await trio.lowlevel.checkpoint()
+    return False
+
 
 class VoiceLoader:
     """Loads voices as a configuration says.
@@ -29,7 +36,7 @@ class VoiceLoader:
         relieve: Makes room for a model that runs out of memory while it speaks.
     """
 
-    def __init__(self, config: Config, book: RecordBook, relieve: Callable[[str], Awaitable[bool]]) -> None:
+    def __init__(self, config: Config, book: RecordBook, relieve: Relieve = _no_relief) -> None:
         self._config, self._book, self._relieve = config, book, relieve
 
     def places(self, pack: VoicePack) -> Sequence[str]:
@@ -49,8 +56,7 @@ class VoiceLoader:
 
     async def __call__(self, pack: VoicePack, record: Record, _device: str, loaded: Callable[[], None]) -> Voice:
         """Load a voice and warm it up; see `ttsw.models.source.Source.open`."""
-        engine = self._config.engine(pack.family)
-        host = await open_thread_host(pack, EngineSettings(threads=engine.threads, concurrency=engine.concurrency))
+        host = await open_thread_host(pack, self._engine(pack))
         try:
             loaded()
             defaults = self._defaults(pack)
@@ -68,13 +74,28 @@ class VoiceLoader:
         models = self._config.model_manager
         known = from_note(record.notes.get(NOTE), defaults)
         if known is None and models.warmup_enabled:
-            return await self.calibrate(host, defaults)
+            return await self._calibrate(host, defaults)
         if models.warmup_enabled:
             await warm_up(host, (models.warmup_text,), defaults)
         return known
 
-    async def calibrate(self, host: ThreadHost, defaults: dict[str, str]) -> Calibration | None:
-        """Measure how loud a voice is, and keep that in its record; None where it says too little to be measured."""
+    async def calibrate(self, pack: VoicePack) -> Calibration | None:
+        """Load a voice, measure how loud it is, keep that for workers to come, and unload it.
+
+        Returns:
+            None where it says too little to be measured.
+
+        Raises:
+            TtswError: It can't be loaded.
+        """
+        await trio.to_thread.run_sync(self._book.check, pack, limiter=trio.CapacityLimiter(1))
+        host = await open_thread_host(pack, self._engine(pack))
+        try:
+            return await self._calibrate(host, self._defaults(pack))
+        finally:
+            await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
+
+    async def _calibrate(self, host: ThreadHost, defaults: dict[str, str]) -> Calibration | None:
         model_id = host.adapter.pack.model_id
         texts = (self._config.model_manager.warmup_text, *CALIBRATION_TEXTS)
         calibration = await calibrate_voice(host, texts, defaults)
@@ -83,6 +104,10 @@ class VoiceLoader:
             note = to_note(calibration, defaults)
             await trio.to_thread.run_sync(self._book.keep_note, model_id, NOTE, note, limiter=trio.CapacityLimiter(1))
         return calibration
+
+    def _engine(self, pack: VoicePack) -> EngineSettings:
+        engine = self._config.engine(pack.family)
+        return EngineSettings(threads=engine.threads, concurrency=engine.concurrency)
 
     def _defaults(self, pack: VoicePack) -> dict[str, str]:
         return {**pack.options, **self._config.engine(pack.family).options}

@@ -201,7 +201,7 @@ def test_a_load_whose_only_client_has_left_goes_on(start, packs, connect):
 
 
 def leave(client, model_id):
-    with pytest.raises(Exception, match="(?i)cancel|closed"):
+    with pytest.raises(Exception, match=r"(?i)cancel|closed"):
         client.load(model_id)
 
 

@@ -7,8 +7,10 @@ import typer
 from ttsw import __version__
 from ttsw.cli.config import config_app
 from ttsw.cli.console import Debug, faults_for_people
+from ttsw.cli.models import models_app
 from ttsw.cli.say import say
 from ttsw.cli.serve import serve
+from ttsw.cli.voices import voices_app
 from ttsw.logs import configure_logging
 
 app = typer.Typer(
@@ -40,6 +42,8 @@ def options(
 
 app.command()(serve)
 app.command()(say)
+app.add_typer(models_app, name="models")
+app.add_typer(voices_app, name="voices")
 app.add_typer(config_app, name="config")
 
 

@@ -18,24 +18,39 @@ def read_settings(path: Path) -> Settings:
     Raises:
         ConfigError: The file can't be read, isn't UTF-8 or YAML, repeats a key, or isn't a mapping.
     """
-    text = _read(path)
-    try:
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        if node is None:
-            return {}
-        lines = dict(_lines(node, (), set(), path))
-        tree = loader.construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        raise ConfigError(f"{_place(path, error.problem_mark)}: not valid YAML: {_problem(error)}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    tree, lines = parse_yaml(_read(path), path)
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         wanted = "must be a mapping of sections, such as worker:"
         raise ConfigError(f"{path}: the file holds a {type(tree).__name__}; it {wanted}")
     return {key: Setting(value, f"{path}, line {lines.get(key, 1)}") for key, value in leaves(tree)}
+
+
+def parse_yaml(
+    text: str, path: Path, loader_type: type[yaml.SafeLoader | yaml.CSafeLoader] = yaml.SafeLoader
+) -> tuple[object, dict[Key, int]]:
+    """Parse one document strictly: what it holds (None where it is empty), and each key's line.
+
+    Args:
+        text: The document.
+        path: Where it is from, for the errors.
+        loader_type: What parses it; the C loader is ten times faster and says the same in other words.
+
+    Raises:
+        ConfigError: It isn't YAML, or repeats a key.
+    """
+    try:
+        loader = loader_type(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None, {}
+        lines = dict(_lines(node, (), set(), path))
+        return loader.construct_document(node), lines
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(f"{_place(path, error.problem_mark)}: not valid YAML: {_problem(error)}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def _read(path: Path) -> str:

@@ -57,7 +57,7 @@ class Copy(Generic[V]):
         begun = self._traffic.begin(self.place.device)
         try:
             await self._gauge.start()
-            self.value = await self._watched(loaded)
+            await self._open_watched(loaded)
         finally:
             alone = self._traffic.end(self.place.device, begun)
         self.load_s = trio.current_time() - started
@@ -98,17 +98,18 @@ class Copy(Generic[V]):
         except Exception:
             log.exception("unload failed", model_id=self.pack.model_id)
 
-    async def _watched(self, loaded: Callable[[], None]) -> V:
+    async def _open_watched(self, loaded: Callable[[], None]) -> None:
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._gauge.watch, name=f"gauge of {self.pack.model_id}")
             try:
-                return await self._source.open(self.pack, self.place, loaded)
+                self.value = await self._source.open(self.pack, self.place, loaded)
             except Exception as error:  # raised outside of the nursery, which would wrap it in a group
                 failure = error
-            finally:
-                self._gauge.stop()
+            self._gauge.stop()
         if isinstance(failure, TtswError):
             raise failure
-        log.error("load failed", model_id=self.pack.model_id, exc_info=failure)
-        raise InternalError(f"loading {self.pack.model_id} failed: {type(failure).__name__}: {failure}") from failure
+        if failure is not None:
+            log.error("load failed", model_id=self.pack.model_id, exc_info=failure)
+            text = f"loading {self.pack.model_id} failed: {type(failure).__name__}: {failure}"
+            raise InternalError(text) from failure

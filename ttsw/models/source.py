@@ -15,8 +15,8 @@ import trio
 from ttsw.device import Device
 from ttsw.errors import UnavailableError
 from ttsw.models.instances import Place
-from ttsw.models.packs import Shelf
 from ttsw.models.records import Measured, Record, RecordBook
+from ttsw.models.shelf import Shelf
 from ttsw.types import MemorySnapshot, VoicePack
 
 log = structlog.get_logger(__name__)

@@ -107,10 +107,13 @@ class Voice:
 
         try:
             await self.host.speak(text, options, convert_first, take)
-        except OutOfMemoryError:
-            if begun or not await self.relieve():
-                raise
-            await self.host.speak(text, options, convert, take)
+        except OutOfMemoryError as error:
+            failure = error
+        else:
+            return
+        if begun or not await self.relieve():
+            raise failure
+        await self.host.speak(text, options, convert, take)
 
     async def close(self) -> None:
         """Unload the model."""

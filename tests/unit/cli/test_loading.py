@@ -40,7 +40,7 @@ def test_the_configured_default_stays_where_it_is_of_the_family(monkeypatch):
 
 @pytest.mark.usefixtures("shelf")
 def test_a_family_without_a_pack_is_told_with_those_that_have():
-    with pytest.raises(NotFoundError, match="no voice pack of family 'none'; there are packs of: demo, mock"):
+    with pytest.raises(NotFoundError, match="no voice pack of family 'none'; there are packs of: demo, hibari, mock"):
         default("none", None)
 
 

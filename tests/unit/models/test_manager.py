@@ -63,8 +63,7 @@ class Source:
         self.ours += 2 * self.takes
         try:
             await trio.sleep(self.load_s)
-            if self.errors:
-                raise self.errors.pop(0)
+            self.fail()
             loaded()
             await trio.sleep(self.load_s)
         except BaseException:
@@ -76,6 +75,10 @@ class Source:
         self.opened.append(Model(self, pack))
         return self.opened[-1]
 
+    def fail(self):
+        if self.errors:
+            raise self.errors.pop(0)
+
     async def look(self):
         self.looks += 1
         await trio.lowlevel.checkpoint()
@@ -85,6 +88,11 @@ class Source:
         await trio.lowlevel.checkpoint()
         self.kept[pack.model_id] = (measured.size, measured.peak, measured.load_s)
         self.sizes[pack.model_id] = measured.size
+
+
+async def leave_memory():
+    """A close that gives nothing back."""
+    await trio.lowlevel.checkpoint()
 
 
 @pytest.fixture
@@ -199,7 +207,7 @@ async def test_memory_must_be_back_before_the_next_load_counts_on_it(autojump_cl
         await trio.sleep(2)  # the device's driver takes its time
         source.ours -= 100 * MB
 
-    source.opened[0].close = lambda: trio.lowlevel.checkpoint()
+    source.opened[0].close = leave_memory
     async with trio.open_nursery() as nursery:
         started = trio.current_time()
         nursery.start_soon(close_slowly)
@@ -212,7 +220,7 @@ async def test_memory_that_never_comes_back_is_waited_for_no_longer_than_5_s(aut
     source.sizes = dict.fromkeys(source.packs, 100 * MB)
     manager = await start(budget={"cpu": 200 * MB})
     await manager.load("f-a")
-    source.opened[0].close = lambda: trio.lowlevel.checkpoint()
+    source.opened[0].close = leave_memory
     started = trio.current_time()
     await manager.unload("f-a")
     assert trio.current_time() - started == pytest.approx(5, abs=0.2)
@@ -252,7 +260,11 @@ async def test_a_model_in_use_is_not_unloaded(autojump_clock, manager, source):
 async def test_by_force_it_is_unloaded_as_soon_as_its_holders_let_go(autojump_clock, manager, source, nursery):
     asked = []
     lease = await manager.take("f-a", revoked=lambda: asked.append(1))
-    other = await manager.take("f-a", revoked=lambda: other.release())
+
+    def give_back():
+        other.release()
+
+    other = await manager.take("f-a", revoked=give_back)
     nursery.start_soon(lambda: manager.unload("f-a", force=True))
     await trio.sleep(10)
     assert asked == [1]

@@ -70,7 +70,7 @@ def test_a_wrong_checksum_is_a_fault(folder, pack):
 
 def test_a_file_that_is_gone_is_a_fault(folder, pack):
     pack.files["model.onnx"].unlink()
-    with pytest.raises(PackError, match="model.onnx cannot be read"):
+    with pytest.raises(PackError, match=r"model\.onnx cannot be read"):
         RecordBook(folder).check(pack)
 
 

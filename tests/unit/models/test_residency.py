@@ -451,7 +451,7 @@ def test_a_model_in_use_that_runs_out_of_memory_drives_out_what_is_idle():
 def test_what_is_in_use_is_unloaded_by_force_only_and_its_holders_let_go_first():
     world = World(Limits())
     leases = [world.have("a", holder=f"session {number}") for number in range(7)]
-    with pytest.raises(FailedPreconditionError, match="in use by session 0, session 1, .*session 4 and 2 more; wait"):
+    with pytest.raises(FailedPreconditionError, match=r"in use by session 0, session 1, .*session 4 and 2 more; wait"):
         world.residency.unload("a")
     world.do(world.residency.unload("a", force=True))
     assert world.revoked == leases

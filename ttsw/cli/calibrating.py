@@ -1,0 +1,35 @@
+"""`ttsw voices calibrate`: measure how loud a voice is, and keep it for the workers to come."""
+
+from pathlib import Path
+from typing import Annotated
+
+import trio
+import typer
+from rich.markup import escape
+
+from ttsw.cli.bars import open_spinner
+from ttsw.cli.console import out
+from ttsw.cli.loading import configure
+from ttsw.errors import FailedPreconditionError
+from ttsw.voices import VoiceLoader
+from ttsw.worker import find_packs, open_book
+
+
+def calibrate(
+    model_ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Packs.")],
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file (YAML).")] = None,
+) -> None:
+    """Measure how loud voices are, and keep it: a worker does so when it first loads a voice, and not again."""
+    settings = configure(config, None, None)
+    shelf, loader = find_packs(settings), VoiceLoader(settings, open_book(settings))
+    target = settings.audio.loudness_target_lufs
+    for model_id in model_ids:
+        with open_spinner(f"{model_id}: loading, and speaking some sentences …"):
+            calibration = trio.run(loader.calibrate, shelf[model_id])
+        if calibration is None:
+            raise FailedPreconditionError(f"{model_id} said too little to be measured: it takes 3 s of speech")
+        out.print(
+            f"{escape(model_id)}: {calibration.lufs:.1f} LUFS over {calibration.speech_s:.1f} s of speech; "
+            f"{calibration.gain(target).gain_db:+.1f} dB bring it to {target:g} LUFS",
+            soft_wrap=True,
+        )
