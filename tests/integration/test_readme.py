@@ -1,33 +1,53 @@
 """Every example in the README works as it stands there, against a worker on a real voice."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 from tests.integration.support import clean_environment
+from ttsw.models.shelf import open_library
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1:7002"
 
 
 def run_shell(example) -> None:
-    """Run a block's `ttsw` lines, other than those that serve: a worker is there already."""
+    """Run a block's `ttsw` lines, other than those that serve (a worker is there already) or download."""
     for line in example.parsed.splitlines():
-        if re.search(r"\bttsw (say|config)\b", line):
-            command = re.sub(r"(\.venv/bin/)?\bttsw (?=say|config)", f"{sys.executable} -m ttsw ", line)
+        if re.search(r"\bttsw (say|config|models|voices (?!pull))", line):
+            command = re.sub(r"(\.venv/bin/)?\bttsw (?=say|config|models|voices)", f"{sys.executable} -m ttsw ", line)
             subprocess.run(["bash", "-c", command], check=True, timeout=60, env=clean_environment())
 
 
+@pytest.fixture
+def files_to_add(tmp_path):
+    """What the README's user has: a Piper voice, and a voice pack."""
+    joe = open_library(None, os.environ).shelf["piper-en-us-joe-medium"].files
+    pack = tmp_path / "my-pack"
+    pack.mkdir()
+    for role, name in (("model.onnx", "en_GB-alan-medium.onnx"), ("config.json", "en_GB-alan-medium.onnx.json")):
+        shutil.copy(joe[role], tmp_path / name)
+        shutil.copy(joe[role], pack / role)
+    (pack / "metadata.yaml").write_text("family: piper\nmodel_id: my-pack\naudio: {sample_rate: 22050}\n", "utf-8")
+
+
+@pytest.mark.usefixtures("files_to_add")
 def test_readme(piper_worker, tmp_path, monkeypatch):
+    pytest.importorskip("hibari", reason="the README speaks of hibari-heart, whose extra is not installed")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     readme = tmp_path / "README.md"
     text = (ROOT / "README.md").read_text("utf-8").replace(ADDRESS, piper_worker.address)
     text = text.replace("ttsw say ", f"ttsw say --addr {piper_worker.address} ")
+    text = re.sub(r"ttsw models (\w+)", rf"ttsw models \1 --addr {piper_worker.address}", text)
     readme.write_text(text, "utf-8")
     parsers = [PythonCodeBlockParser(), CodeBlockParser(language="sh", evaluator=run_shell)]
     examples = list(Sybil(parsers=parsers, path=str(tmp_path)).parse(readme).examples())

@@ -87,7 +87,8 @@ def check_files(pack: VoicePack) -> str:
     if not sizes:
         return "no files"
     plural = "s" * (len(sizes) > 1)
-    return f"{len(sizes)} file{plural}, {size_text(sum(sizes.values()))}, {len(pack.checksums)} with the right checksum"
+    held = f"{len(pack.checksums)} with the right checksum" if pack.checksums else "no checksums to hold them against"
+    return f"{len(sizes)} file{plural}, {size_text(sum(sizes.values()))}, {held}"
 
 
 def check_speech(pack: VoicePack) -> str:

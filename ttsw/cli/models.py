@@ -55,7 +55,8 @@ def list_models(
         return
     out.print(_table(infos))
     for info in infos:
-        if fault := info.metadata.get("last_error"):
+        fault = info.metadata.get("last_error")
+        if fault and info.metadata["state"] != "incomplete":  # what lacks weights, `ttsw voices list` explains
             out.print(f"{_state(info)} {escape(info.model_id)}: {escape(fault)}", soft_wrap=True)
 
 
