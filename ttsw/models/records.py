@@ -83,11 +83,10 @@ class RecordBook:
         known = self[pack.model_id]
         marks = mark_files(pack, known.marks)
         now = digest(pack, marks)
-        if now != known.digest:
-            known = Record(digest=now)
-        if marks != known.marks:
-            self._write(pack.model_id, replace(known, marks=marks))
-        return self[pack.model_id]
+        checked = replace(known if known.digest == now else Record(digest=now), marks=marks)
+        if checked != known:
+            self._write(pack.model_id, checked)
+        return checked
 
     def keep_size(self, model_id: str, device: str, measured: Measured) -> None:
         """Keep what a model took on a device."""

@@ -5,8 +5,9 @@ import pytest
 import trio
 
 import ttsw.adapters.host as host_module
-from ttsw.adapters.host import ThreadHost
-from ttsw.errors import InternalError, UnavailableError
+from ttsw.adapters.base import EngineSettings
+from ttsw.adapters.host import ThreadHost, is_out_of_memory, open_thread_host
+from ttsw.errors import InternalError, NotFoundError, OutOfMemoryError, UnavailableError
 from ttsw.testing import FakeAdapter
 from ttsw.types import VoicePack
 
@@ -176,3 +177,37 @@ async def test_close_gives_up_on_a_step_that_never_ends(host, engine, monkeypatc
         with pytest.raises(InternalError, match="a step has run for over"):
             await host.close()
         engine.gate.set()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("bad allocation"),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("[ONNXRuntimeError] : 1 : FAIL : Failed to allocate memory for requested buffer of size 4096"),
+        type("OutOfMemoryError", (RuntimeError,), {})("as torch has it"),
+    ],
+)
+async def test_memory_that_runs_out_is_told_apart(host, engine, error):
+    assert is_out_of_memory(error)
+    engine.error = error
+    with pytest.raises(OutOfMemoryError, match="the engine of fake-voice found no memory left"):
+        await speak(host, 1)
+
+
+def test_other_faults_are_not_memorys():
+    assert not is_out_of_memory(ValueError("remember the memory"))
+
+
+async def test_a_model_is_loaded_in_a_thread(tmp_path, monkeypatch):
+    pack = VoicePack("mock", "a", tmp_path, sample_rate=24_000)
+    opened = await open_thread_host(pack, EngineSettings(concurrency=3))
+    assert opened.adapter.concurrency == 3
+    await opened.close()
+    with pytest.raises(NotFoundError):
+        await open_thread_host(VoicePack("none", "a", tmp_path), EngineSettings())
+    monkeypatch.setattr("ttsw.adapters.mock.MockAdapter.load", lambda *_: bytes(1 << 62))
+    with pytest.raises(OutOfMemoryError, match="found no memory left: MemoryError"):
+        await open_thread_host(pack, EngineSettings())

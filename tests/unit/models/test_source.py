@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+import trio
+
+from ttsw.errors import NotFoundError, UnavailableError
+from ttsw.models.instances import Place
+from ttsw.models.packs import PackError
+from ttsw.models.records import Measured, Record, RecordBook
+from ttsw.models.shelf import Shelf
+from ttsw.models.source import PackSource, place
+from ttsw.testing import FakeDevice
+from ttsw.types import VoicePack
+
+MEASURED = Measured(90_000_000, 150_000_000, 1.0)
+
+
+@pytest.fixture
+def pack(tmp_path):
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"x" * 1_000)
+    return VoicePack("f", "a", tmp_path, vram_mb=40, disk_mb=20, files={"model.onnx": weights})
+
+
+@pytest.fixture
+def device():
+    return FakeDevice("cpu", 1_000, ours=10)
+
+
+@pytest.fixture
+def source(pack, device, tmp_path):
+    async def load(pack, record, device, loaded):
+        await trio.lowlevel.checkpoint()
+        loaded()
+        return pack, record, device
+
+    book = RecordBook(tmp_path / "state")
+    return PackSource(lambda: Shelf({"f-a": pack}), book, (device,), lambda _pack: ["cpu"], load)
+
+
+def test_a_pack_takes_what_it_says_until_it_was_measured(pack):
+    assert place(pack, "cuda:0", {}) == Place("cuda:0", 40_000_000, 40_000_000)
+    assert place(pack, "cpu", {"cpu": MEASURED}) == Place("cpu", 90_000_000, 150_000_000, 1_000)
+    small = VoicePack("f", "b", Path(), disk_mb=20)
+    assert place(small, "cpu", {"cuda:0": MEASURED}) == Place("cpu", 20_000_000, 20_000_000)
+
+
+def test_in_main_memory_it_takes_its_files_at_least(pack):
+    assert place(pack, "cpu", {"cpu": Measured(1, 2, 1.0)}) == Place("cpu", 1_000, 1_000, 1_000)
+    assert place(pack, "cuda:0", {"cuda:0": Measured(1, 2, 1.0)}).size == 1
+
+
+def test_a_file_that_is_gone_is_a_fault(pack):
+    pack.files["model.onnx"].unlink()
+    with pytest.raises(UnavailableError, match="weights cannot be read"):
+        place(pack, "cpu", {})
+
+
+async def test_what_is_kept_weighs_from_then_on(source, pack):
+    assert (await source.weigh("f-a"))[1] == [Place("cpu", 40_000_000, 40_000_000, 1_000)]
+    await source.keep(pack, "cpu", MEASURED)
+    found, places = await source.weigh("f-a")
+    assert (found, places) == (pack, [Place("cpu", 90_000_000, 150_000_000, 1_000)])
+    with pytest.raises(NotFoundError):
+        await source.weigh("f-b")
+
+
+async def test_a_model_is_opened_with_what_is_known_of_it(source, pack):
+    told = []
+    opened, record, device = await source.open(pack, Place("cpu"), lambda: told.append("loaded"))
+    assert (opened, device, told) == (pack, "cpu", ["loaded"])
+    assert isinstance(record, Record)
+    assert len(record.digest) == 64
+
+
+async def test_a_model_whose_files_are_not_what_they_should_be_is_not_opened(source, pack):
+    damaged = VoicePack("f", "a", pack.root, files=pack.files, checksums={"model.onnx": "0" * 64})
+    with pytest.raises(PackError):
+        await source.open(damaged, Place("cpu"), lambda: pytest.fail("it was loaded"))
+
+
+async def test_a_device_that_is_lost_is_left_out(source, device):
+    (seen,) = await source.look()
+    assert (seen.device, seen.total, seen.ours) == ("cpu", 1_000, 10)
+    device.lost = "it fell off the bus"
+    assert await source.look() == []

@@ -1,0 +1,68 @@
+import pytest
+
+from ttsw.config import load_config, shipped_dir
+from ttsw.errors import NotFoundError
+from ttsw.models.records import RecordBook
+from ttsw.models.shelf import read_shelf
+from ttsw.types import VoicePack
+from ttsw.voices import VoiceLoader
+
+MOCK = "mock-440hz"
+
+
+@pytest.fixture
+def book(tmp_path):
+    return RecordBook(tmp_path)
+
+
+@pytest.fixture
+def pack():
+    return read_shelf(shipped_dir("voicepacks"))[MOCK]
+
+
+def loader(book, **settings):
+    return VoiceLoader(load_config(None, {}, {f"model_manager.{key}": value for key, value in settings.items()}), book)
+
+
+async def load(loader, book, pack):
+    told = []
+    voice = await loader(pack, book[pack.model_id], "cpu", lambda: told.append("loaded"))
+    await voice.close()
+    assert told == ["loaded"]
+    return voice
+
+
+async def test_a_voice_is_calibrated_at_its_first_load_and_not_again(book, pack, tmp_path, monkeypatch):
+    first = await load(loader(book), book, pack)
+    assert first.calibration.lufs == pytest.approx(-15.8, abs=0.3)
+    again = RecordBook(tmp_path)
+    assert again[MOCK].notes["calibration"]["lufs"] == first.calibration.lufs
+    monkeypatch.setattr("ttsw.voices.calibrate_voice", lambda *given: pytest.fail("it was measured again"))
+    assert (await load(loader(again), again, pack)).calibration == first.calibration
+
+
+async def test_without_warm_up_a_known_calibration_holds_and_none_is_measured(book, pack):
+    cold = loader(book, warmup_enabled=False)
+    assert (await load(cold, book, pack)).calibration is None
+    await load(loader(book), book, pack)
+    assert (await load(cold, book, pack)).calibration is not None
+
+
+async def test_other_defaults_are_calibrated_anew(book, pack):
+    await load(loader(book), book, pack)
+    config = load_config(None, {}, {"engines.mock.options.speed": "2"})
+    fast = await load(VoiceLoader(config, book), book, pack)
+    assert fast.defaults == {"speed": "2"}
+    assert fast.calibration is not None
+
+
+async def test_a_calibration_on_request_is_kept(book, pack):
+    calibration = await loader(book).calibrate(pack)
+    assert book[MOCK].notes["calibration"]["lufs"] == calibration.lufs
+    assert book[MOCK].digest
+
+
+def test_a_family_that_is_not_installed_has_no_place(book, pack):
+    assert loader(book).places(pack) == ["cpu"]
+    with pytest.raises(NotFoundError, match="no adapter for family 'unheard-of' is installed"):
+        loader(book).places(VoicePack("unheard-of", "a", pack.root))
