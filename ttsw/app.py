@@ -148,6 +148,10 @@ def refuse_unbuilt(config: Config) -> None:
     """
     if config.redis.url is not None:
         raise ConfigError("redis.url: registration in Redis is not part of this version; leave it out")
+    if config.metrics.http_port is not None:
+        raise ConfigError("metrics.http_port: metrics over HTTP are not part of this version; leave it out")
+    if config.tracing.enabled:
+        raise ConfigError("tracing.enabled: traces are not part of this version; leave it out")
     for family, engine in config.engines.items():
         if engine.python is not None:
             raise ConfigError(

@@ -14,8 +14,10 @@ from ttsw.config.schema import (
     Config,
     EngineConfig,
     LoggingConfig,
+    MetricsConfig,
     ModelManagerConfig,
     RedisConfig,
+    TracingConfig,
     WorkerConfig,
 )
 from ttsw.config.shipped import shipped_dir
@@ -26,8 +28,10 @@ __all__ = [
     "Config",
     "EngineConfig",
     "LoggingConfig",
+    "MetricsConfig",
     "ModelManagerConfig",
     "RedisConfig",
+    "TracingConfig",
     "WorkerConfig",
     "data_dir",
     "load_config",

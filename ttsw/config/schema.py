@@ -46,6 +46,7 @@ Text = Annotated[str, _require(_NAME, "a text without spaces, 1 to 200 character
 Language = Annotated[str, _require(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", 'a language code such as "en" or "zh-CN"')]
 Family = Annotated[str, _require(r"[a-z0-9]+(-[a-z0-9]+)*", 'a family\'s name such as "piper" or "xtts-v2"')]
 RedisUrl = Annotated[str, _require(r"(rediss?|unix)://\S+", "a redis://, rediss:// or unix:// URL, or null")]
+Address = Annotated[str, _require(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):\d{1,5}", "HOST:PORT, or null")]
 File = Annotated[Path, Field(strict=False)]
 Device = Annotated[str, _require(r"cpu|cuda:\d{1,3}", "a device: cpu, cuda:0, cuda:1 …")]
 Megabytes = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -102,6 +103,8 @@ class WorkerConfig(Section):
     """Address to listen on; 127.0.0.1 keeps it to this machine."""
     grpc_port: Annotated[int, Field(ge=0, le=65_535)] = 7002
     """Port to listen on; 0 takes a free one."""
+    advertise_addr: Address | None = None
+    """HOST:PORT at which others reach this worker, for the registry; null is this machine's name and the port."""
     tls_cert: File | None = None
     """PEM file of the server's certificate chain, with tls_key; null serves without TLS."""
     tls_key: File | None = None
@@ -215,6 +218,24 @@ class RedisConfig(Section):
         return self
 
 
+class MetricsConfig(Section):
+    """The HTTP port for machines that watch the worker: /metrics, /healthz and /readyz."""
+
+    http_host: Text = "127.0.0.1"
+    """Address to listen on."""
+    http_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """Port to listen on; 0 takes a free one, null serves none."""
+
+
+class TracingConfig(Section):
+    """OpenTelemetry traces: a span for each utterance; needs the extra `otel`."""
+
+    enabled: bool = False
+    """Export traces, to where OTEL_EXPORTER_OTLP_ENDPOINT and its like say."""
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of utterances traced, of those whose client doesn't decide."""
+
+
 class LoggingConfig(Section):
     """What is logged, and how."""
 
@@ -235,6 +256,8 @@ class Config(Section):
     """How a family's engine runs, by family; one that isn't named runs with the defaults."""
     audio: AudioConfig = AudioConfig()
     redis: RedisConfig = RedisConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    tracing: TracingConfig = TracingConfig()
     logging: LoggingConfig = LoggingConfig()
 
     def engine(self, family: str) -> EngineConfig:

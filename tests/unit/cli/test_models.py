@@ -7,14 +7,13 @@ from ttsw.cli.models import _find, _plain, _table
 from ttsw.errors import NotFoundError
 from ttsw.rpc.generated.tts import ModelInfo
 
+IDLE = {"state": "ready", "leases": "0", "idle_s": "3.6"}
+USED = {"state": "ready", "device": "cpu", "size_mb": "131.1", "leases": "2", "license": "CC0-1.0: freely"}
 INFOS = [
-    ModelInfo(model_id="b-absent", family="b", languages=list("abcdef"), metadata={"state": "absent", "size_mb": "7.5"}),
-    ModelInfo(
-        model_id="a-[red]", family="a", is_loaded=True, languages=["en"],
-        metadata={"state": "ready", "device": "cpu", "size_mb": "131.1", "leases": "2", "license": "CC0-1.0: freely"},
-    ),
-    ModelInfo(model_id="c-idle", family="c", is_loaded=True, metadata={"state": "ready", "leases": "0", "idle_s": "3.6"}),
-]  # fmt: skip
+    ModelInfo(model_id="b-absent", family="b", languages=[*"abcdef"], metadata={"state": "absent", "size_mb": "7.5"}),
+    ModelInfo(model_id="a-[red]", family="a", is_loaded=True, languages=["en"], metadata=USED),
+    ModelInfo(model_id="c-idle", family="c", is_loaded=True, metadata=IDLE),
+]
 
 
 def shown(infos):
