@@ -1,0 +1,1 @@
+"""Workers that know of each other: registration in Redis, and discovery."""

@@ -1,0 +1,1 @@
+"""What a worker tells those who watch it: metrics and traces."""
