@@ -39,7 +39,7 @@ bench: $(VENV)/.dev
 
 $(VENV)/.serve: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[piper,hibari]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[hibari]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml

@@ -40,7 +40,8 @@ def packs(tmp_path):
 
 @pytest.fixture
 def start(start_worker, connect, packs, tmp_path):
-    """Start a worker on these packs, with a state folder of its own that outlasts it."""
+    """Start workers on these packs, with a state folder of their own that outlasts them; they stop with the test."""
+    workers = []
 
     def start(**settings):
         settings = {
@@ -50,10 +51,13 @@ def start(start_worker, connect, packs, tmp_path):
             "model_manager__min_residency_ms": 0,
             "model_manager__warmup_enabled": "false",
         } | settings
-        worker = start_worker(**settings)
-        return worker, connect(worker)
+        workers.append(start_worker(**settings))
+        return workers[-1], connect(workers[-1])
 
-    return start
+    yield start
+    for worker in workers:
+        if worker.process.poll() is None:
+            assert worker.stop() == 0
 
 
 def state(client, model_id):

@@ -39,15 +39,17 @@ def files_to_add(tmp_path):
 
 
 @pytest.mark.usefixtures("files_to_add")
-def test_readme(piper_worker, tmp_path, monkeypatch):
-    pytest.importorskip("hibari", reason="the README speaks of hibari-heart, whose extra is not installed")
+def test_readme(start_worker, tmp_path, monkeypatch):
+    for family in ("hibari", "piper"):
+        pytest.importorskip(family, reason=f"the README speaks with the extra `{family}`, which is not installed")
+    worker = start_worker("--log-format", "json")  # all else as it comes
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     readme = tmp_path / "README.md"
-    text = (ROOT / "README.md").read_text("utf-8").replace(ADDRESS, piper_worker.address)
-    text = text.replace("ttsw say ", f"ttsw say --addr {piper_worker.address} ")
-    text = re.sub(r"ttsw models (\w+)", rf"ttsw models \1 --addr {piper_worker.address}", text)
+    text = (ROOT / "README.md").read_text("utf-8").replace(ADDRESS, worker.address)
+    text = text.replace("ttsw say ", f"ttsw say --addr {worker.address} ")
+    text = re.sub(r"ttsw models (\w+)", rf"ttsw models \1 --addr {worker.address}", text)
     readme.write_text(text, "utf-8")
     parsers = [PythonCodeBlockParser(), CodeBlockParser(language="sh", evaluator=run_shell)]
     examples = list(Sybil(parsers=parsers, path=str(tmp_path)).parse(readme).examples())

@@ -174,7 +174,7 @@ def test_a_port_that_is_taken(worker):
     ("arguments", "environment", "said"),
     [
         (("--default-model", "no-such"), {}, ("no model 'no-such'", "mock-440hz", "piper-en-us-joe-medium")),
-        (("--adapter", "no-such"), {}, ("no voice pack of family 'no-such'", "mock, piper")),
+        (("--adapter", "no-such"), {}, ("no voice pack of family 'no-such'", "hibari, mock, piper")),
         (("--port", "70000"), {}, ("worker.grpc_port", "70000", "flag")),
         ((), {"TTSW_WORKER__GRPC_PROT": "1"}, ("TTSW_WORKER__GRPC_PROT", "did you mean TTSW_WORKER__GRPC_PORT?")),
         ((), {"LOG_LEVEL": "LOUD"}, ("LOG_LEVEL", "LOUD", "WARNING")),

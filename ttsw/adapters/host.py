@@ -12,6 +12,7 @@ import trio
 
 from ttsw.adapters.base import EngineSettings, TTSAdapter
 from ttsw.adapters.families import adapter_class
+from ttsw.adapters.memory import is_out_of_memory
 from ttsw.errors import InternalError, OutOfMemoryError, TtswError, UnavailableError
 from ttsw.options import OptionValue
 from ttsw.types import Samples, VoicePack
@@ -153,20 +154,6 @@ def _fault(pack: VoicePack, error: Exception) -> TtswError:
     if is_out_of_memory(error):
         return OutOfMemoryError(f"the engine of {pack.model_id} found no memory left: {type(error).__name__}: {error}")
     return InternalError(f"the engine of {pack.model_id} failed: {type(error).__name__}: {error}")
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an engine's error says that a device has no memory left; each library has its own words for it.
-
-    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
-    (True, True)
-    """
-    words = ("out of memory", "bad_alloc", "bad allocation", "failed to allocate memory")  # torch, C++, ONNX Runtime
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or any(word in str(error).lower() for word in words)
-    )
 
 
 def _close(chunks: Iterator[Samples]) -> None:

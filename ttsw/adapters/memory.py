@@ -1,6 +1,10 @@
-"""Main memory and the C library: what engines free stays with the process until it is asked for."""
+"""Memory as engines meet it: to give it back, and to know a lack of it by whatever name."""
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ttsw.errors import OutOfMemoryError
 
 
 def trim_memory() -> None:
@@ -8,3 +12,32 @@ def trim_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
     if trim is not None:
         trim(0)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an engine's error says that a device has no memory left; each library has its own words for it.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
+    (True, True)
+    """
+    words = ("out of memory", "bad_alloc", "bad allocation", "failed to allocate memory")  # torch, C++, ONNX Runtime
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(word in str(error).lower() for word in words)
+    )
+
+
+@contextmanager
+def telling_memory(purpose: str) -> Iterator[None]:
+    """Raise a lack of memory as what it is; let all else through.
+
+    Raises:
+        OutOfMemoryError: There was none left.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemoryError(f"no memory is left {purpose}: {error}") from error
+        raise

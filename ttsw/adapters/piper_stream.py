@@ -16,6 +16,7 @@ import onnxruntime
 import structlog
 from numpy.typing import NDArray
 
+from ttsw.adapters.onnx_session import open_session
 from ttsw.adapters.piper_graph import NotVitsError, Parts, StageGraph, cut, graph_inputs
 from ttsw.errors import UnavailableError
 from ttsw.types import Samples
@@ -91,7 +92,7 @@ def open_engine(path: Path, threads: int, trial: Inference) -> Engine:
             return _open_cut(model, threads, trial)
         except NotVitsError as error:
             log.warning("voice_not_cut", file=str(path), reason=str(error))
-            return WholeEngine(open_session(str(path), threads), trial)
+            return WholeEngine(open_session(path, threads), trial)
     except Exception as error:  # ONNX Runtime's and protobuf's errors have no base of their own
         raise UnavailableError(f"{path} is not the graph of a Piper voice, or it is damaged: {error}") from error
 
@@ -182,20 +183,6 @@ def windows(frames: int, first: int = FIRST_FRAMES, most: int = MOST_FRAMES) -> 
         stop = stop + size if frames - stop >= 1.5 * size else frames
         yield stop
         size = min(2 * size, most)
-
-
-def open_session(model: str | bytes, threads: int) -> onnxruntime.InferenceSession:
-    """Open a graph, from a file or from memory, on the CPU.
-
-    Threads that wait must not spin: on two shared cores two that do take 4 times the CPU time, make speech 2 to 4 times
-    slower and an event loop's tick 2 to 4 times later. The arena and the memory patterns would be 3 % faster, but keep
-    80 MB more for each voice and grow with every length seen.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
-    return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
 
 
 class _Flow(Protocol):

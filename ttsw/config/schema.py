@@ -127,7 +127,7 @@ class WorkerConfig(Section):
 class ModelManagerConfig(Section):
     """Which models are in memory, and for how long."""
 
-    default_model_id: Text = "piper-en-us-joe-medium"
+    default_model_id: Text = "hibari-heart"
     """The model of a session that names none; loaded at start."""
     preload_model_ids: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     """More models to load at start."""

