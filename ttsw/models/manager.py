@@ -320,6 +320,7 @@ class ModelManager(Generic[V]):
                 case StartLoad(instance):
                     pack = self._packs[instance.model_id]
                     self._copies[instance] = Copy(pack, instance.place, self._source, self._traffic)
+                    log.info("model loading", model_id=pack.model_id, device=instance.place.device)
                     self._start(self._load, instance, name=f"load of {instance.model_id}")
                 case StartUnload(instance, cause):
                     self._start(self._unload, instance, cause, name=f"unload of {instance.model_id}")
