@@ -17,4 +17,6 @@ def open_session(model: Path | bytes, threads: int) -> onnxruntime.InferenceSess
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     graph = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
+    session._model_bytes = None  # a second copy of all weights, kept only for opening them on another provider
+    return session
