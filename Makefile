@@ -30,7 +30,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Regenerate the wire types from proto/tts.proto; a test shows that what is committed is current.
+# Regenerate the wire types from proto/; a test shows that what is committed is current.
 proto: $(VENV)/.dev
 	$(BIN)/python -m tests.generate_proto $(GENERATED)
 

@@ -12,18 +12,25 @@ import os
 import signal
 import ssl
 import sys
+from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 import trio
 
 from ttsw.adapters.host import CLOSE_S
-from ttsw.config import Config
+from ttsw.config import Config, WorkerConfig
 from ttsw.errors import ConfigError, UnavailableError
 from ttsw.grpc_trio import Server, serve
+from ttsw.rpc.health import HealthBoard, HealthServicer
+from ttsw.rpc.reflection import ReflectionServicer
 from ttsw.rpc.servicer import TTSServicer
 from ttsw.tasktree import render_tree
 from ttsw.worker import Worker
+
+if TYPE_CHECKING:
+    from grpclib._typing import IServable
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +47,7 @@ async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_S
     """
     refuse_unbuilt(config)
     worker = Worker(config)
+    rpc = Services(worker)
     start, stop = trio.CancelScope(), trio.Event()
     async with trio.open_nursery() as infrastructure:
         await infrastructure.start(watch_signals, start, stop)
@@ -49,13 +57,16 @@ async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_S
                 await sessions.start(worker.sessions.run)
                 async with trio.open_nursery() as intake:
                     with start:
-                        server = await listen(worker, intake)
+                        server = await listen(config.worker, rpc.all, intake)
                         await worker.preload()
+                        rpc.board.set_all(True)
                         settle_interpreter()
                         task_status.started(f"grpc://{server.addresses[0][0]}:{server.addresses[0][1]}")
                         await stop.wait()
                     infrastructure.start_soon(last_resort, config.worker.drain_timeout_s)
+                    rpc.board.set_all(False)
                     await worker.drain()
+                    rpc.close()
                     server.drain()
                     intake.cancel_scope.deadline = trio.current_time() + GOODBYE_S
                 sessions.cancel_scope.cancel(reason="drained")
@@ -74,18 +85,37 @@ def settle_interpreter() -> None:
     sys.setswitchinterval(0.0005)
 
 
-async def listen(worker: Worker, intake: trio.Nursery) -> Server:
+class Services:
+    """What the gRPC port serves: the worker, whether it takes work, and what all of that is.
+
+    Args:
+        worker: The worker.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self.board = HealthBoard(["tts.TTSService"])
+        tts = TTSServicer(worker)
+        self._health = HealthServicer(self.board)
+        self._reflection = ReflectionServicer([tts, self._health])
+        self.all: tuple[IServable, ...] = (tts, self._health, self._reflection)
+
+    def close(self) -> None:
+        """End the calls that have no end of their own."""
+        self._health.close()
+        self._reflection.close()
+
+
+async def listen(config: WorkerConfig, services: Collection["IServable"], intake: trio.Nursery) -> Server:
     """Start the gRPC listener in `intake`.
 
     Raises:
         ConfigError: The certificate can't be used.
         UnavailableError: The address can't be bound.
     """
-    config = worker.config.worker
     try:
         server: Server = await intake.start(
             lambda task_status: serve(
-                [TTSServicer(worker)],
+                services,
                 host=config.grpc_host,
                 port=config.grpc_port,
                 ssl_context=tls_context(config.tls_cert, config.tls_key),

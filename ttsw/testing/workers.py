@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from ttsw.app import listen
+from ttsw.app import Services, listen
 from ttsw.config import Config
 from ttsw.worker import Worker
 
@@ -20,13 +20,15 @@ async def open_worker(config: Config) -> AsyncGenerator[tuple[Worker, tuple[str,
         TtswError: The worker can't start.
     """
     worker = Worker(config)
+    services = Services(worker)
     async with trio.open_nursery() as models:
         await models.start(worker.models.run)
         async with trio.open_nursery() as sessions:
             await sessions.start(worker.sessions.run)
             async with trio.open_nursery() as intake:
-                server = await listen(worker, intake)
+                server = await listen(config.worker, services.all, intake)
                 await worker.preload()
+                services.board.set_all(True)
                 yield worker, server.addresses[0]
                 intake.cancel_scope.cancel(reason="the block has ended")
             sessions.cancel_scope.cancel(reason="the block has ended")
