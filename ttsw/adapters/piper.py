@@ -112,6 +112,7 @@ class PiperAdapter(TTSAdapter):
 
     def close(self) -> None:
         """Drop the graph, and give its memory back to the system."""
+        self._engine.close()
         del self._engine
         trim_memory()
 

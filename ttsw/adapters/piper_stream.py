@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +18,8 @@ import onnxruntime
 import structlog
 from numpy.typing import NDArray
 
+from ttsw.adapters.memory import is_out_of_memory
+from ttsw.adapters.onnx_file import read_graph
 from ttsw.adapters.onnx_session import open_session
 from ttsw.adapters.piper_graph import NotVitsError, Parts, StageGraph, cut, graph_inputs
 from ttsw.errors import UnavailableError
@@ -73,6 +77,10 @@ class Engine(Protocol):
         """Yield the audio of one inference, shape (n,), float32."""
         ...
 
+    def close(self) -> None:
+        """Drop the graph. Nothing may be spoken from then on."""
+        ...
+
 
 def open_engine(path: Path, threads: int, trial: Inference) -> Engine:
     """Load a voice's graph: cut if it can be, as it is if not.
@@ -86,15 +94,24 @@ def open_engine(path: Path, threads: int, trial: Inference) -> Engine:
         UnavailableError: The file is no graph of a Piper voice.
     """
     try:
-        model = onnx.load(path)
-        _check_inputs({value.name for value in graph_inputs(model)}, trial.feed().keys())
-        try:
-            return _open_cut(model, threads, trial)
-        except NotVitsError as error:
-            log.warning("voice_not_cut", file=str(path), reason=str(error))
-            return WholeEngine(open_session(path, threads), trial)
+        with TemporaryDirectory(prefix="ttsw-") as folder:  # mapped files stay when their names go
+            weights = Path(folder, "weights")
+            copyfile(path, weights)
+            return _open(path, weights, threads, trial)
     except Exception as error:  # ONNX Runtime's and protobuf's errors have no base of their own
+        if is_out_of_memory(error):
+            raise
         raise UnavailableError(f"{path} is not the graph of a Piper voice, or it is damaged: {error}") from error
+
+
+def _open(path: Path, weights: Path, threads: int, trial: Inference) -> Engine:
+    model = read_graph(weights)
+    _check_inputs({value.name for value in graph_inputs(model)}, trial.feed().keys())
+    try:
+        return _open_cut(model, weights.parent, threads, trial)
+    except NotVitsError as error:
+        log.warning("voice_not_cut", file=str(path), reason=str(error))
+        return WholeEngine(open_session(path, threads), trial)
 
 
 def _check_inputs(found: AbstractSet[str], wanted: AbstractSet[str]) -> None:
@@ -104,10 +121,10 @@ def _check_inputs(found: AbstractSet[str], wanted: AbstractSet[str]) -> None:
         )
 
 
-def _open_cut(model: onnx.ModelProto, threads: int, trial: Inference) -> "CutEngine":
+def _open_cut(model: onnx.ModelProto, weights: Path, threads: int, trial: Inference) -> "CutEngine":
     parts = cut(model)
     try:
-        engine = CutEngine(parts, threads)
+        engine = CutEngine(parts, threads, weights)
         difference = engine.seam_error(trial)
     except Exception as error:
         raise NotVitsError(f"its parts do not run: {error}") from error
@@ -130,20 +147,30 @@ class WholeEngine:
         """Yield all audio at once; see `Engine.speak`."""
         yield self._session.run(None, what.feed())[0].reshape(-1)
 
+    def close(self) -> None:
+        """See `Engine.close`."""
+        del self._session
+
 
 class CutEngine:
     """The graph in parts: the front sees the whole text once, the stages work window by window."""
 
     seeded = True
 
-    def __init__(self, parts: Parts, threads: int) -> None:
+    def __init__(self, parts: Parts, threads: int, weights: Path | None = None) -> None:
         self._mean, self._deviation, self._duration_noise = parts.mean, parts.deviation, parts.duration_noise
-        self._front = open_session(parts.front.SerializeToString(), threads)
-        self._stages = [_Stage(stage, threads) for stage in parts.stages]
+        self._front = open_session(parts.front.SerializeToString(), threads, weights)
+        self._stages = [_Stage(stage, threads, weights) for stage in parts.stages]
 
     def speak(self, what: Inference, chance: np.random.Generator) -> Iterator[Samples]:
         """Yield audio window by window; see `Engine.speak`."""
         return self._speak(what, chance, windows)
+
+    def close(self) -> None:
+        """See `Engine.close`. A session takes some ms to go, in which no other thread of Python's runs: one by one."""
+        del self._front
+        while self._stages:
+            self._stages.pop()
 
     def seam_error(self, what: Inference) -> float:
         """The greatest difference between audio made in windows and the same audio made at once."""
@@ -209,9 +236,9 @@ class _Whole:
 class _Stage:
     """One stage, loaded."""
 
-    def __init__(self, stage: StageGraph, threads: int) -> None:
+    def __init__(self, stage: StageGraph, threads: int, weights: Path | None) -> None:
         self.left, self.right, self.rate, self.sides = stage.left, stage.right, stage.rate, stage.sides
-        self._session = open_session(stage.graph.SerializeToString(), threads)
+        self._session = open_session(stage.graph.SerializeToString(), threads, weights)
         self._input = stage.graph.graph.input[0].name
 
     def run(self, window: Samples, sides: Mapping[str, Samples]) -> Samples:
