@@ -1,7 +1,7 @@
 """Composition root: a configuration becomes one nursery tree, which stops from the inside out.
 
 run
-└ infrastructure   signals                                    last to stop
+└ infrastructure   signals, metrics, registration             last to stop
   └ models         loads; the loaded models
     └ sessions     one task a session, one an utterance
       └ intake     the gRPC listener, one task a call         first to stop
@@ -10,9 +10,11 @@ run
 import gc
 import os
 import signal
+import socket
 import ssl
 import sys
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +23,17 @@ import trio
 
 from ttsw.adapters.host import CLOSE_S
 from ttsw.config import Config, WorkerConfig
-from ttsw.errors import ConfigError, UnavailableError
+from ttsw.errors import ConfigError, TtswError, UnavailableError
 from ttsw.grpc_trio import Server, serve
+from ttsw.registry.record import grpc_addr
+from ttsw.registry.registrar import Registrar
 from ttsw.rpc.health import HealthBoard, HealthServicer
 from ttsw.rpc.reflection import ReflectionServicer
 from ttsw.rpc.servicer import TTSServicer
+from ttsw.supervision import supervise
 from ttsw.tasktree import render_tree
+from ttsw.telemetry.service import serve_metrics
+from ttsw.telemetry.tracing import open_tracer
 from ttsw.worker import Worker
 
 if TYPE_CHECKING:
@@ -46,11 +53,14 @@ async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_S
         TtswError: The worker can't start: no such model, a port that is taken.
     """
     refuse_unbuilt(config)
-    worker = Worker(config)
-    rpc = Services(worker)
     start, stop = trio.CancelScope(), trio.Event()
-    async with trio.open_nursery() as infrastructure:
+    async with open_tracer(config.tracing, config.worker.name) as tracer, trio.open_nursery() as infrastructure:
+        worker = Worker(config, tracer=tracer)
+        rpc = Services(worker)
         await infrastructure.start(watch_signals, start, stop)
+        url = await infrastructure.start(serve_metrics, config.metrics, worker.metrics, worker.look)
+        if url is not None:
+            log.info("metrics", url=f"{url}/metrics")
         async with trio.open_nursery() as models:
             await models.start(worker.models.run)
             async with trio.open_nursery() as sessions:
@@ -58,6 +68,7 @@ async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_S
                 async with trio.open_nursery() as intake:
                     with start:
                         server = await listen(config.worker, rpc.all, intake)
+                        await register(worker, server, infrastructure)
                         await worker.preload()
                         rpc.board.set_all(True)
                         settle_interpreter()
@@ -145,6 +156,40 @@ def tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
     return context
 
 
+async def register(worker: Worker, server: Server, infrastructure: trio.Nursery) -> None:
+    """Register the worker in Redis, where that is configured, and keep it registered from `infrastructure`.
+
+    Raises:
+        ConfigError: The URL can't be used.
+        AlreadyExistsError: Another worker has the name.
+    """
+    config = worker.config
+    if config.redis.url is None:
+        return
+    host, port = config.worker.grpc_host, server.addresses[0][1]
+    addr = grpc_addr(config.worker.advertise_addr, host, port, socket.gethostname())
+    registrar = Registrar(config.redis, partial(worker.describe, addr), takeover=config.redis.takeover)
+    worker.changed = registrar.notify
+    await infrastructure.start(keep_registered, registrar)
+
+
+async def keep_registered(
+    registrar: Registrar, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Keep the worker registered; what goes wrong at the start is raised, what goes wrong later is mended.
+
+    Raises:
+        TtswError: It can't be registered as it is configured.
+    """
+    try:
+        await registrar.run(task_status=task_status)
+    except TtswError:
+        raise
+    except Exception:
+        log.exception("service failed, and is started again", service="registrar")
+        await supervise("registrar", registrar.run)
+
+
 async def watch_signals(
     start: trio.CancelScope, stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
@@ -176,12 +221,6 @@ def refuse_unbuilt(config: Config) -> None:
     Raises:
         ConfigError: It asks for that.
     """
-    if config.redis.url is not None:
-        raise ConfigError("redis.url: registration in Redis is not part of this version; leave it out")
-    if config.metrics.http_port is not None:
-        raise ConfigError("metrics.http_port: metrics over HTTP are not part of this version; leave it out")
-    if config.tracing.enabled:
-        raise ConfigError("tracing.enabled: traces are not part of this version; leave it out")
     for family, engine in config.engines.items():
         if engine.python is not None:
             raise ConfigError(

@@ -5,12 +5,13 @@ Decides what the worker tells of itself, and how it drains. Which tasks own what
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import structlog
 import trio
 
+from ttsw import __version__
 from ttsw.config import Config, state_dir
 from ttsw.device import find_devices
 from ttsw.errors import UnavailableError
@@ -19,12 +20,16 @@ from ttsw.models.records import Measured, RecordBook
 from ttsw.models.residency import Limits
 from ttsw.models.shelf import Library, Shelf, open_library
 from ttsw.models.source import PackSource
+from ttsw.registry.record import WorkerRecord
 from ttsw.sessions.admission import refuse_while
 from ttsw.sessions.session import Session
 from ttsw.sessions.stats import Stats
 from ttsw.sessions.table import SessionTable
-from ttsw.sessions.utterance import Report, Utterance
+from ttsw.sessions.utterance import Utterance
 from ttsw.sessions.voice import Voice
+from ttsw.telemetry.figures import ModelFigures, Snapshot
+from ttsw.telemetry.metrics import Metrics
+from ttsw.telemetry.tracing import NO_TRACER, Tracer
 from ttsw.voices import VoiceLoader
 
 log = structlog.get_logger(__name__)
@@ -45,11 +50,17 @@ class Worker:
 
     Args:
         config: The configuration.
+        metrics: What is told of it; metrics of its own if None.
+        tracer: What follows its utterances.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, metrics: Metrics | None = None, tracer: Tracer = NO_TRACER) -> None:
         self.config = config
-        self.readiness = Readiness.STARTING
+        self.metrics = metrics or Metrics(config.worker.name)
+        self.tracer = tracer
+        self.changed: Callable[[], None] = lambda: None
+        """Called when readiness changes, or what is in memory."""
+        self._readiness = Readiness.STARTING
         self.stats = Stats()
         self._utterance_ends = trio.lowlevel.ParkingLot()
         models, worker = config.model_manager, config.worker
@@ -61,6 +72,7 @@ class Worker:
             PackSource(self.library.refresh, self.book, self.devices, load.places, load),
             limits(config),
             check_s=models.evict_check_interval_ms / 1000,
+            watcher=self,
         )
         self.sessions = SessionTable(
             self.models.take,
@@ -68,7 +80,18 @@ class Worker:
             idle_timeout_s=worker.session_idle_timeout_s,
             lead_ms=config.audio.lead_ms,
             most_characters=worker.max_text_chars,
+            tally=self.metrics.tally,
         )
+
+    @property
+    def readiness(self) -> Readiness:
+        """Whether it takes work."""
+        return self._readiness
+
+    @readiness.setter
+    def readiness(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+        self.changed()
 
     def __repr__(self) -> str:
         return f"<Worker {self.readiness}, {self.sessions!r}, {self.models!r}>"
@@ -103,7 +126,7 @@ class Worker:
         """The model that a client means: an empty id is the default model's."""
         return model_id or self.config.model_manager.default_model_id
 
-    def begin(self, session_id: str) -> tuple[Session, Utterance]:
+    def begin(self, session_id: str, metadata: Mapping[str, object] | None = None) -> tuple[Session, Utterance]:
         """Begin an utterance of a session.
 
         Raises:
@@ -113,11 +136,18 @@ class Worker:
         """
         session = self.sessions[session_id]
         refuse_while(draining=self.sessions.draining)
-        return session, session.begin()
+        utterance = session.begin()
+        utterance.trace = self.tracer.utterance(session.model_id, session_id, metadata or {})
+        return session, utterance
 
-    def record(self, session: Session, report: Report) -> None:
+    def record(self, session: Session, utterance: Utterance) -> None:
         """Take note of an utterance that has ended: one line in the log, and the figures."""
+        report = session.finish(utterance)
         self.stats.add(report)
+        self.metrics.utterance_ended(session.model_id, report, report.duration_s)
+        if utterance.silenced_s is not None:
+            self.metrics.barged_in("stop", utterance.silenced_s)
+        utterance.trace.end(report)
         self._utterance_ends.unpark_all()
         log.log(
             logging.WARNING if report.error else logging.INFO,
@@ -135,7 +165,58 @@ class Worker:
             **({"error": report.error} if report.error else {}),
         )
 
-    async def metrics(self) -> dict[str, float]:
+    def look(self) -> Snapshot:
+        """How the worker stands, for the metrics; looks at nothing that could keep the event loop waiting."""
+        standings = {model_id: self.models.standing(model_id) for model_id in {*self.models.packs, *self.models.failed}}
+        return Snapshot(
+            state=self.readiness.value,
+            sessions=len(self.sessions),
+            sessions_limit=self.sessions.limit,
+            speaking=self.sessions.speaking,
+            queued=sum(voice.host.waiting for voice in self.models.residents.values()),
+            models=[ModelFigures(name, each.state.value, each.device, each.size) for name, each in standings.items()],
+            memory=self.models.seen,
+        )
+
+    def model_loaded(self, model_id: str, load_s: float) -> None:
+        """See `ttsw.models.manager.Watcher`."""
+        self.metrics.model_loaded(model_id, load_s)
+        self.changed()
+
+    def model_load_failed(self, model_id: str) -> None:
+        """See `ttsw.models.manager.Watcher`."""
+        self.metrics.model_load_failed(model_id)
+
+    def model_unloaded(self, cause: str) -> None:
+        """See `ttsw.models.manager.Watcher`."""
+        self.metrics.model_unloaded(cause)
+        self.changed()
+
+    async def describe(self, addr: str) -> WorkerRecord:
+        """What the registry is told.
+
+        Args:
+            addr: Where others reach the worker, `grpc://HOST:PORT`.
+        """
+        told = self.config.worker.capabilities
+        figures = await self.figures()
+        free_mb = figures["device_memory_total_mb"] - figures["device_memory_used_mb"]
+        return WorkerRecord(
+            self.config.worker.name,
+            addr,
+            told.model_dump()
+            | {
+                "languages": list(told.languages),
+                "state": self.readiness.value,
+                "version": __version__,
+                "device": ",".join(device.id for device in self.devices),
+                "models": sorted(self.library.shelf.packs),
+            },
+            tuple(sorted(self.models.residents)),
+            figures | {"device_memory_free_mb": free_mb},
+        )
+
+    async def figures(self) -> dict[str, float]:
         """The worker's figures by name, as GetCapabilities gives them. Memory is that of GPUs where there are any."""
         hosts = [voice.host for voice in self.models.residents.values()]
         seen = await self.models.look()

@@ -34,21 +34,21 @@ async def test_a_default_model_that_does_not_exist_is_refused(nursery):
 async def test_sessions_that_name_no_model_get_the_default_one(worker):
     session = await worker.start_session("s", "", {})
     assert session.model_id == "mock-440hz"
-    assert (await worker.metrics())["active_sessions"] == 1
+    assert (await worker.figures())["active_sessions"] == 1
 
 
 async def test_draining_waits_for_speech_and_then_cuts_it(worker):
     session = await worker.start_session("s", "", {"duration_ms": "60000"})
     _, utterance = worker.begin("s")
     await utterance.feed("a long text")
-    assert (await worker.metrics())["active_syntheses"] == 1
+    assert (await worker.figures())["active_syntheses"] == 1
     with pytest.raises(FailedPreconditionError):
         worker.begin("s")
     await worker.drain()
     await wait_all_tasks_blocked()
     assert worker.readiness is Readiness.DRAINING
     assert isinstance(utterance.failure, UnavailableError)
-    worker.record(session, session.finish(utterance))
+    worker.record(session, utterance)
     assert worker.stats.failures == 1
     with pytest.raises(NotFoundError):
         worker.sessions["s"]
@@ -62,7 +62,7 @@ async def test_draining_ends_as_soon_as_speech_does(worker):
 
     async def end():
         await trio.sleep(0.02)
-        worker.record(session, session.finish(utterance))
+        worker.record(session, utterance)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(end)
@@ -74,7 +74,7 @@ async def test_draining_ends_as_soon_as_speech_does(worker):
 
 async def test_memory_is_told(worker):
     await worker.preload()
-    metrics = await worker.metrics()
+    metrics = await worker.figures()
     assert 10 < metrics["device_memory_used_mb"] < metrics["device_memory_total_mb"]
     assert metrics["model_loads_total"] == 1
 

@@ -11,6 +11,7 @@ from ttsw.cli.models import models_app
 from ttsw.cli.say import say
 from ttsw.cli.serve import serve
 from ttsw.cli.voices import voices_app
+from ttsw.cli.workers import workers
 from ttsw.logs import configure_logging
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ def options(
 
 app.command()(serve)
 app.command()(say)
+app.command()(workers)
 app.add_typer(models_app, name="models")
 app.add_typer(voices_app, name="voices")
 app.add_typer(config_app, name="config")

@@ -10,13 +10,19 @@ from typing import Annotated
 
 import trio
 import typer
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from ttsw.cli.console import err
 from ttsw.cli.listening import Listener, Recorder
 from ttsw.cli.loading import configure
+from ttsw.cli.roaming import speak_somewhere
 from ttsw.cli.speech import Hear, Text, speak_locally, speak_remotely
+from ttsw.cli.workers import registry_url
 from ttsw.errors import InvalidArgumentError
+
+HERE = "127.0.0.1:7002"
+"""Where a worker is, if nobody says otherwise."""
 
 
 def say(
@@ -24,7 +30,10 @@ def say(
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE.wav", help="Where to write the audio; - is stdout.")
     ] = None,
-    addr: Annotated[str, typer.Option(help="The worker.", metavar="HOST:PORT")] = "127.0.0.1:7002",
+    addr: Annotated[
+        str | None, typer.Option(help="The worker.", metavar="HOST:PORT", show_default="127.0.0.1:7002")
+    ] = None,
+    redis: Annotated[str | None, typer.Option(help="A registry, whose best worker is to speak.", metavar="URL")] = None,
     local: Annotated[bool, typer.Option("--local", help="Speak in this process; needs no worker.")] = False,
     model: Annotated[str, typer.Option(help="The model; the worker's default if not given.")] = "",
     option: Annotated[
@@ -33,6 +42,8 @@ def say(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file, for --local.")] = None,
 ) -> None:
     """Speak TEXT, then tell time to first audio, duration, RTF, underruns and loudness."""
+    if sum((addr is not None, redis is not None, local)) > 1:
+        raise InvalidArgumentError("--addr, --redis and --local are three ways to speak; give one of them")
     options = parse_pairs(option or [])
     source: Text = stdin_as_it_comes() if text == "-" else text
     if text == "-":
@@ -41,11 +52,17 @@ def say(
         options.setdefault("pacing", "fast")
     if local:
         speak = partial(speak_locally, configure(config, None, model or None), source, options)
+    elif redis is not None:
+        speak = partial(speak_somewhere, registry_url(redis), source, model, options, tell=_tell)
     else:
-        speak = partial(speak_remotely, parse_address(addr), source, model, options)
+        speak = partial(speak_remotely, parse_address(addr or HERE), source, model, options)
     with Recorder(output) as recorder:
         listener = trio.run(_listen, speak, recorder)
     err.print(listener.summary(recorder.name), soft_wrap=True)
+
+
+def _tell(text: str) -> None:
+    err.print(escape(text), soft_wrap=True)
 
 
 async def _listen(speak: Callable[[Hear], Awaitable[None]], recorder: Recorder) -> Listener:

@@ -18,6 +18,9 @@ def serve(
     default_model: Annotated[str | None, typer.Option(help="Model of sessions that name none.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    takeover: Annotated[
+        bool, typer.Option("--takeover", help="Take the name from a worker that is registered under it.")
+    ] = False,
     log_format: Annotated[str | None, typer.Option(help="json or console.")] = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; then let running speech finish, and exit."""
@@ -25,7 +28,12 @@ def serve(
         config,
         adapter,
         default_model,
-        **{"worker.grpc_host": host, "worker.grpc_port": port, "logging.format": log_format},
+        **{
+            "worker.grpc_host": host,
+            "worker.grpc_port": port,
+            "logging.format": log_format,
+            "redis.takeover": takeover or None,
+        },
     )
     log = settings.logging
     configure_logging(log.level, log.format, include_session_id=log.include_session_id)

@@ -45,7 +45,12 @@ _NAME = r"[^\s\x00-\x1f\x7f]{1,200}"
 Text = Annotated[str, _require(_NAME, "a text without spaces, 1 to 200 characters")]
 Language = Annotated[str, _require(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", 'a language code such as "en" or "zh-CN"')]
 Family = Annotated[str, _require(r"[a-z0-9]+(-[a-z0-9]+)*", 'a family\'s name such as "piper" or "xtts-v2"')]
-RedisUrl = Annotated[str, _require(r"(rediss?|unix)://\S+", "a redis://, rediss:// or unix:// URL, or null")]
+RedisUrl = Annotated[
+    str,
+    _require(
+        r"(rediss?|unix|redis\+sentinel)://\S+", "a redis://, rediss://, unix:// or redis+sentinel:// URL, or null"
+    ),
+]
 Address = Annotated[str, _require(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):\d{1,5}", "HOST:PORT, or null")]
 File = Annotated[Path, Field(strict=False)]
 Device = Annotated[str, _require(r"cpu|cuda:\d{1,3}", "a device: cpu, cuda:0, cuda:1 …")]
@@ -201,6 +206,8 @@ class RedisConfig(Section):
 
     url: RedisUrl | None = None
     """The registry, such as redis://localhost:6379; null registers nowhere."""
+    takeover: bool = False
+    """Take the name from a worker that has it, rather than refuse to start."""
     registration_ttl_seconds: Count = 30
     """A worker silent for this long drops out of the registry, s."""
     heartbeat_interval_seconds: Deadline = 10.0

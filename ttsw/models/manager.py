@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic
+from typing import Generic, Protocol
 
 import structlog
 import trio
@@ -64,6 +64,22 @@ class Standing:
     error: str = ""
 
 
+class Watcher(Protocol):
+    """Told what comes and goes."""
+
+    def model_loaded(self, model_id: str, load_s: float) -> None:
+        """A model is loaded, and warm."""
+        ...
+
+    def model_load_failed(self, model_id: str) -> None:
+        """A model could not be loaded."""
+        ...
+
+    def model_unloaded(self, cause: str) -> None:
+        """A model is unloaded."""
+        ...
+
+
 @dataclass(eq=False)
 class _Wish:
     """Somebody waits for residency's answer."""
@@ -82,8 +98,17 @@ class ModelManager(Generic[V]):
         check_s: How often idle models are looked for, s.
     """
 
-    def __init__(self, source: Source[V], limits: Limits | None = None, *, check_s: float = math.inf) -> None:
+    def __init__(
+        self,
+        source: Source[V],
+        limits: Limits | None = None,
+        *,
+        check_s: float = math.inf,
+        watcher: Watcher | None = None,
+    ) -> None:
         self._source, self._check_s = source, check_s
+        self._watcher = watcher
+        self.seen: Sequence[MemorySnapshot] = ()
         self._residency = Residency(limits or Limits())
         self._traffic = Traffic()
         self._copies: dict[Instance, Copy[V]] = {}
@@ -130,6 +155,11 @@ class ModelManager(Generic[V]):
         """What the models in memory, or on their way, were loaded from, by id."""
         return {copy.pack.model_id: copy.pack for copy in self._copies.values()}
 
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Models whose last load failed."""
+        return tuple(self._residency.failures)
+
     def standing(self, model_id: str) -> Standing:
         """How a model stands now."""
         state = self._residency.state(model_id)
@@ -151,7 +181,7 @@ class ModelManager(Generic[V]):
 
     async def look(self) -> Sequence[MemorySnapshot]:
         """Look at the devices' memory; returns what was seen."""
-        seen = await self._source.look()
+        seen = self.seen = await self._source.look()
         self._carry_out(self._residency.observe(seen, trio.current_time()))
         return seen
 
@@ -356,10 +386,12 @@ class ModelManager(Generic[V]):
                 await copy.open(lambda: self._carry_out(self._residency.loaded(instance)))
             except TtswError as fault:
                 error = fault
-        seen = await self._source.look()
+        seen = self.seen = await self._source.look()
         now = trio.current_time()
         if copy.value is not None:
             self.loads += 1
+            if self._watcher is not None:
+                self._watcher.model_loaded(instance.model_id, copy.load_s)
             size = copy.measured.size if copy.measured else None
             log.info("model loaded", model_id=instance.model_id, load_s=round(copy.load_s, 3), bytes=size)
             self._carry_out(self._residency.warmed(instance, now, size, seen))
@@ -368,6 +400,8 @@ class ModelManager(Generic[V]):
             self._carry_out(self._residency.unloaded(instance, now, seen))
         else:
             self.failed_loads += 1
+            if self._watcher is not None:
+                self._watcher.model_load_failed(instance.model_id)
             log.warning("model not loaded", model_id=instance.model_id, error=str(error))
             self._carry_out(self._residency.failed(instance, error, now, seen))
         self._forget(instance)
@@ -376,10 +410,12 @@ class ModelManager(Generic[V]):
         idle_s = trio.current_time() - max(instance.used_at, instance.loaded_at)
         back = await self._copies[instance].close(instance.size)
         self.unloads[cause] += 1
+        if self._watcher is not None:
+            self._watcher.model_unloaded(cause)
         log.info(
             "model unloaded", model_id=instance.model_id, cause=cause.value, idle_s=round(idle_s, 1), bytes_back=back
         )
-        seen = await self._source.look()
+        seen = self.seen = await self._source.look()
         self._carry_out(self._residency.unloaded(instance, trio.current_time(), seen))
         self._forget(instance)
 

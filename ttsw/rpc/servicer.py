@@ -91,13 +91,17 @@ class TTSServicer(TtsServiceBase):
 
     async def control(self, message: ControlRequest) -> ControlResponse:
         """Pause, resume, stop or reload."""
+        received = trio.current_time()
         try:
             session = self._worker.sessions[message.session_id]
             command = COMMANDS.get(message.command)
             if command is None:
                 valid = ", ".join(f"{item.name}={item.value}" for item in ControlCommand)
                 raise InvalidArgumentError(f"no command {int(message.command)}; there are: {valid}")
+            silences = message.command == ControlCommand.PAUSE and session.utterance is not None
             standing = command(session)
+            if silences:  # no frame is handed out from here on
+                self._worker.metrics.barged_in("pause", trio.current_time() - received)
         except TtswError as error:
             return ControlResponse(**refusal(error), timestamp_ms=now_ms())
         return ControlResponse(
@@ -138,7 +142,7 @@ class TTSServicer(TtsServiceBase):
         return GetCapabilitiesResponse(
             capabilities=Capabilities(**told.model_dump() | {"languages": list(told.languages)}),
             resident_models=sorted(self._worker.models.residents),
-            metrics=NOT_YET_MEASURED | await self._worker.metrics(),
+            metrics=NOT_YET_MEASURED | await self._worker.figures(),
         )
 
     async def _unload_model(self, stream: Stream[UnloadModelRequest, UnloadModelResponse]) -> None:
@@ -155,11 +159,11 @@ class TTSServicer(TtsServiceBase):
             if first is None:
                 raise InvalidArgumentError("the stream of text was empty; its first TextChunk names the session")
             structlog.contextvars.bind_contextvars(session_id=first.session_id)
-            session, utterance = self._worker.begin(first.session_id)
+            session, utterance = self._worker.begin(first.session_id, stream.metadata or {})
             try:
                 await _converse(stream, first, utterance)
             finally:
-                self._worker.record(session, session.finish(utterance))
+                self._worker.record(session, utterance)
             if utterance.failure is not None:
                 raise utterance.failure
         except TtswError as error:

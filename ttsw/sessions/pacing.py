@@ -24,6 +24,7 @@ class Pacer:
     def __init__(self, lead_s: float) -> None:
         self.lead_s = lead_s
         self.sent = 0
+        self.late = 0
         self.underruns = 0
         self.largest_gap_s = 0.0
         self._start: float | None = None  # when the first sample is heard
@@ -58,6 +59,9 @@ class Pacer:
         """
         if self._start is None:
             self._start = now
+        elif not (excused or math.isinf(self.lead_s)):
+            behind_s = now - JITTER_S - (self._start + (self.sent + 1) * FRAME_S - self.lead_s)
+            self.late += max(0, min(frames, math.ceil(behind_s / FRAME_S)))
         gap_s = now - (self._start + self.sent * FRAME_S)
         # At `inf` lead nobody plays along, so nothing can run dry.
         if gap_s > JITTER_S and not math.isinf(self.lead_s):

@@ -18,6 +18,7 @@ from ttsw.sessions.options import SessionOptions
 from ttsw.sessions.state import Event, State, move
 from ttsw.sessions.utterance import Cause, Report, Utterance
 from ttsw.sessions.voice import Voice
+from ttsw.telemetry.figures import Tally
 from ttsw.units import FRAME_SAMPLES
 
 log = structlog.get_logger(__name__)
@@ -74,6 +75,7 @@ class Session:
         idle_timeout_s: float = math.inf,
         most_characters: int = 100_000,
         fell_silent: Callable[[], None] = lambda: None,
+        tally: Tally | None = None,
     ) -> None:
         self.session_id, self.model_id, self.options = session_id, model_id, options
         self.state = State.IDLE
@@ -84,6 +86,7 @@ class Session:
         self._idle_timeout_s = idle_timeout_s
         self._most_characters = most_characters
         self._fell_silent = fell_silent
+        self._tally = tally
         self._touched = trio.current_time()
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
@@ -120,6 +123,7 @@ class Session:
             self.options,
             self._metronome,
             most_characters=self._most_characters,
+            tally=self._tally,
         )
         if self.state is State.PAUSED:
             utterance.pause()

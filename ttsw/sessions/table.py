@@ -11,6 +11,7 @@ from ttsw.sessions.admission import admit
 from ttsw.sessions.metronome import Metronome
 from ttsw.sessions.session import Session
 from ttsw.sessions.voice import Voice
+from ttsw.telemetry.figures import Tally
 
 log = structlog.get_logger(__name__)
 
@@ -51,12 +52,20 @@ class SessionTable:
     """
 
     def __init__(
-        self, lend: Lend, *, limit: int, idle_timeout_s: float, lead_ms: float = 40.0, most_characters: int = 100_000
+        self,
+        lend: Lend,
+        *,
+        limit: int,
+        idle_timeout_s: float,
+        lead_ms: float = 40.0,
+        most_characters: int = 100_000,
+        tally: Tally | None = None,
     ) -> None:
         self.limit = limit
         self.draining = False
         self._lend = lend
         self._idle_timeout_s, self._lead_ms, self._most_characters = idle_timeout_s, lead_ms, most_characters
+        self._tally = tally
         self._sessions: dict[str, Session] = {}
         self._starting: set[str] = set()
         self._metronome = Metronome()
@@ -150,6 +159,7 @@ class SessionTable:
                 idle_timeout_s=self._idle_timeout_s,
                 most_characters=self._most_characters,
                 fell_silent=borrower.may_give_back,
+                tally=self._tally,
             )
             try:
                 await session.run(task_status=task_status)

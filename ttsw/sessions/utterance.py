@@ -21,6 +21,8 @@ from ttsw.sessions.metronome import Metronome
 from ttsw.sessions.options import SessionOptions
 from ttsw.sessions.pacing import Pacer
 from ttsw.sessions.voice import Voice
+from ttsw.telemetry.figures import Tally
+from ttsw.telemetry.tracing import NO_TRACE, UtteranceTrace
 from ttsw.text import Segmenter, clean, has_speech
 from ttsw.units import FRAME_S
 
@@ -82,6 +84,7 @@ class Report:
     compute_s: float = 0.0
     underruns: int = 0
     largest_gap_s: float = 0.0
+    duration_s: float = 0.0
     error: str = ""
 
     @property
@@ -117,8 +120,13 @@ class Utterance:
         metronome: Metronome,
         *,
         most_characters: int = 100_000,
+        tally: Tally | None = None,
     ) -> None:
         self.report = Report()
+        self.trace: UtteranceTrace = NO_TRACE
+        self.silenced_s: float | None = None
+        self._tally = tally or Tally()
+        self._silencing: float | None = None
         self.failure: TtswError | None = None
         self.began = self._touched = trio.current_time()
         self._busy = False
@@ -174,6 +182,8 @@ class Utterance:
         if self._stopped and self.failure is None:
             with trio.move_on_after(GOODBYE_S):
                 await listener.send([self._buffer.end_marker()], lambda _count: None)
+            if self.report.cause is Cause.STOPPED and self._silencing is not None:
+                self.silenced_s = trio.current_time() - self._silencing
 
     async def _emit(self, listener: Listener) -> None:
         while not self._buffer.ended:
@@ -195,10 +205,15 @@ class Utterance:
 
     def _sent(self, count: int) -> None:
         now = self._touched = trio.current_time()
+        late = self._pacer.late
         self._pacer.count(count, now, excused=self._buffer.excused)
-        self.report.frames += self._buffer.drop(count)
+        audible = self._buffer.drop(count)
+        self.report.frames += audible
+        self._tally.frames += audible
+        self._tally.late += self._pacer.late - late
         if self.report.first_s is None and self.report.frames:
             self.report.first_s = now - self.began
+            self.trace.first_frame(self.report.first_s)
 
     # What the session does to it.
 
@@ -219,6 +234,7 @@ class Utterance:
         if self._stopped or self.report.cause is Cause.FINISHED:
             return
         self._stopped, self.failure = True, self.failure or failure
+        self._silencing = trio.current_time()
         self.report.cause = cause
         self._production.cancel(reason=cause.value)
         self._emission.cancel(reason=cause.value)
@@ -231,6 +247,7 @@ class Utterance:
             if not self._stopped:
                 self.report.cause = Cause.FAILED
         self.report.made = self._buffer.made
+        self.report.duration_s = trio.current_time() - self.began
         self.report.underruns, self.report.largest_gap_s = self._pacer.underruns, self._pacer.largest_gap_s
         return self.report
 
@@ -286,11 +303,13 @@ class Utterance:
             if has_speech(text):
                 self._buffer.mark_segment(self.report.segments, chain.segment_start)
                 self.report.segments += 1
-                await voice.speak(text, self._options.engine, chain.push, self._take)
+                with self.trace.segment(self.report.segments - 1, len(text)):
+                    await voice.speak(text, self._options.engine, chain.push, self._take)
                 self._buffer.put(chain.end_segment())
 
     async def _take(self, pcm: bytes, compute_s: float) -> None:
         self.report.compute_s += compute_s
+        self.trace.step(compute_s)
         self._buffer.put(pcm)
         self._busy = False
         await self._buffer.room()

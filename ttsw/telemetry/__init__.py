@@ -1,1 +1,1 @@
-"""What a worker tells those who watch it: metrics and traces."""
+"""What a worker tells those who watch it: metrics and traces. Knows nothing of those who do the work: they call it."""

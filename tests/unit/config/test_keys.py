@@ -8,7 +8,7 @@ def test_the_schema_by_key():
     assert type_at(("engines", "any")) is EngineConfig
     assert type_at(("engines", "any", "threads")) is not None
     assert type_at(("worker", "name", "deeper")) is None
-    assert names_at(("redis",)) == ("url", "registration_ttl_seconds", "heartbeat_interval_seconds")
+    assert names_at(("redis",)) == ("url", "takeover", "registration_ttl_seconds", "heartbeat_interval_seconds")
     assert is_branch(("engines",))
     assert not is_branch(("worker", "name"))
 

@@ -1,0 +1,106 @@
+"""From URLs to clients, and from redis-py's errors to ours; nothing is connected to."""
+
+import pytest
+from redis import exceptions
+from redis.connection import SSLConnection, UnixDomainSocketConnection
+
+from ttsw.errors import ConfigError
+from ttsw.registry.client import explain, make_client
+from ttsw.registry.pulse import Condition
+
+
+def options(url):
+    pool = make_client(url, 0.5).connection_pool
+    return pool.connection_class, pool.connection_kwargs
+
+
+def test_a_url_says_where_and_who():
+    _, given = options("redis://tts:p%40ss@redis.example:6380/2")
+    wanted = {"host": "redis.example", "port": 6380, "db": 2, "username": "tts", "password": "p@ss"}
+    assert wanted.items() <= given.items()
+
+
+def test_schemes():
+    assert options("rediss://h?ssl_ca_certs=ca.pem")[0] is SSLConnection
+    kind, given = options("unix:///run/redis.sock?db=1")
+    assert kind is UnixDomainSocketConnection
+    assert (given["path"], given["db"]) == ("/run/redis.sock", 1)
+
+
+def test_no_option_of_the_url_lets_a_call_wait():
+    _, given = options("redis://h?socket_timeout=60&retry_on_timeout=yes&health_check_interval=1&decode_responses=1")
+    assert (given["socket_timeout"], given["socket_connect_timeout"]) == (0.5, 0.5)
+    assert given["retry"].get_retries() == 0
+    assert not given["decode_responses"]
+
+
+def test_sentinels():
+    pool = make_client("redis+sentinel://tts:p%40ss@a:1,[::1]:2,c/main/3", 0.5).connection_pool
+    asked = [each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels]
+    assert [(each["host"], each["port"]) for each in asked] == [("a", 1), ("::1", 2), ("c", 26_379)]
+    assert {each["socket_timeout"] for each in asked} == {0.5}
+    assert all(each["password"] is None for each in asked)
+    assert (pool.service_name, pool.connection_kwargs["db"], pool.connection_kwargs["password"]) == ("main", 3, "p@ss")
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("redis://:secret@h:port", "can't be used"),
+        ("redis://:secret@h?db=x", "can't be used"),
+        ("redis://:secret@h?no_such=1", "unexpected keyword argument 'no_such'"),
+        ("redis://:sec/ret@h", "can't be used"),
+        ("redis+sentinel://:secret@h:1", "SERVICE"),
+        ("redis+sentinel://:secret@h:x/main", "can't be used"),
+        ("http://:secret@h", "can't be used"),
+    ],
+)
+def test_what_cannot_be_used_is_told_without_the_password(url, fault):
+    with pytest.raises(ConfigError) as caught:
+        make_client(url, 0.5)
+    assert fault in str(caught.value)
+    for part in ("secret", "sec", "ret@"):
+        assert part not in str(caught.value)
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+def broken_watch(cause):
+    try:
+        try:
+            raise cause
+        except type(cause):
+            raise exceptions.WatchError("while watching")  # noqa: B904 - as redis-py does
+    except exceptions.WatchError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "condition"),
+    [
+        (exceptions.ConnectionError("Error 111 connecting to h:1"), Condition.AWAY),
+        (exceptions.TimeoutError("Timeout reading from h:1"), Condition.SLOW),
+        (exceptions.AuthenticationError("Authentication required."), Condition.LOGIN),
+        (exceptions.NoPermissionError("this user has no permissions"), Condition.FORBIDDEN),
+        (exceptions.ReadOnlyError("You can't write against a read only replica."), Condition.READ_ONLY),
+        (exceptions.ResponseError("NOREPLICAS Not enough good replicas to write."), Condition.READ_ONLY),
+        (exceptions.ResponseError("MISCONF Redis is configured to save RDB snapshots"), Condition.READ_ONLY),
+        (exceptions.ResponseError("BUSY Redis is busy running a script"), Condition.BUSY),
+        (exceptions.BusyLoadingError("Redis is loading the dataset in memory"), Condition.BUSY),
+        (exceptions.OutOfMemoryError("command not allowed"), Condition.FULL),
+        (exceptions.ResponseError("WRONGTYPE Operation against a key"), Condition.REFUSED),
+        (exceptions.MovedError("1 h:1"), Condition.REFUSED),
+        (exceptions.WatchError("changed"), Condition.REFUSED),
+        (broken_watch(exceptions.ConnectionError("gone")), Condition.AWAY),
+        (broken_watch(exceptions.TimeoutError("slow")), Condition.SLOW),
+        (OSError("no such socket"), Condition.AWAY),
+    ],
+)
+def test_what_an_error_means(error, condition):
+    told = explain(error, "redis://h")
+    assert told.condition is condition
+    assert str(told).startswith(f"the registry redis://h is {condition}: ")
+
+
+def test_what_was_written_is_no_part_of_the_message():
+    error = exceptions.ReadOnlyError("Command # 1 (SET worker:a {…}) of pipeline caused error: You can't write")
+    assert str(explain(error, "r")) == "the registry r is read-only: You can't write"

@@ -1,0 +1,96 @@
+"""Who fits, and who is best."""
+
+import random
+
+import pytest
+
+from ttsw.registry.discovery import Wanted, find_workers, fits, pick
+from ttsw.registry.record import WorkerRecord
+
+NOW = 1000.0
+
+
+def worker(name, *, resident=(), models=(), sessions=0.0, limit=4, queue=0.0, age_s=0.0, state="ready", **more):
+    capabilities = {"state": state, "models": list(models), "max_concurrent_sessions": limit, **more}
+    metrics = {"active_sessions": sessions, "queue_depth": queue}
+    return WorkerRecord(name, f"grpc://{name}:1", capabilities, tuple(resident), metrics, NOW - age_s)
+
+
+def best(wanted, *workers, chance=lambda: 0.5):
+    picked = pick(workers, wanted, NOW, chance=chance)
+    return picked and picked.name
+
+
+def test_the_least_busy_that_has_the_model_then_the_least_busy_that_could_load_it():
+    busy, idle = worker("busy", resident=["m"], sessions=3), worker("idle", resident=["m"], sessions=1)
+    could, could_less = worker("could", models=["m"]), worker("less", models=["m"], sessions=2)
+    others = worker("others", resident=["n"]), worker("no-models")
+    assert best(Wanted("m"), busy, could, idle, *others) == "idle"
+    assert best(Wanted("m"), busy, could, *others) == "busy"
+    assert best(Wanted("m"), could_less, could, *others) == "could"
+    assert best(Wanted("m"), *others) is None
+
+
+def test_busy_is_a_share_of_the_limit():
+    small, large = worker("small", sessions=2, limit=4), worker("large", sessions=3, limit=16)
+    assert best(Wanted(), small, large) == "large"
+    assert best(Wanted(), worker("queued", queue=2), worker("free", queue=1)) == "free"
+
+
+def test_one_that_is_full_comes_last_for_by_now_it_may_not_be():
+    full, could = worker("full", resident=["m"], sessions=4), worker("could", models=["m"], sessions=3)
+    assert best(Wanted("m"), full, could) == "could"
+    assert best(Wanted("m"), full) == "full"
+
+
+def test_stale_ones_and_those_not_ready_are_passed_over():
+    assert best(Wanted(), worker("stale", age_s=31), worker("future", age_s=-31)) is None
+    assert best(Wanted(), worker("slow", age_s=31, ttl_s=120)) == "slow"
+    for state in ("starting", "draining", "unheard-of"):
+        assert best(Wanted(), worker("x", state=state)) is None
+        assert best(Wanted(states=frozenset({state})), worker("x", state=state)) == "x"
+
+
+def test_of_equals_any_may_be_picked():
+    equals = worker("a"), worker("b"), worker("c")
+    chances = iter((0.9, 0.1, 0.5))
+    assert best(Wanted(), *equals, chance=lambda: next(chances)) == "b"
+    assert {best(Wanted(), *equals, chance=random.random) for _ in range(200)} == {"a", "b", "c"}
+
+
+def test_one_that_says_little_is_understood():
+    assert best(Wanted(), WorkerRecord("bare", "grpc://h:1", last_heartbeat_ts=NOW)) == "bare"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fit"),
+    [
+        (Wanted(), True),
+        (Wanted(model="m"), True),
+        (Wanted(model="x"), False),
+        (Wanted(language="en"), True),
+        (Wanted(language="EN-gb"), False),
+        (Wanted(language="de-AT"), True),
+        (Wanted(language="d"), False),
+        (Wanted(capabilities=frozenset({"lora"})), True),
+        (Wanted(capabilities=frozenset({"lora", "zero_shot"})), False),
+    ],
+)
+def test_what_is_wanted(wanted, fit):
+    record = worker("x", resident=["m"], languages=["en-US", "de"], lora=True, zero_shot=False)
+    assert fits(record, wanted) is fit
+
+
+class Registry:
+    @staticmethod
+    async def read_all():
+        good = worker("good")
+        return NOW, {good.key: good.to_json(), "worker:\x1b": b"{", "worker:list": "no text"}
+
+
+async def test_what_is_malformed_keeps_nobody_from_being_found():
+    listing = await find_workers(Registry())
+    assert [each.name for each in listing.workers] == ["good"]
+    assert [fault.text for fault in listing.faults][1] == "worker:list: no text"
+    assert listing.faults[0].text.startswith(r"worker:\x1b: not JSON")
+    assert listing.now == NOW

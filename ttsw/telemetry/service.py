@@ -1,0 +1,67 @@
+"""The metrics as a service of the worker's: the HTTP port and the loop's lag, for as long as it runs.
+
+Decides what a fault of the port means: at the start it is the operator's to mend, later the port is opened again, and
+nobody else is disturbed.
+"""
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from ttsw.config.schema import MetricsConfig
+from ttsw.telemetry.endpoints import Endpoints
+from ttsw.telemetry.exposition import Exposition
+from ttsw.telemetry.figures import Snapshot
+from ttsw.telemetry.http import open_port, serve_http, url_of
+from ttsw.telemetry.loop_lag import watch_loop_lag
+from ttsw.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+"""How long to wait before a port that failed is opened again; each time in a row twice as long."""
+
+
+async def serve_metrics(
+    config: MetricsConfig,
+    metrics: Metrics,
+    look: Callable[[], Snapshot],
+    *,
+    task_status: trio.TaskStatus[str | None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled. `started` carries the port's URL; None, and an end at once, where there is to be none.
+
+    Args:
+        config: Where to listen, if at all.
+        metrics: What to show.
+        look: Says how the worker stands; called in the event loop, so it must not block.
+        task_status: trio's.
+
+    Raises:
+        UnavailableError: The address can't be listened on.
+    """
+    if config.http_port is None:
+        task_status.started(None)
+        return
+    listeners = await open_port(config.http_host, config.http_port)
+    url, port = url_of(listeners[0]), listeners[0].socket.getsockname()[1]
+    app = Endpoints(Exposition(metrics, look).render, lambda: look().state)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch_loop_lag, metrics.loop_lagged)
+        nursery.start_soon(_keep_open, app, listeners, config.http_host, port)
+        task_status.started(url)
+
+
+async def _keep_open(app: Endpoints, listeners: list[trio.SocketListener], host: str, port: int) -> None:
+    """Serve, and after a fault again where it was."""
+    pause_s = FIRST_PAUSE_S
+    while True:
+        try:
+            await serve_http(app, listeners or await open_port(host, port))
+        except Exception:
+            log.exception("the metrics port failed", opens_again_in_s=pause_s)
+        listeners = []
+        await trio.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
