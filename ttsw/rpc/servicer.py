@@ -76,7 +76,7 @@ class TTSServicer(TtsServiceBase):
         try:
             session = await self._worker.start_session(message.session_id, message.model_id, message.options)
         except TtswError as error:
-            return StartSessionResponse(**refusal(error))
+            return StartSessionResponse(**self._refuse(error))
         return StartSessionResponse(
             success=True, message=f"session {session.session_id} speaks with {session.model_id}"
         )
@@ -86,7 +86,8 @@ class TTSServicer(TtsServiceBase):
         try:
             self._worker.sessions.end(message.session_id)
         except TtswError as error:
-            return EndSessionResponse(success=False, error=wire_code(error))
+            told = self._refuse(error)
+            return EndSessionResponse(success=False, error=told["error"])
         return EndSessionResponse(success=True)
 
     async def control(self, message: ControlRequest) -> ControlResponse:
@@ -103,7 +104,7 @@ class TTSServicer(TtsServiceBase):
             if silences:  # no frame is handed out from here on
                 self._worker.metrics.barged_in("pause", trio.current_time() - received)
         except TtswError as error:
-            return ControlResponse(**refusal(error), timestamp_ms=now_ms())
+            return ControlResponse(**self._refuse(error), timestamp_ms=now_ms())
         return ControlResponse(
             success=True,
             message=standing.message,
@@ -124,7 +125,7 @@ class TTSServicer(TtsServiceBase):
         try:
             await self._worker.models.load(model_id, speculative=message.preload_only)
         except TtswError as error:
-            return LoadModelResponse(**refusal(error))
+            return LoadModelResponse(**self._refuse(error))
         took_ms = round((trio.current_time() - started) * 1000)
         return LoadModelResponse(success=True, message="loaded", load_duration_ms=took_ms)
 
@@ -133,7 +134,7 @@ class TTSServicer(TtsServiceBase):
         try:
             await self._worker.models.unload(self._worker.named(message.model_id), force=force)
         except TtswError as error:
-            return UnloadModelResponse(**refusal(error))
+            return UnloadModelResponse(**self._refuse(error))
         return UnloadModelResponse(success=True, message="unloaded")
 
     async def get_capabilities(self, message: GetCapabilitiesRequest) -> GetCapabilitiesResponse:
@@ -167,7 +168,12 @@ class TTSServicer(TtsServiceBase):
             if utterance.failure is not None:
                 raise utterance.failure
         except TtswError as error:
+            self._worker.metrics.refused(error.code)
             raise to_grpc(error) from error
+
+    def _refuse(self, error: TtswError) -> dict[str, Any]:
+        self._worker.metrics.refused(error.code)
+        return refusal(error)
 
 
 class _Listener:
