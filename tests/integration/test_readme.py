@@ -11,6 +11,7 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
+from tests.integration.redis_server import RedisServer
 from tests.integration.support import clean_environment
 from ttsw.models.shelf import open_library
 
@@ -21,8 +22,8 @@ ADDRESS = "127.0.0.1:7002"
 def run_shell(example) -> None:
     """Run a block's `ttsw` lines, other than those that serve (a worker is there already) or download."""
     for line in example.parsed.splitlines():
-        if re.search(r"\bttsw (say|config|models|voices (?!pull))", line):
-            command = re.sub(r"(\.venv/bin/)?\bttsw (?=say|config|models|voices)", f"{sys.executable} -m ttsw ", line)
+        if re.search(r"\bttsw (say|config|models|workers|voices (?!pull))", line):
+            command = re.sub(r"(\.venv/bin/)?\bttsw (?=say|config|models|workers|voices)", f"{sys.executable} -m ttsw ", line)
             subprocess.run(["bash", "-c", command], check=True, timeout=60, env=clean_environment())
 
 
@@ -39,16 +40,21 @@ def files_to_add(tmp_path):
 
 
 @pytest.mark.usefixtures("files_to_add")
-def test_readme(start_worker, tmp_path, monkeypatch):
+def test_readme(request, start_worker, tmp_path, monkeypatch):
     for family in ("hibari", "piper"):
         pytest.importorskip(family, reason=f"the README speaks with the extra `{family}`, which is not installed")
-    worker = start_worker("--log-format", "json")  # all else as it comes
+    redis = RedisServer(tmp_path)
+    redis.start()
+    request.addfinalizer(redis.kill)
+    worker = start_worker("--log-format", "json", redis__url=redis.url)  # all else as it comes
+    request.addfinalizer(worker.stop)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     readme = tmp_path / "README.md"
     text = (ROOT / "README.md").read_text("utf-8").replace(ADDRESS, worker.address)
-    text = text.replace("ttsw say ", f"ttsw say --addr {worker.address} ")
+    text = text.replace("redis://localhost:6379", redis.url)
+    text = re.sub(r"ttsw say (?!--redis|.*--local)", f"ttsw say --addr {worker.address} ", text)
     text = re.sub(r"ttsw models (\w+)", rf"ttsw models \1 --addr {worker.address}", text)
     readme.write_text(text, "utf-8")
     parsers = [PythonCodeBlockParser(), CodeBlockParser(language="sh", evaluator=run_shell)]
@@ -56,4 +62,5 @@ def test_readme(start_worker, tmp_path, monkeypatch):
     assert len(examples) >= 5
     for example in examples:
         example.evaluate()
+    assert (tmp_path / "hello.wav").stat().st_size > 10_000
     assert (tmp_path / "out.wav").stat().st_size > 100_000
