@@ -19,11 +19,14 @@ ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1:7002"
 
 
+OURS = "say|config|models|workers|voices"
+
+
 def run_shell(example) -> None:
     """Run a block's `ttsw` lines, other than those that serve (a worker is there already) or download."""
     for line in example.parsed.splitlines():
-        if re.search(r"\bttsw (say|config|models|workers|voices (?!pull))", line):
-            command = re.sub(r"(\.venv/bin/)?\bttsw (?=say|config|models|workers|voices)", f"{sys.executable} -m ttsw ", line)
+        if re.search(rf"\bttsw ({OURS})", line) and " pull " not in line:
+            command = re.sub(rf"(\.venv/bin/)?\bttsw (?={OURS})", f"{sys.executable} -m ttsw ", line)
             subprocess.run(["bash", "-c", command], check=True, timeout=60, env=clean_environment())
 
 
