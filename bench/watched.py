@@ -2,8 +2,8 @@
 
 100 real-time sessions on one connection, the server on one core and the client on the other, by turns with all of it
 off and all of it on: a real redis-server that is told at the usual interval, a scrape a second, each utterance traced
-to a collector that takes it. CPU is the server's process's; jitter as `realtime` has it. Then the time of a scrape while
-200 sessions are open.
+to a collector that takes it. CPU is the server's process's; jitter as `realtime` has it. Then the time of a scrape
+while 200 sessions are open.
 """
 
 import socket

@@ -64,8 +64,8 @@ class Copy(Generic[V]):
         taken = await self._gauge.taken()
         if alone and taken is not None:
             least = self.place.least
-            self.measured = Measured(max(taken.size, least), max(taken.peak, least), self.load_s)
-            await self._source.keep(self.pack, self.place.device, self.measured)
+            measured = Measured(max(taken.size, least), max(taken.peak, least), self.load_s)
+            self.measured = await self._source.keep(self.pack, self.place.device, measured)
 
     async def close(self, size: float) -> int | None:
         """Unload it, and wait for its memory to come back.

@@ -96,6 +96,7 @@ class ModelManager(Generic[V]):
         source: Where models come from.
         limits: What is kept to.
         check_s: How often idle models are looked for, s.
+        watcher: Told what comes and goes.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class ModelManager(Generic[V]):
         self._source, self._check_s = source, check_s
         self._watcher = watcher
         self.seen: Sequence[MemorySnapshot] = ()
+        """The devices' memory as it was last looked at."""
         self._residency = Residency(limits or Limits())
         self._traffic = Traffic()
         self._copies: dict[Instance, Copy[V]] = {}

@@ -5,7 +5,7 @@ that blocks, so it happens in threads.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -60,8 +60,8 @@ class Source(Protocol[V_co]):
         """Look at the devices' memory; one that doesn't answer is left out."""
         ...
 
-    async def keep(self, pack: VoicePack, device: str, measured: Measured) -> None:
-        """Remember what a model took."""
+    async def keep(self, pack: VoicePack, device: str, measured: Measured) -> Measured:
+        """Remember what a model took; returns what counts: what was known, where this measurement is doubtful."""
         ...
 
 
@@ -82,6 +82,7 @@ class PackSource(Generic[V]):
     devices: Sequence[Device]
     choose: Callable[[VoicePack], Sequence[str]]
     load: Callable[[VoicePack, Record, str, Callable[[], None]], Awaitable[V]]
+    _met: set[str] = field(default_factory=set, init=False)
 
     async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
         """See `Source.weigh`."""
@@ -96,9 +97,15 @@ class PackSource(Generic[V]):
         """See `Source.look`."""
         return await _in_thread(self._look)
 
-    async def keep(self, pack: VoicePack, device: str, measured: Measured) -> None:
-        """See `Source.keep`."""
+    async def keep(self, pack: VoicePack, device: str, measured: Measured) -> Measured:
+        """See `Source.keep`. The first load of a family brings in what stays when the model goes: it says too much."""
+        known = self.book[pack.model_id].measured.get(device)
+        first = pack.family not in self._met
+        self._met.add(pack.family)
+        if first and known is not None:
+            return known
         await _in_thread(self.book.keep_size, pack.model_id, device, measured)
+        return measured
 
     def _weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
         pack = self.find()[model_id]

@@ -62,6 +62,7 @@ class Session:
         idle_timeout_s: How long it may be without activity, s; `inf` for ever.
         most_characters: Longest text of one utterance.
         fell_silent: Told when it doesn't speak any more, and once it is there.
+        tally: Counts the frames.
     """
 
     def __init__(

@@ -49,6 +49,7 @@ class SessionTable:
         idle_timeout_s: How long one may be without activity, s.
         lead_ms: Default lead of `pacing=realtime`, ms.
         most_characters: Longest text of one utterance.
+        tally: Counts the frames.
     """
 
     def __init__(

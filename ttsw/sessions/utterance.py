@@ -111,6 +111,7 @@ class Utterance:
         options: The session's options.
         metronome: Keeps the time; runs as long as the utterance does.
         most_characters: The longest text taken; a longer one is refused when that point is reached.
+        tally: Counts the frames.
     """
 
     def __init__(

@@ -88,6 +88,7 @@ class Source:
         await trio.lowlevel.checkpoint()
         self.kept[pack.model_id] = (measured.size, measured.peak, measured.load_s)
         self.sizes[pack.model_id] = measured.size
+        return measured
 
 
 async def leave_memory():

@@ -58,11 +58,20 @@ def test_a_file_that_is_gone_is_a_fault(pack):
 
 async def test_what_is_kept_weighs_from_then_on(source, pack):
     assert (await source.weigh("f-a"))[1] == [Place("cpu", 40_000_000, 40_000_000, 1_000)]
-    await source.keep(pack, "cpu", MEASURED)
+    assert await source.keep(pack, "cpu", MEASURED) == MEASURED
     found, places = await source.weigh("f-a")
     assert (found, places) == (pack, [Place("cpu", 90_000_000, 150_000_000, 1_000)])
     with pytest.raises(NotFoundError):
         await source.weigh("f-b")
+
+
+async def test_the_first_load_of_a_family_does_not_replace_what_is_known(source, pack, tmp_path):
+    """It brings in libraries, which stay when the model goes."""
+    await source.keep(pack, "cpu", MEASURED)
+    restarted = PackSource(source.find, RecordBook(tmp_path / "state"), source.devices, source.choose, source.load)
+    larger = Measured(120_000_000, 200_000_000, 2.0)
+    assert await restarted.keep(pack, "cpu", larger) == MEASURED
+    assert await restarted.keep(pack, "cpu", larger) == larger
 
 
 async def test_a_model_is_opened_with_what_is_known_of_it(source, pack):

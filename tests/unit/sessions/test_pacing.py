@@ -105,3 +105,25 @@ def test_without_a_limit_everything_may_go_unless_paused():
     assert pacer.due(900.0) == 900.0
     pacer.freeze(900.0)
     assert pacer.allowance(901.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("behind_s", "frames", "late"),
+    [(0.0, 1, 0), (JITTER_S, 1, 0), (0.006, 1, 1), (0.02, 2, 1), (0.026, 2, 2), (0.2, 3, 3)],
+)
+def test_a_frame_is_late_that_is_sent_more_than_the_jitter_after_it_was_due(behind_s, frames, late):
+    pacer = Pacer(LEAD_S)
+    send_all(pacer, 10.0)
+    pacer.count(frames, pacer.due(10.0) + behind_s)
+    assert pacer.late == late
+
+
+def test_what_is_excused_or_in_nobodys_time_is_not_late():
+    pacer = Pacer(LEAD_S)
+    send_all(pacer, 10.0)
+    pacer.count(1, 20.0, excused=True)
+    assert pacer.late == 0
+    pacer = Pacer(math.inf)
+    pacer.count(1, 10.0)
+    pacer.count(1, 20.0)
+    assert pacer.late == 0

@@ -1,4 +1,4 @@
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from ttsw.sessions.metronome import GRID_S, Metronome
 from ttsw.sessions.options import SessionOptions
 from ttsw.sessions.utterance import BUFFERED_S, GOODBYE_S, Cause, Utterance
 from ttsw.sessions.voice import Level, Voice
+from ttsw.telemetry.figures import Tally
 from ttsw.testing import FakeHost
 from ttsw.units import FRAME_S
 
@@ -280,3 +281,52 @@ async def test_text_for_an_utterance_that_has_failed_goes_nowhere(autojump_clock
         for _ in range(10):
             await utterance.feed(SECOND)
     assert utterance.leave().characters == 10 * len(SECOND)
+
+
+class Trace:
+    """Remembers what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    @contextmanager
+    def segment(self, index, characters):
+        self.told.append(f"segment {index}: {characters}")
+        yield
+        self.told.append(f"segment {index} ends")
+
+    def step(self, compute_s):
+        self.told.append("step")
+
+    def first_frame(self, first_s):
+        self.told.append("first frame")
+
+
+async def test_its_trace_is_told_of_segments_steps_and_the_first_frame(autojump_clock, make):
+    utterance = make(FakeHost())
+    utterance.trace = Trace()
+    await speak(utterance, "One two three. Four five six.")
+    assert utterance.trace.told.count("first frame") == 1
+    (first, *_, last) = [line for line in utterance.trace.told if line != "first frame"]
+    assert (first, last) == ("segment 0: 14", "segment 1 ends")
+    assert utterance.trace.told.count("step") == 4
+
+
+async def test_frames_are_tallied_and_those_that_were_late(autojump_clock, make):
+    tally = Tally()
+    await speak(make(FakeHost(), REALTIME, tally=tally), SECOND)
+    assert (tally.frames, tally.late) == (50, 0)
+    slow = Tally()
+    await speak(make(FakeHost(step_s=0.3), REALTIME, tally=slow), SECOND)
+    assert slow.late > 0
+
+
+async def test_how_long_a_stop_took_to_silence_it_is_measured(autojump_clock, make):
+    utterance = make(FakeHost(), REALTIME)
+    async with speaking(utterance, SECOND * 5):
+        await trio.sleep(0.5)
+        assert utterance.silenced_s is None
+        utterance.stop()
+        await trio.sleep(1)
+        assert utterance.silenced_s == pytest.approx(0, abs=0.01)
+        assert utterance.leave().duration_s == pytest.approx(1.5, abs=0.01)
