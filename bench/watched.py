@@ -6,6 +6,7 @@ to a collector that takes it. CPU is the server's process's; jitter as `realtime
 while 200 sessions are open.
 """
 
+import os
 import socket
 import urllib.request
 from collections.abc import Iterator
@@ -40,7 +41,10 @@ def run(*, quick: bool) -> Report:
         "server CPU", cpu[0], "% of a core", target=1.1, reference=cpu[1], ratio=ratio, target_is_ratio=True,
         note=f"{rounds} rounds of {seconds} s",
     )  # fmt: skip
-    report.add("jitter p99", jitter[0], "ms", reference=jitter[1], ratio=jitter[0] / jitter[1])
+    spread = ", ".join(f"{watched[1]:.1f} to {alone[1]:.1f}" for alone, watched in zip(off, on, strict=True))
+    report.add(
+        "jitter p99", jitter[0], "ms", reference=jitter[1], ratio=jitter[0] / jitter[1], note=f"rounds: {spread}"
+    )
     note = f"p95 {percentile(scrapes, 95):.1f}, max {max(scrapes):.1f}; {len(scrapes)} scrapes"
     report.add(f"a scrape, {OPEN} sessions open", median(scrapes), "ms", target=20, sense="<", note=note)
     return report
@@ -84,6 +88,7 @@ def _scraping(settings: dict[str, str]) -> Iterator[None]:
     ended = Event()
 
     def scrape() -> None:
+        os.sched_setaffinity(0, {CLIENT_CORE})  # this thread's; the server's core is the server's
         while not ended.wait(1):
             _scrape(settings)
 

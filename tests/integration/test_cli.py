@@ -253,3 +253,10 @@ def test_watching_goes_on_until_interrupted(models):
     assert b"mock-440hz" in stdout
     assert b"Traceback" not in stderr
     assert run.returncode == 130
+
+
+@pytest.mark.parametrize("arguments", [(), ("--origins",)])
+def test_a_password_is_not_shown(arguments):
+    shown = ttsw("config", "show", *arguments, TTSW_REDIS__URL="redis://alto:secret@redis.example:6379/1")[0]
+    assert b"redis.example" in shown
+    assert b"secret" not in shown

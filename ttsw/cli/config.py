@@ -9,6 +9,7 @@ from rich.table import Table
 
 from ttsw.cli.console import out
 from ttsw.config import to_yaml, trace_config
+from ttsw.registry.faults import redact
 
 config_app = typer.Typer(help="Check or show the configuration.", no_args_is_help=True)
 
@@ -26,8 +27,11 @@ def check(file: File = None) -> None:
 def show(
     file: File = None, origins: Annotated[bool, typer.Option("--origins", help="Say where each value is from.")] = False
 ) -> None:
-    """Show the configuration in force, as YAML or with the origin of each value."""
+    """Show the configuration in force, as YAML or with the origin of each value; a password is not shown."""
     config, origin = trace_config(file, os.environ, {})
+    if config.redis.url is not None:
+        hidden = config.redis.model_copy(update={"url": redact(config.redis.url)})
+        config = config.model_copy(update={"redis": hidden})
     if not origins:
         typer.echo(to_yaml(config), nl=False)
         return

@@ -1,6 +1,7 @@
 """Turning pydantic's errors into sentences: where it was given, which key, what was given, what would be right."""
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
@@ -46,7 +47,7 @@ def _sentence(error: ErrorDetails, settings: Settings) -> str:
     if error["type"] == "conflict":
         origins = _origins([(*loc, name) for name in error["ctx"]["keys"]], settings)
         return f"{origins}: {_dotted(loc)}: {error['msg']}"
-    given = _shorten.repr(error["input"])
+    given = re.sub(r"//\S*@", "//…@", _shorten.repr(error["input"]))  # a URL may have a password in it
     return f"{_origins([loc], settings)}: {_dotted(loc)}: {given} is not valid: {_wanted(error, loc)}"
 
 

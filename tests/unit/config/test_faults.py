@@ -23,6 +23,12 @@ def refusal(path=None, environ=None, flags=None):
     return str(caught.value)
 
 
+def test_a_password_in_a_url_is_not_told(write):
+    text = refusal(write("redis: {url: 'http://alto:secret@redis.example'}"))
+    assert "secret" not in text
+    assert "redis.example" in text
+
+
 def test_all_faults_are_listed_together(write):
     path = write("""\
 worker:
