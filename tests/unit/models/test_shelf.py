@@ -262,3 +262,16 @@ def test_the_users_packs_are_in_their_folder_unless_it_is_configured(tmp_path):
     shelf = open_library(tmp_path / "mine", environ).shelf
     assert "piper-berta" in shelf.packs
     assert "piper-anna" not in shelf.packs
+
+
+def test_a_pack_whose_package_is_not_installed_is_incomplete(tmp_path):
+    folder = tmp_path / "piper" / "anna"
+    folder.mkdir(parents=True)
+    (folder / "metadata.yaml").write_text(
+        "family: piper\nmodel_id: anna\naudio: {sample_rate: 22050}\nlanguages: [de]\n"
+        "files: {model.onnx: 'package://no_such_package/x.onnx'}\n"
+    )
+    shelf = read_shelf(tmp_path)
+    assert shelf.incomplete["piper-anna"].pack.languages == ("de",)
+    with pytest.raises(PackIncompleteError, match=r"'no_such_package', which is not installed; .*ttsw\[piper\]"):
+        shelf["piper-anna"]
