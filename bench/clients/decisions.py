@@ -15,8 +15,9 @@ from time import perf_counter_ns, thread_time_ns
 from bench.clients.sessions import tell
 from ttsw.app import settle_interpreter
 from ttsw.errors import FailedPreconditionError, InternalError
+from ttsw.models.effects import Demand, Effect, StartLoad, StartUnload, Weigh
 from ttsw.models.instances import Instance, Place, Request, State
-from ttsw.models.residency import Demand, Effect, Limits, Residency, StartLoad, StartUnload, Weigh
+from ttsw.models.residency import Limits, Residency
 from ttsw.sessions.stats import percentile
 from ttsw.types import MemorySnapshot
 

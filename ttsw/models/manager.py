@@ -19,22 +19,11 @@ import trio
 
 from ttsw.errors import FailedPreconditionError, InternalError, NotFoundError, TtswError
 from ttsw.models.copies import Copy
+from ttsw.models.effects import CancelLoad, Demand, Effect, Grant, Refuse, Revoke, StartLoad, StartUnload, Weigh
 from ttsw.models.gauge import Traffic
 from ttsw.models.instances import Cause, Instance, Request, State
 from ttsw.models.leases import Lease
-from ttsw.models.residency import (
-    CancelLoad,
-    Demand,
-    Effect,
-    Grant,
-    Limits,
-    Refuse,
-    Residency,
-    Revoke,
-    StartLoad,
-    StartUnload,
-    Weigh,
-)
+from ttsw.models.residency import Limits, Residency
 from ttsw.models.source import Source, V
 from ttsw.types import MemorySnapshot, VoicePack
 

@@ -23,6 +23,7 @@ from ttsw.errors import (
     TtswError,
     UnavailableError,
 )
+from ttsw.models.effects import CancelLoad, Demand, Effect, Grant, Refuse, Revoke, StartLoad, StartUnload, Weigh
 from ttsw.models.instances import Cause, Event, Instance, Place, Request, State
 from ttsw.models.room import Room, Start
 from ttsw.types import MemorySnapshot
@@ -61,21 +62,6 @@ class Limits:
     most_backoff_s: float = 60.0
 
 
-@dataclass(eq=False, slots=True)
-class Demand:
-    """A load that waits in line, and who waits for it. Where it can be isn't known until it is weighed."""
-
-    model_id: str
-    requests: dict[Request, None] = field(default_factory=dict)
-    places: tuple[Place, ...] | None = None
-    retried: bool = False
-
-    @property
-    def speculative(self) -> bool:
-        """Whether all who want it want it only if there is room."""
-        return all(request.speculative for request in self.requests)
-
-
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A load that failed."""
@@ -84,61 +70,6 @@ class Failure:
     at: float
     times: int
     retry_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Weigh:
-    """Find out where a model can be and what it takes; then say `weighed`, or `refused`."""
-
-    demand: Demand
-
-
-@dataclass(frozen=True, slots=True)
-class StartLoad:
-    """Load a copy; then say `loaded` and `warmed`, or `failed`."""
-
-    instance: Instance
-
-
-@dataclass(frozen=True, slots=True)
-class CancelLoad:
-    """End a load; then say `unloaded`."""
-
-    instance: Instance
-
-
-@dataclass(frozen=True, slots=True)
-class StartUnload:
-    """Unload a copy, see its memory back; then say `unloaded`."""
-
-    instance: Instance
-    cause: Cause
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A request has what it wants; where it leases, it holds this copy from now on."""
-
-    request: Request
-    instance: Instance
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """A request won't have what it wants."""
-
-    request: Request
-    error: TtswError
-
-
-@dataclass(frozen=True, slots=True)
-class Revoke:
-    """Ask a holder to give its lease back as soon as it can."""
-
-    request: Request
-
-
-Effect = Weigh | StartLoad | CancelLoad | StartUnload | Grant | Refuse | Revoke
 
 
 class Residency:

@@ -183,7 +183,7 @@ def is_valid(kind, text):
 def test_a_name_that_is_valid_is_one_folder_below_another(text):
     for kind in (FamilyName, ModelName, Role):
         if is_valid(kind, text):
-            assert os.path.normpath(f"/root/{text}") == f"/root/{text}"
+            assert os.path.normpath(f"/base/{text}") == f"/base/{text}"
             assert text.isascii()
             assert text.isprintable()
             assert not text.startswith((".", "-"))
@@ -194,7 +194,7 @@ def test_a_name_that_is_valid_is_one_folder_below_another(text):
 @given(ODD | st.lists(ODD | st.sampled_from(["..", ".", ""]), max_size=4).map("/".join))
 def test_a_path_that_is_valid_is_below_its_pack(text):
     if is_valid(PathInPack, text):
-        assert os.path.normpath(f"/root/{text}") == f"/root/{text}"
+        assert os.path.normpath(f"/base/{text}") == f"/base/{text}"
         assert os.path.normpath(text).startswith("..") is text.startswith("..")
 
 

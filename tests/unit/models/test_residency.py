@@ -12,19 +12,9 @@ from ttsw.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from ttsw.models.effects import CancelLoad, Grant, Refuse, Revoke, StartLoad, StartUnload, Weigh
 from ttsw.models.instances import Cause, Instance, Place, Request, State
-from ttsw.models.residency import (
-    CancelLoad,
-    Grant,
-    Limits,
-    Refuse,
-    Residency,
-    Revoke,
-    StartLoad,
-    StartUnload,
-    Weigh,
-    names,
-)
+from ttsw.models.residency import Limits, Residency, names
 from ttsw.types import MemorySnapshot
 
 MB = 1_000_000
