@@ -100,7 +100,7 @@ def test_not_one_frame_is_late_because_redis_is_away(start, redis, connect):
     worker = start("bass", metrics__http_port=0, worker__capabilities__max_concurrent_sessions=30, **FAST)
     url = eventually(lambda: worker.lines("metrics"))[0]["url"]
     client = connect(worker)
-    sessions = [client.start(duration_ms=12_000) for _ in range(20)]
+    sessions = [client.start(duration_ms=13_000) for _ in range(20)]
     spoken = {}
 
     def speak(session_id):
@@ -110,8 +110,12 @@ def test_not_one_frame_is_late_because_redis_is_away(start, redis, connect):
     for thread in threads:
         thread.start()
     quiet = late_in(url, 3)
+    with redis.client() as admin:
+        admin.replicaof("127.0.0.1", 1)  # a replica of nobody takes no writes
+        unwritable = late_in(url, 2)
+        admin.replicaof("no", "one")
     redis.freeze()
-    frozen = late_in(url, 3)
+    frozen = late_in(url, 2)
     redis.thaw()
     redis.kill()
     away = late_in(url, 2)
@@ -123,7 +127,7 @@ def test_not_one_frame_is_late_because_redis_is_away(start, redis, connect):
         check_frames(frames, session_id)
     assert len(spoken) == 20
     allowed = max(5, 3 * quiet)  # of some 3 000 frames in each span
-    assert max(frozen, away, back) <= allowed, (quiet, frozen, away, back)
+    assert max(unwritable, frozen, away, back) <= allowed, (quiet, unwritable, frozen, away, back)
     eventually(lambda: "bass" in states(redis))
 
 
