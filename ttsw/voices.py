@@ -14,17 +14,12 @@ from ttsw.audio import AdaptiveGain, Calibration, load_meter
 from ttsw.config import Config
 from ttsw.models.records import Record, RecordBook
 from ttsw.sessions.calibrations import NOTE, from_note, to_note
-from ttsw.sessions.voice import CALIBRATION_TEXTS, Level, Voice, calibrate_voice, warm_up
+from ttsw.sessions.voice import CALIBRATION_TEXTS, Level, Voice, calibrate_voice, no_relief, warm_up
 from ttsw.types import VoicePack
 
 log = structlog.get_logger(__name__)
 
 Relieve = Callable[[str], Awaitable[bool]]
-
-
-async def _no_relief(_model_id: str) -> bool:
-    await trio.lowlevel.checkpoint()
-    return False
 
 
 class VoiceLoader:
@@ -36,7 +31,7 @@ class VoiceLoader:
         relieve: Makes room for a model that runs out of memory while it speaks.
     """
 
-    def __init__(self, config: Config, book: RecordBook, relieve: Relieve = _no_relief) -> None:
+    def __init__(self, config: Config, book: RecordBook, relieve: Relieve = no_relief) -> None:
         self._config, self._book, self._relieve = config, book, relieve
 
     def places(self, pack: VoicePack) -> Sequence[str]:

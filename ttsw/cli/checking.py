@@ -10,7 +10,7 @@ from ttsw.adapters.host import ThreadHost, open_thread_host
 from ttsw.audio import measure_lufs, to_mono
 from ttsw.cli.bars import open_bar, open_spinner
 from ttsw.errors import TtswError
-from ttsw.models.digest import file_sha256
+from ttsw.models.digest import check_sha256, file_sha256
 from ttsw.models.drafts import size_text
 from ttsw.models.packs import PackError
 from ttsw.sessions.options import SessionOptions
@@ -77,13 +77,8 @@ def check_files(pack: VoicePack) -> str:
             read += size
             show(read, total)
 
-        for role, expected in pack.checksums.items():
-            sha256 = file_sha256(pack.files[role], advance)
-            if sha256 != expected:
-                raise PackError(
-                    f"voice pack {pack.root}: {pack.files[role]} is not the file that the pack describes: its sha256 "
-                    f"is {sha256}, and {expected} in the metadata; it is damaged, cut short or another version"
-                )
+        for role in pack.checksums:
+            check_sha256(pack, role, file_sha256(pack.files[role], advance))
     if not sizes:
         return "no files"
     plural = "s" * (len(sizes) > 1)

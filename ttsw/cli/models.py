@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from ttsw.cli.console import err, out
-from ttsw.cli.say import parse_address
+from ttsw.cli.say import HERE, parse_address
 from ttsw.errors import NotFoundError
 from ttsw.rpc.client import TTSClient, open_client
 from ttsw.rpc.generated.tts import ModelInfo
@@ -21,7 +21,6 @@ from ttsw.rpc.generated.tts import ModelInfo
 models_app = typer.Typer(help="List, load or unload the models of a running worker.", no_args_is_help=True)
 
 Addr = Annotated[str, typer.Option(help="The worker.", metavar="HOST:PORT")]
-HERE = "127.0.0.1:7002"
 LOOK_S = 0.2
 """How often the worker is asked while somebody waits, s."""
 

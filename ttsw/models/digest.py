@@ -48,13 +48,22 @@ def mark_files(pack: VoicePack, known: Mapping[str, Mark]) -> dict[str, Mark]:
             mark = marks[str(path)] = _mark(path, known.get(str(path)))
         except OSError as error:
             raise PackError(f"voice pack {pack.root}: {role} cannot be read: {error}") from error
-        expected = pack.checksums.get(role, mark.sha256)
-        if mark.sha256 != expected:
-            raise PackError(
-                f"voice pack {pack.root}: {path} is not the file that the pack describes: its sha256 is {mark.sha256}, "
-                f"and {expected} in the metadata; it is damaged, cut short or another version"
-            )
+        check_sha256(pack, role, mark.sha256)
     return marks
+
+
+def check_sha256(pack: VoicePack, role: str, sha256: str) -> None:
+    """Hold what a file's sha256 is against what its pack says, if that says anything.
+
+    Raises:
+        PackError: They differ.
+    """
+    expected = pack.checksums.get(role, sha256)
+    if sha256 != expected:
+        raise PackError(
+            f"voice pack {pack.root}: {pack.files[role]} is not the file that the pack describes: its sha256 is "
+            f"{sha256}, and {expected} in the metadata; it is damaged, cut short or another version"
+        )
 
 
 def digest(pack: VoicePack, marks: Mapping[str, Mark]) -> str:

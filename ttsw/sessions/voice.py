@@ -43,7 +43,8 @@ class Level:
         return AdaptiveGain(sample_rate, target) if calibration is None else calibration.gain(target)
 
 
-async def _no_relief() -> bool:
+async def no_relief(*_: object) -> bool:
+    """Find nothing that could go."""
     await trio.lowlevel.checkpoint()
     return False
 
@@ -64,7 +65,7 @@ class Voice:
     level: Level = Level()
     calibration: Calibration | None = None
     defaults: Mapping[str, str] = field(default_factory=dict)
-    relieve: Callable[[], Awaitable[bool]] = _no_relief
+    relieve: Callable[[], Awaitable[bool]] = no_relief
 
     @property
     def options(self) -> Mapping[str, Option]:

@@ -5,23 +5,18 @@ nobody else is disturbed.
 """
 
 from collections.abc import Callable
+from functools import partial
 
-import structlog
 import trio
 
 from ttsw.config.schema import MetricsConfig
+from ttsw.supervision import supervise
 from ttsw.telemetry.endpoints import Endpoints
 from ttsw.telemetry.exposition import Exposition
 from ttsw.telemetry.figures import Snapshot
 from ttsw.telemetry.http import open_port, serve_http, url_of
 from ttsw.telemetry.loop_lag import watch_loop_lag
 from ttsw.telemetry.metrics import Metrics
-
-log = structlog.get_logger(__name__)
-
-FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 60.0
-"""How long to wait before a port that failed is opened again; each time in a row twice as long."""
 
 
 async def serve_metrics(
@@ -50,18 +45,12 @@ async def serve_metrics(
     app = Endpoints(Exposition(metrics, look).render, lambda: look().state)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch_loop_lag, metrics.loop_lagged)
-        nursery.start_soon(_keep_open, app, listeners, config.http_host, port)
+        nursery.start_soon(supervise, "metrics port", partial(_serve, app, listeners, config.http_host, port))
         task_status.started(url)
 
 
-async def _keep_open(app: Endpoints, listeners: list[trio.SocketListener], host: str, port: int) -> None:
-    """Serve, and after a fault again where it was."""
-    pause_s = FIRST_PAUSE_S
-    while True:
-        try:
-            await serve_http(app, listeners or await open_port(host, port))
-        except Exception:
-            log.exception("the metrics port failed", opens_again_in_s=pause_s)
-        listeners = []
-        await trio.sleep(pause_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+async def _serve(app: Endpoints, listeners: list[trio.SocketListener], host: str, port: int) -> None:
+    """Serve on the listeners, and where that has failed before, on new ones in their place."""
+    opened = list(listeners) or await open_port(host, port)
+    listeners.clear()
+    await serve_http(app, opened)
