@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from ttsw.adapters.host import CLOSE_S
+from ttsw.adapters.host.thread import CLOSE_S
 from ttsw.config import Config, WorkerConfig
 from ttsw.errors import ConfigError, TtswError, UnavailableError
 from ttsw.grpc_trio import Server, serve

@@ -8,7 +8,7 @@ import trio
 
 from ttsw.adapters.base import EngineSettings
 from ttsw.adapters.families import adapter_class
-from ttsw.adapters.host import ThreadHost, open_thread_host
+from ttsw.adapters.host.thread import ThreadHost, open_thread_host
 from ttsw.adapters.memory import trim_memory
 from ttsw.audio import AdaptiveGain, Calibration, load_meter
 from ttsw.config import Config

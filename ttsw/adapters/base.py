@@ -7,6 +7,7 @@ An adapter decides how its engine is loaded and called. It leaves everything els
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ttsw.options import Option, OptionValue
@@ -15,15 +16,21 @@ from ttsw.types import Samples, VoicePack
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What a worker's configuration says of a family (`engines.<family>`).
+    """What a worker says to an engine that it loads (`engines.<family>` of its configuration, and places).
 
     Args:
         threads: Threads that one inference may use; None leaves the choice to the adapter.
         concurrency: Inferences at once on one loaded model; None leaves the choice to the adapter.
+        device: Where the model is to be, as this process names it: `cpu`, or `cuda:0`.
+        clips: Folder of the reference recordings that users have registered, `<name>.wav`; None where there is none.
+        cache: Folder for what a family computes once and may lose at any time; None where nothing is kept.
     """
 
     threads: int | None = None
     concurrency: int | None = None
+    device: str = "cpu"
+    clips: Path | None = None
+    cache: Path | None = None
 
 
 class TTSAdapter(ABC):
@@ -70,6 +77,19 @@ class TTSAdapter(ABC):
 
         Yields:
             Mono audio, shape (n,), float32, full scale ±1, at `sample_rate`.
+        """
+
+    def prepare(self, options: Mapping[str, OptionValue]) -> None:  # noqa: B027 - most engines need nothing
+        """Get ready to speak with these options, before there is a text: a session starts with this.
+
+        Here belong checks that need more than an option's text (is there such a recording?), and work that the first
+        utterance would otherwise wait for.
+
+        Args:
+            options: Values as `speak` gets them.
+
+        Raises:
+            TtswError: Nothing can be spoken with them; the text says why.
         """
 
     def session_options(self) -> Mapping[str, Option]:

@@ -6,7 +6,7 @@ import numpy as np
 import trio
 
 from ttsw.adapters.base import EngineSettings
-from ttsw.adapters.host import ThreadHost, open_thread_host
+from ttsw.adapters.host.thread import ThreadHost, open_thread_host
 from ttsw.audio import measure_lufs, to_mono
 from ttsw.cli.bars import open_bar, open_spinner
 from ttsw.errors import TtswError

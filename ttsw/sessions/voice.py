@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 import trio
 
-from ttsw.adapters.host import Host
+from ttsw.adapters.host.thread import Host
 from ttsw.audio import AdaptiveGain, Calibration, Chain, FixedGain, Gain, calibrate, to_mono
 from ttsw.errors import OutOfMemoryError
 from ttsw.options import Option, OptionValue, parse_options

@@ -9,7 +9,7 @@ import numpy as np
 import trio
 
 from ttsw.adapters.base import TTSAdapter
-from ttsw.adapters.host import Host, ThreadHost
+from ttsw.adapters.host.thread import Host, ThreadHost
 from ttsw.options import OptionValue, parse_options
 from ttsw.types import Samples
 

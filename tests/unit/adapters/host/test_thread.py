@@ -6,7 +6,7 @@ import trio
 
 import ttsw.adapters.host as host_module
 from ttsw.adapters.base import EngineSettings
-from ttsw.adapters.host import ThreadHost, is_out_of_memory, open_thread_host
+from ttsw.adapters.host.thread import ThreadHost, is_out_of_memory, open_thread_host
 from ttsw.errors import InternalError, NotFoundError, OutOfMemoryError, UnavailableError
 from ttsw.testing import FakeAdapter
 from ttsw.types import VoicePack
