@@ -91,7 +91,7 @@ class VoiceLoader:
             await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
 
     async def _calibrate(self, host: ThreadHost, defaults: dict[str, str]) -> Calibration | None:
-        model_id = host.adapter.pack.model_id
+        model_id = host.model.pack.model_id
         texts = (self._config.model_manager.warmup_text, *CALIBRATION_TEXTS)
         calibration = await calibrate_voice(host, texts, defaults)
         if calibration is not None:

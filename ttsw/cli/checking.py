@@ -119,12 +119,12 @@ async def speak_once(pack: VoicePack) -> Spoken:
 
 
 async def _speak(host: ThreadHost, load_s: float) -> Spoken:
-    pack, rate = host.adapter.pack, host.adapter.sample_rate
+    pack, rate = host.model.pack, host.model.sample_rate
     if rate != pack.sample_rate:
         raise PackError(
             f"voice pack {pack.root}: its model speaks at {rate} Hz, and {pack.sample_rate} in the metadata"
         )
-    options = SessionOptions.parse(pack.options, host.adapter.session_options(), languages=pack.languages)
+    options = SessionOptions.parse(pack.options, host.model.options, languages=pack.languages)
     chunks: list[Samples] = []
     compute_s = 0.0
 

@@ -43,6 +43,7 @@ class Copy(Generic[V]):
         self.load_s = 0.0
         self.load = trio.CancelScope()
         """Holds the load; whoever decides that it shall end cancels it."""
+        self._watch = trio.CancelScope()
         self.gone = trio.Event()
         self._source, self._traffic = source, traffic
         self._gauge = Gauge(source.look, place.device)
@@ -67,6 +68,13 @@ class Copy(Generic[V]):
             measured = Measured(max(taken.size, least), max(taken.peak, least), self.load_s)
             self.measured = await self._source.keep(self.pack, self.place.device, measured)
 
+    async def lost(self) -> TtswError | None:
+        """Wait until the loaded model is gone by itself, and say why; None once it is being unloaded."""
+        with self._watch:
+            if self.value is not None:
+                return await self.value.lost()
+        return None
+
     async def close(self, size: float) -> int | None:
         """Unload it, and wait for its memory to come back.
 
@@ -90,6 +98,7 @@ class Copy(Generic[V]):
 
     async def drop(self) -> None:
         """Unload it without a look at memory; a failure is logged, and the model counts as gone."""
+        self._watch.cancel(reason="unloaded")
         value, self.value = self.value, None
         if value is None:
             return

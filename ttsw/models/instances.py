@@ -50,6 +50,7 @@ class Cause(StrEnum):
     ROOM = "room"
     PRESSURE = "pressure"
     OUT_OF_MEMORY = "out of memory"
+    LOST = "lost"
     REPLACED = "replaced"
     ASKED = "asked"
     STOPPING = "stopping"
@@ -113,6 +114,7 @@ class Instance:
         waiters: Who waits for its load.
         loaded_at: When it got ready, s.
         used_at: When it was last taken or given back, s; -inf if never.
+        lost: Whether it is gone by itself, and only its end is still to be seen to.
     """
 
     model_id: str
@@ -125,6 +127,7 @@ class Instance:
     waiters: dict[Request, None] = field(default_factory=dict)
     loaded_at: float = math.inf
     used_at: float = -math.inf
+    lost: bool = False
 
     def move(self, event: Event) -> None:
         """Move on by the table.

@@ -385,6 +385,7 @@ class ModelManager(Generic[V]):
                 self._watcher.model_loaded(instance.model_id, copy.load_s)
             size = copy.measured.size if copy.measured else None
             log.info("model loaded", model_id=instance.model_id, load_s=round(copy.load_s, 3), bytes=size)
+            self._start(self._watch, instance, name=f"watch over {instance.model_id}")
             self._carry_out(self._residency.warmed(instance, now, size, seen))
             return
         if error is None:
@@ -396,6 +397,12 @@ class ModelManager(Generic[V]):
             log.warning("model not loaded", model_id=instance.model_id, error=str(error))
             self._carry_out(self._residency.failed(instance, error, now, seen))
         self._forget(instance)
+
+    async def _watch(self, instance: Instance) -> None:
+        error = await self._copies[instance].lost()
+        if error is not None:
+            log.warning("model lost", model_id=instance.model_id, error=str(error))
+            self._carry_out(self._residency.lost(instance, error, trio.current_time()))
 
     async def _unload(self, instance: Instance, cause: Cause) -> None:
         idle_s = trio.current_time() - max(instance.used_at, instance.loaded_at)

@@ -64,7 +64,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A load that failed."""
+    """A load that failed, or a copy that was lost not for the first time."""
 
     error: TtswError
     at: float
@@ -85,6 +85,7 @@ class Residency:
         """All copies there are, the oldest first."""
         self.failures: dict[str, Failure] = {}
         self._line: list[Demand] = []
+        self._losses: dict[str, int] = {}
         self._room = Room(limits.cap, dict(limits.budget))
         self._serial = count(1)
         self._stopped = False
@@ -158,7 +159,8 @@ class Residency:
         del instance.holders[request]
         instance.used_at = now
         if instance.state is State.DRAINING and not instance.holders:
-            return [self._dismiss(instance, Cause.REPLACED if self._successor(instance) else Cause.ASKED)]
+            cause = Cause.LOST if instance.lost else Cause.REPLACED if self._successor(instance) else Cause.ASKED
+            return [self._dismiss(instance, cause)]
         return self._advance(now)
 
     def unload(self, model_id: str, *, force: bool = False) -> list[Effect]:
@@ -233,8 +235,7 @@ class Residency:
             error = OutOfMemoryError(f"{error}; {self._held(instance.place.device)}")
         before = self.failures.get(instance.model_id)
         times = 1 if before is None else before.times + 1
-        wait_s = min(self.limits.backoff_s * 2.0 ** min(times - 1, 60), self.limits.most_backoff_s)
-        self.failures[instance.model_id] = Failure(error, now, times, now + wait_s)
+        self.failures[instance.model_id] = Failure(error, now, times, now + self._backoff_s(times))
         return [*(Refuse(request, error) for request in instance.waiters), *self.observe(seen, now)]
 
     def unloaded(self, instance: Instance, now: float, seen: Seen = ()) -> list[Effect]:
@@ -269,6 +270,26 @@ class Residency:
             and now - instance.loaded_at >= limits.min_residency_s
         ]
 
+    def lost(self, instance: Instance, error: TtswError, now: float) -> list[Effect]:
+        """A copy is gone by itself. Its holders let go of it; the next request loads another.
+
+        One that keeps being lost isn't loaded again at once, as after failed loads.
+        """
+        if instance.state not in {State.READY, State.DRAINING}:
+            return []
+        instance.lost, instance.size = True, 0
+        before = self._losses.get(instance.model_id, 0)
+        losses = before if now - instance.loaded_at < self.limits.most_backoff_s else 0
+        self._losses[instance.model_id] = losses + 1
+        if losses:
+            wait_s = self._backoff_s(losses)
+            self.failures[instance.model_id] = Failure(error, now, losses, now + wait_s)
+        if not instance.holders:
+            return [self._dismiss(instance, Cause.LOST)]
+        if instance.state is State.READY:
+            instance.move(Event.RETIRED)
+        return [Revoke(request) for request in instance.holders]
+
     def relieve(self, instance: Instance, now: float) -> list[Effect]:
         """A model in use has found its device without memory: all goes from there that nobody uses."""
         victims = self._evictable(now, instance.model_id, instance.place.device)
@@ -287,6 +308,9 @@ class Residency:
 
     # Decisions.
 
+    def _backoff_s(self, times: int) -> float:
+        return min(self.limits.backoff_s * 2.0 ** min(times - 1, 60), self.limits.most_backoff_s)
+
     def _advance(self, now: float) -> list[Effect]:
         """Go on with the line: strictly in order, so that none is passed over for ever."""
         effects: list[Effect] = []
@@ -298,7 +322,8 @@ class Residency:
             if demand.retried and any(instance.state is State.UNLOADING for instance in self.instances):
                 break  # whatever the sums say, memory ran out before these went
             evictable = [] if demand.speculative else self._evictable(now, demand.model_id)
-            plan = self._room.plan(demand.places or (), self.instances, evictable)
+            present = [instance for instance in self.instances if not instance.lost]
+            plan = self._room.plan(demand.places or (), present, evictable)
             if isinstance(plan, Start):
                 effects.append(self._load(demand, plan.place))
             elif plan is None:
@@ -415,7 +440,7 @@ def names(requests: Iterable[Request]) -> str:
 def _again(model_id: str, failure: Failure, now: float) -> TtswError:
     kind: Callable[[str], TtswError] = ERRORS[failure.error.code]
     return kind(
-        f"model {model_id!r} could not be loaded {now - failure.at:.1f} s ago, and is not tried again for "
+        f"model {model_id!r} failed {now - failure.at:.1f} s ago, and is not loaded again for "
         f"{failure.retry_at - now:.1f} s: {failure.error}"
     )
 

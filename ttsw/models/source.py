@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from ttsw.device import Device
-from ttsw.errors import UnavailableError
+from ttsw.errors import TtswError, UnavailableError
 from ttsw.models.instances import Place
 from ttsw.models.records import Measured, Record, RecordBook
 from ttsw.models.shelf import Shelf
@@ -25,7 +25,11 @@ MB = 1_000_000
 
 
 class Loaded(Protocol):
-    """What the manager needs of a loaded model: that it can be unloaded."""
+    """What the manager needs of a loaded model: that it can be unloaded, and tells when it is gone by itself."""
+
+    async def lost(self) -> TtswError:
+        """Wait until it is gone though nobody has closed it; says why."""
+        ...
 
     async def close(self) -> None:
         """Give everything back; shielded from cancellation, with a deadline of its own."""

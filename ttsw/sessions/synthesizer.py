@@ -34,7 +34,7 @@ class Synthesizer:
     @property
     def model_info(self) -> dict[str, Any]:
         """What the model is and can do."""
-        return self._voice.host.adapter.model_info
+        return dict(self._voice.host.model.info)
 
     async def warmup(self, text: str) -> None:
         """Speak a text to nobody."""

@@ -97,7 +97,7 @@ class SessionTable:
             AlreadyExistsError: There is a session with this id.
             ResourceExhaustedError: All sessions are taken, or there is no room for the model.
             UnavailableError: The worker is draining.
-            NotFoundError: There is no such model.
+            NotFoundError: There is no such model, or no such recording to speak like.
         """
         check_session_id(session_id)
         if session_id in self._sessions or session_id in self._starting:
@@ -151,10 +151,12 @@ class SessionTable:
         structlog.contextvars.bind_contextvars(session_id=session_id)
         with _Borrower(self._lend, model_id, f"session {session_id}") as borrower:
             voice = await borrower.voice(fresh=False)
+            parsed = voice.parse_options(options, lead_ms=self._lead_ms)
+            await voice.prepare(parsed)
             session = self._sessions[session_id] = Session(
                 session_id,
                 model_id,
-                voice.parse_options(options, lead_ms=self._lead_ms),
+                parsed,
                 borrower.voice,
                 self._metronome,
                 idle_timeout_s=self._idle_timeout_s,

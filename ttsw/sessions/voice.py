@@ -7,9 +7,9 @@ from typing import TypeVar
 import numpy as np
 import trio
 
-from ttsw.adapters.host.thread import Host
+from ttsw.adapters.host.base import Host
 from ttsw.audio import AdaptiveGain, Calibration, Chain, FixedGain, Gain, calibrate, to_mono
-from ttsw.errors import OutOfMemoryError
+from ttsw.errors import OutOfMemoryError, TtswError
 from ttsw.options import Option, OptionValue, parse_options
 from ttsw.sessions.options import SessionOptions
 from ttsw.types import Samples
@@ -70,7 +70,7 @@ class Voice:
     @property
     def options(self) -> Mapping[str, Option]:
         """The options that the engine understands."""
-        return self.host.adapter.session_options()
+        return self.host.model.options
 
     def parse_options(self, given: Mapping[str, str], *, lead_ms: float) -> SessionOptions:
         """Parse a session's options against this model's.
@@ -78,12 +78,21 @@ class Voice:
         Raises:
             InvalidArgumentError: An option is unknown or its value isn't valid.
         """
-        languages = self.host.adapter.pack.languages
+        languages = self.host.model.pack.languages
         return SessionOptions.parse({**self.defaults, **given}, self.options, languages=languages, lead_ms=lead_ms)
+
+    async def prepare(self, options: SessionOptions) -> None:
+        """Get the engine ready for a session's options.
+
+        Raises:
+            TtswError: Nothing can be spoken with them.
+        """
+        if self.host.model.prepares:
+            await self.host.prepare(options.engine)
 
     def open_chain(self, options: SessionOptions) -> Chain:
         """Make the way from the engine's chunks to frames, for one utterance."""
-        rate = self.host.adapter.sample_rate
+        rate = self.host.model.sample_rate
         return Chain(rate, self.level.gain(self.calibration, rate, options.loudness_lufs))
 
     async def speak(
@@ -116,6 +125,10 @@ class Voice:
             raise failure
         await self.host.speak(text, options, convert, take)
 
+    async def lost(self) -> TtswError:
+        """Wait until the model is gone though nobody has closed it; says why."""
+        return await self.host.lost()
+
     async def close(self) -> None:
         """Unload the model."""
         await self.host.close()
@@ -135,7 +148,7 @@ async def warm_up(host: Host, texts: tuple[str, ...], defaults: Mapping[str, str
     async def keep(chunk: Samples, _seconds: float) -> None:
         spoken.append(chunk)
 
-    known = host.adapter.session_options()
+    known = host.model.options
     values = parse_options({name: text for name, text in defaults.items() if name in known}, known)
     for text in texts:
         await host.speak(text, values, to_mono, keep)
@@ -149,5 +162,5 @@ async def calibrate_voice(host: Host, texts: tuple[str, ...], defaults: Mapping[
         InternalError: As from `warm_up`.
     """
     spoken = await warm_up(host, texts, defaults)
-    rate = host.adapter.sample_rate
+    rate = host.model.sample_rate
     return await trio.to_thread.run_sync(calibrate, spoken, rate, limiter=trio.CapacityLimiter(1))

@@ -8,6 +8,8 @@ import numpy as np
 import trio
 
 from ttsw.adapters.base import EngineSettings, TTSAdapter
+from ttsw.adapters.host.base import describe
+from ttsw.errors import TtswError, UnavailableError
 from ttsw.options import Option, OptionValue
 from ttsw.types import Samples, VoicePack
 from ttsw.units import SAMPLE_RATE
@@ -39,15 +41,35 @@ class FakeHost:
     Args:
         step_s: How long each step takes, on trio's clock.
         fails_at: The step that fails, from 0; None for none.
+
+    Attributes:
+        broken: To be set when the engine is to be lost.
+        unprepared: What `prepare` raises.
     """
 
     def __init__(self, step_s: float = 0.0, fails_at: int | None = None, error: Exception | None = None) -> None:
         self.adapter: TTSAdapter = FakeAdapter(VoicePack("fake", "voice", root=_NOWHERE, sample_rate=SAMPLE_RATE))
+        self.model = describe(self.adapter)
+        self.prepared: list[Mapping[str, OptionValue]] = []
+        self.unprepared: TtswError | None = None
+        self.broken = trio.Event()
         self.step_s, self.fails_at, self.error = step_s, fails_at, error
         self.steps = 0
         self.texts: list[str] = []
         self.closed = False
         self.waiting = 0
+
+    async def prepare(self, options: Mapping[str, OptionValue]) -> None:
+        """Take note of the options; raise `unprepared` where that is set."""
+        await trio.lowlevel.checkpoint()
+        self.prepared.append(options)
+        if self.unprepared is not None:
+            raise self.unprepared
+
+    async def lost(self) -> TtswError:
+        """Wait until `broken` is set."""
+        await self.broken.wait()
+        return UnavailableError("the fake engine has broken")
 
     async def speak(
         self,

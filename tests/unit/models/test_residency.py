@@ -382,7 +382,7 @@ def test_a_failed_load_backs_off_longer_each_time():
         world.now += wait_s - 0.25
         again = world.ask("a")
         assert str(world.answers[again]) == (
-            f"model 'a' could not be loaded {wait_s - 0.25:.1f} s ago, and is not tried again for 0.2 s: "
+            f"model 'a' failed {wait_s - 0.25:.1f} s ago, and is not loaded again for 0.2 s: "
             "weights are corrupt"
         )
         assert isinstance(world.answers[again], UnavailableError)

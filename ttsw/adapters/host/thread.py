@@ -6,12 +6,13 @@ served. So sessions on one model take turns chunk by chunk, and one that is held
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from time import monotonic
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import trio
 
 from ttsw.adapters.base import EngineSettings, TTSAdapter
 from ttsw.adapters.families import adapter_class
+from ttsw.adapters.host.base import describe
 from ttsw.adapters.memory import is_out_of_memory
 from ttsw.errors import InternalError, OutOfMemoryError, TtswError, UnavailableError
 from ttsw.options import OptionValue
@@ -23,36 +24,12 @@ CLOSE_S = 30.0
 """How long an engine may take to come to the end of what it is doing."""
 
 
-class Host(Protocol):
-    """Runs one loaded model."""
-
-    adapter: TTSAdapter
-
-    @property
-    def waiting(self) -> int:
-        """Steps that wait for their turn."""
-        ...
-
-    async def speak(
-        self,
-        text: str,
-        options: Mapping[str, OptionValue],
-        convert: Callable[[Samples], T],
-        take: Callable[[T, float], Awaitable[None]],
-    ) -> None:
-        """Speak one segment; see `ThreadHost.speak`."""
-        ...
-
-    async def close(self) -> None:
-        """Unload the model."""
-        ...
-
-
 class ThreadHost:
     """Runs an adapter's steps in worker threads, at most `adapter.concurrency` at a time."""
 
     def __init__(self, adapter: TTSAdapter) -> None:
-        self.adapter = adapter
+        self.adapter, self.model = adapter, describe(adapter)
+        self._begun: dict[int, float] = {}
         self._places = trio.CapacityLimiter(adapter.concurrency)
         self._closed = False
 
@@ -66,6 +43,15 @@ class ThreadHost:
         """Steps that wait for a place."""
         return self._places.statistics().tasks_waiting
 
+    @property
+    def step_s(self) -> float:
+        """How long the longest of the running steps has run, s."""
+        return monotonic() - min([monotonic(), *self._begun.copy().values()])
+
+    async def prepare(self, options: Mapping[str, OptionValue]) -> None:
+        """Get ready to speak with these options; see `TTSAdapter.prepare`."""
+        await self._in_thread(self.adapter.prepare, options)
+
     async def speak(
         self,
         text: str,
@@ -73,20 +59,10 @@ class ThreadHost:
         convert: Callable[[Samples], T],
         take: Callable[[T, float], Awaitable[None]],
     ) -> None:
-        """Speak one segment, and return when its last chunk is taken.
+        """Speak one segment; see `Host.speak`. While `take` waits, no place is held, and the engine stands still.
 
         Cancelled, it lets a step that runs come to its end (memory of the model is never in use behind our back),
         closes the engine's iterator and leaves.
-
-        Args:
-            text: What to say.
-            options: Parsed options.
-            convert: Called with each chunk in the engine's thread, so that work on samples stays off the event loop.
-            take: Awaited with what `convert` made of a chunk, and the seconds that the step took; while it waits, no
-                place is held, and the engine stands still.
-
-        Raises:
-            InternalError: The engine failed; its own exception is the cause.
         """
         chunks = self.adapter.speak(text, options)
         try:
@@ -96,6 +72,11 @@ class ThreadHost:
             with trio.move_on_after(CLOSE_S, shield=True):
                 await trio.to_thread.run_sync(_close, chunks, limiter=self._places)
             raise
+
+    async def lost(self) -> TtswError:
+        """Wait for ever: what ends a thread ends this process."""
+        await trio.sleep_forever()
+        raise AssertionError("for ever has ended")
 
     async def close(self) -> None:
         """Unload the model: waits for the steps that run, then closes the adapter. Nothing can be spoken from then on.
@@ -119,8 +100,11 @@ class ThreadHost:
     def _step(self, chunks: Iterator[Samples], convert: Callable[[Samples], T]) -> tuple[T, float] | None:
         if self._closed:
             raise UnavailableError(f"model {self.adapter.pack.model_id} was unloaded while it spoke")
-        started = monotonic()
-        chunk = next(chunks, None)
+        started = self._begun[id(chunks)] = monotonic()
+        try:
+            chunk = next(chunks, None)
+        finally:
+            del self._begun[id(chunks)]
         return None if chunk is None else (convert(chunk), monotonic() - started)
 
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
@@ -130,8 +114,15 @@ class ThreadHost:
             raise _fault(self.adapter.pack, error) from error
 
 
-async def open_thread_host(pack: VoicePack, settings: EngineSettings) -> ThreadHost:
+async def open_thread_host(
+    pack: VoicePack, settings: EngineSettings, find: Callable[[str], type[TTSAdapter]] | None = None
+) -> ThreadHost:
     """Load a model in a thread of this process.
+
+    Args:
+        pack: The model.
+        settings: What the worker says to the engine.
+        find: Imports a family's adapter; None is `adapter_class`.
 
     Raises:
         OutOfMemoryError: There was no memory left for it.
@@ -140,7 +131,7 @@ async def open_thread_host(pack: VoicePack, settings: EngineSettings) -> ThreadH
     limiter = trio.CapacityLimiter(1)
     try:
         adapter = await trio.to_thread.run_sync(
-            lambda: adapter_class(pack.family).load(pack, settings), limiter=limiter
+            lambda: (find or adapter_class)(pack.family).load(pack, settings), limiter=limiter
         )
     except Exception as error:
         raise _fault(pack, error) from error

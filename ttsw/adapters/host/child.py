@@ -1,0 +1,192 @@
+"""An engine's process: one model in threads, under orders from a socket. Run by `ttsw.adapters.host.process`.
+
+It runs under whatever interpreter its family needs. So nothing is imported here but trio, msgspec, numpy and the parts
+of ttsw that need no more than these.
+"""
+
+import fcntl
+import math
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trio
+
+from ttsw.adapters.base import TTSAdapter
+from ttsw.adapters.host.thread import ThreadHost, open_thread_host
+from ttsw.adapters.host.wire import (
+    WINDOW,
+    Answer,
+    Cancel,
+    Chunk,
+    Close,
+    Done,
+    Frames,
+    Load,
+    Loaded,
+    Memory,
+    Order,
+    Ping,
+    Pong,
+    Prepare,
+    Speak,
+    Taken,
+    frame,
+    read_order,
+    to_failed,
+)
+from ttsw.errors import InternalError, TtswError, UnavailableError
+from ttsw.options import OptionValue
+from ttsw.types import Samples
+
+READ = 65_536
+NICENESS = 5
+"""Engines make audio ahead of time; the worker's loop sends it in time, and goes first where cores are scarce."""
+
+
+class Engine:
+    """Serves one model.
+
+    Args:
+        stream: Where orders come from, and answers go.
+    """
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._frames = Frames()
+        self._put, self._get = trio.open_memory_channel[bytes](math.inf)  # WINDOW bounds it, utterance by utterance
+        self._jobs: dict[int, tuple[trio.CancelScope, trio.Semaphore]] = {}
+        self._host: ThreadHost | None = None
+
+    async def run(self) -> None:
+        """Serve until told to close, or until the worker is gone."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write)
+            while True:
+                data = await self._stream.receive_some(READ)
+                if not data:
+                    break
+                for head, _ in self._frames.feed(data):
+                    if isinstance(order := read_order(head), Close):
+                        nursery.cancel_scope.cancel()
+                        break
+                    self._obey(order, nursery)
+            nursery.cancel_scope.cancel()
+        if self._host is not None:
+            await self._host.close()
+
+    def _obey(self, order: Order, nursery: trio.Nursery) -> None:
+        match order:
+            case Ping():
+                self._say(Pong(memory(), 0.0 if self._host is None else self._host.step_s))
+            case Load():
+                nursery.start_soon(self._load, order)
+            case Speak() | Prepare():
+                job = self._jobs[order.id] = trio.CancelScope(), trio.Semaphore(WINDOW)
+                nursery.start_soon(self._do, order, *job)
+            case Taken(id) if id in self._jobs:
+                self._jobs[id][1].release()
+            case Cancel(id) if id in self._jobs:
+                self._jobs[id][0].cancel()
+
+    def _say(self, answer: Answer, body: bytes = b"") -> None:
+        self._put.send_nowait(frame(answer, body))
+
+    async def _write(self) -> None:
+        async for data in self._get:
+            await self._stream.send_all(data)
+
+    async def _load(self, order: Load) -> None:
+        try:
+            self._host = await open_thread_host(order.pack, order.settings, lambda _: find_adapter(order.adapter))
+        except TtswError as error:
+            self._say(to_failed(0, error))
+        else:
+            self._say(Loaded(self._host.model))
+
+    async def _do(self, order: Speak | Prepare, scope: trio.CancelScope, credit: trio.Semaphore) -> None:
+        async def take(samples: bytes, seconds: float) -> None:
+            await credit.acquire()
+            self._say(Chunk(order.id, seconds), samples)
+
+        answer: Answer = Done(order.id)
+        with scope:
+            try:
+                if self._host is None:
+                    raise InternalError("nothing can be spoken before a model is loaded")
+                if isinstance(order, Speak):
+                    await self._host.speak(order.text, order.options, to_bytes, take)
+                else:
+                    await self._host.prepare(order.options)
+            except TtswError as error:
+                answer = to_failed(order.id, error)
+        del self._jobs[order.id]
+        self._say(answer)
+
+
+def find_adapter(named: str) -> type[TTSAdapter]:
+    """Import an adapter by `module:Class`.
+
+    Raises:
+        UnavailableError: It can't be imported here.
+    """
+    module, _, name = named.partition(":")
+    try:
+        found: type[TTSAdapter] = getattr(import_module(module), name)
+    except ImportError as error:
+        raise UnavailableError(f"{named} cannot be used under {sys.executable}: {error}") from error
+    return found
+
+
+def to_bytes(samples: Samples) -> bytes:
+    """Give a chunk's samples as they go over the socket."""
+    return np.ascontiguousarray(samples, np.float32).tobytes()
+
+
+def memory() -> Memory:
+    """Look at what this process has of memory."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1]) if sys.platform == "linux" else 0
+    resident = pages * os.sysconf("SC_PAGE_SIZE")
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return Memory(resident)
+    return Memory(resident, int(torch.cuda.memory_allocated()), int(torch.cuda.memory_reserved()))
+
+
+def die_with(lifeline: int) -> None:
+    """Have the kernel kill this process when the other end of a pipe is closed, as the worker's end closes it.
+
+    That needs nothing of this interpreter, which may be stuck; and unlike PR_SET_PDEATHSIG it doesn't ask which of the
+    worker's threads has started us. Elsewhere than on Linux, the end of the socket is all there is.
+    """
+    if sys.platform != "linux":
+        return
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    poll = select.poll()
+    poll.register(lifeline, 0)
+    if poll.poll(0):  # it was closed before
+        os._exit(1)
+
+
+def main(arguments: Mapping[str, int]) -> None:
+    """Serve the socket `socket`, live as long as the pipe `lifeline`."""
+    die_with(arguments["lifeline"])
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints goes to the log
+    os.nice(NICENESS)
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=arguments["socket"])))
+    trio.run(Engine(stream).run)
+    sys.stderr.flush()
+    os._exit(0)  # libraries take their time to be taken down, and may hang
+
+
+if __name__ == "__main__":
+    main({"socket": int(sys.argv[1]), "lifeline": int(sys.argv[2])})
