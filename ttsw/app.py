@@ -52,7 +52,6 @@ async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_S
         ConfigError: The configuration asks for what can't be had.
         TtswError: The worker can't start: no such model, a port that is taken.
     """
-    refuse_unbuilt(config)
     start, stop = trio.CancelScope(), trio.Event()
     async with open_tracer(config.tracing, config.worker.name) as tracer, trio.open_nursery() as infrastructure:
         worker = Worker(config, tracer=tracer)
@@ -62,7 +61,7 @@ async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_S
         if url is not None:
             log.info("metrics", url=f"{url}/metrics")
         async with trio.open_nursery() as models:
-            await models.start(worker.models.run)
+            await models.start(worker.run_models)
             async with trio.open_nursery() as sessions:
                 await sessions.start(worker.sessions.run)
                 async with trio.open_nursery() as intake:
@@ -214,15 +213,3 @@ async def last_resort(drain_timeout_s: float) -> None:
     log.critical("could not stop in time, exit without", tree=render_tree().splitlines())
     os._exit(70)
 
-
-def refuse_unbuilt(config: Config) -> None:
-    """Refuse what a configuration may ask for and this version doesn't have, rather than ignore it.
-
-    Raises:
-        ConfigError: It asks for that.
-    """
-    for family, engine in config.engines.items():
-        if engine.python is not None:
-            raise ConfigError(
-                f"engines.{family}.python: engines in processes of their own are not part of this version"
-            )

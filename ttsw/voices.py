@@ -6,12 +6,11 @@ from functools import partial
 import structlog
 import trio
 
-from ttsw.adapters.base import EngineSettings
-from ttsw.adapters.families import adapter_class
-from ttsw.adapters.host.thread import ThreadHost, open_thread_host
+from ttsw.adapters.host.base import Host
 from ttsw.adapters.memory import trim_memory
 from ttsw.audio import AdaptiveGain, Calibration, load_meter
 from ttsw.config import Config
+from ttsw.hosting import Hosting
 from ttsw.models.records import Record, RecordBook
 from ttsw.sessions.calibrations import NOTE, from_note, to_note
 from ttsw.sessions.voice import CALIBRATION_TEXTS, Level, Voice, calibrate_voice, no_relief, warm_up
@@ -27,31 +26,32 @@ class VoiceLoader:
 
     Args:
         config: The configuration.
+        hosting: Opens their hosts.
         book: Where a voice's calibration is kept.
         relieve: Makes room for a model that runs out of memory while it speaks.
     """
 
-    def __init__(self, config: Config, book: RecordBook, relieve: Relieve = no_relief) -> None:
-        self._config, self._book, self._relieve = config, book, relieve
+    def __init__(self, config: Config, hosting: Hosting, book: RecordBook, relieve: Relieve = no_relief) -> None:
+        self._config, self._hosting, self._book, self._relieve = config, hosting, book, relieve
 
     def places(self, pack: VoicePack) -> Sequence[str]:
-        """Name the devices for a pack: every family that this version has runs on the CPU.
+        """Name the devices for a pack, the best first.
 
-        Its libraries are imported here, and may take their time: what they take of memory is not the model's.
+        What is to run in this process is imported here, and may take its time: the memory of it is not the model's.
 
         Raises:
             NotFoundError: No installed package brings the family.
-            UnavailableError: What it stands on isn't installed.
+            UnavailableError: What it stands on isn't installed, or there is no device for it.
         """
-        adapter_class(pack.family)
+        places = self._hosting.places(pack)
         if from_note(self._book[pack.model_id].notes.get(NOTE), self._defaults(pack)) is None:
             load_meter()
             AdaptiveGain(pack.sample_rate)
-        return ["cpu"]
+        return places
 
-    async def __call__(self, pack: VoicePack, record: Record, _device: str, loaded: Callable[[], None]) -> Voice:
+    async def __call__(self, pack: VoicePack, record: Record, device: str, loaded: Callable[[], None]) -> Voice:
         """Load a voice and warm it up; see `ttsw.models.source.Source.open`."""
-        host = await open_thread_host(pack, self._engine(pack))
+        host = await self._hosting.open(pack, device)
         try:
             loaded()
             defaults = self._defaults(pack)
@@ -64,7 +64,7 @@ class VoiceLoader:
         level = Level(audio.loudness_target_lufs if audio.normalization_enabled else None)
         return Voice(host, level, calibration, defaults, partial(self._relieve, pack.model_id))
 
-    async def _warm(self, host: ThreadHost, record: Record, defaults: dict[str, str]) -> Calibration | None:
+    async def _warm(self, host: Host, record: Record, defaults: dict[str, str]) -> Calibration | None:
         """Speak to nobody, and know how loud the voice is: from its record, or by measuring."""
         models = self._config.model_manager
         known = from_note(record.notes.get(NOTE), defaults)
@@ -84,13 +84,13 @@ class VoiceLoader:
             TtswError: It can't be loaded.
         """
         await trio.to_thread.run_sync(self._book.check, pack, limiter=trio.CapacityLimiter(1))
-        host = await open_thread_host(pack, self._engine(pack))
+        host = await self._hosting.open(pack, self._hosting.places(pack)[0])
         try:
             return await self._calibrate(host, self._defaults(pack))
         finally:
             await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
 
-    async def _calibrate(self, host: ThreadHost, defaults: dict[str, str]) -> Calibration | None:
+    async def _calibrate(self, host: Host, defaults: dict[str, str]) -> Calibration | None:
         model_id = host.model.pack.model_id
         texts = (self._config.model_manager.warmup_text, *CALIBRATION_TEXTS)
         calibration = await calibrate_voice(host, texts, defaults)
@@ -99,10 +99,6 @@ class VoiceLoader:
             note = to_note(calibration, defaults)
             await trio.to_thread.run_sync(self._book.keep_note, model_id, NOTE, note, limiter=trio.CapacityLimiter(1))
         return calibration
-
-    def _engine(self, pack: VoicePack) -> EngineSettings:
-        engine = self._config.engine(pack.family)
-        return EngineSettings(threads=engine.threads, concurrency=engine.concurrency)
 
     def _defaults(self, pack: VoicePack) -> dict[str, str]:
         return {**pack.options, **self._config.engine(pack.family).options}

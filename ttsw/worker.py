@@ -12,9 +12,11 @@ import structlog
 import trio
 
 from ttsw import __version__
+from ttsw.adapters.host.engines import Engines
 from ttsw.config import Config, state_dir
 from ttsw.device import find_devices
 from ttsw.errors import UnavailableError
+from ttsw.hosting import Hosting
 from ttsw.models.manager import ModelManager
 from ttsw.models.records import Measured, RecordBook
 from ttsw.models.residency import Limits
@@ -67,7 +69,8 @@ class Worker:
         self.library = open_packs(config)
         self.devices = find_devices()
         self.book = open_book(config)
-        load = VoiceLoader(config, self.book, self._relieve)
+        self._engines = Engines()
+        load = VoiceLoader(config, Hosting(config, self._engines, self.devices), self.book, self._relieve)
         self.models = ModelManager[Voice](
             PackSource(self.library.refresh, self.book, self.devices, load.places, load),
             limits(config),
@@ -95,6 +98,13 @@ class Worker:
 
     def __repr__(self) -> str:
         return f"<Worker {self.readiness}, {self.sessions!r}, {self.models!r}>"
+
+    async def run_models(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the models, and the processes that some of them are in, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._engines.run)
+            await nursery.start(self.models.run)
+            task_status.started()
 
     async def preload(self) -> None:
         """Load the default model and those to be preloaded, and be ready.

@@ -17,6 +17,7 @@ import trio.testing
 from bench.clients.decisions import LEASED, NAMES, RESIDENT, SMALL, spread
 from bench.clients.sessions import tell
 from ttsw.app import settle_interpreter
+from ttsw.errors import TtswError
 from ttsw.logs import configure_logging
 from ttsw.models.instances import Place
 from ttsw.models.manager import ModelManager
@@ -26,6 +27,11 @@ from ttsw.types import MemorySnapshot, VoicePack
 
 class Model:
     """A loaded model."""
+
+    async def lost(self) -> TtswError:
+        """Never be lost."""
+        await trio.sleep_forever()
+        raise AssertionError("for ever has ended")
 
     async def close(self) -> None:
         """There is nothing to give back."""

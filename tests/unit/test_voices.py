@@ -1,7 +1,10 @@
 import pytest
 
+from ttsw.adapters.host.engines import Engines
 from ttsw.config import load_config, shipped_dir
+from ttsw.device import CpuDevice
 from ttsw.errors import NotFoundError
+from ttsw.hosting import Hosting
 from ttsw.models.records import RecordBook
 from ttsw.models.shelf import read_shelf
 from ttsw.types import VoicePack
@@ -21,7 +24,11 @@ def pack():
 
 
 def loader(book, **settings):
-    return VoiceLoader(load_config(None, {}, {f"model_manager.{key}": value for key, value in settings.items()}), book)
+    return loader_of(load_config(None, {}, {f"model_manager.{key}": value for key, value in settings.items()}), book)
+
+
+def loader_of(config, book):
+    return VoiceLoader(config, Hosting(config, Engines(), [CpuDevice()]), book)
 
 
 async def load(loader, book, pack):
@@ -51,7 +58,7 @@ async def test_without_warm_up_a_known_calibration_holds_and_none_is_measured(bo
 async def test_other_defaults_are_calibrated_anew(book, pack):
     await load(loader(book), book, pack)
     config = load_config(None, {}, {"engines.mock.options.speed": "2"})
-    fast = await load(VoiceLoader(config, book), book, pack)
+    fast = await load(loader_of(config, book), book, pack)
     assert fast.defaults == {"speed": "2"}
     assert fast.calibration is not None
 

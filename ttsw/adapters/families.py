@@ -1,6 +1,8 @@
 """Which families there are: the entry points of the group `ttsw.adapters`, ours and those of other packages."""
 
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 
 from ttsw.adapters.base import TTSAdapter
 from ttsw.errors import NotFoundError, UnavailableError
@@ -13,18 +15,28 @@ def families() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
-def adapter_class(family: str) -> type[TTSAdapter]:
-    """Import a family's adapter.
+def find_family(family: str) -> EntryPoint:
+    """Find a family's adapter, and import nothing.
 
     Raises:
         NotFoundError: No installed package brings this family; the message lists those that are.
-        UnavailableError: The family is known, but what it stands on is not installed, or isn't an adapter.
     """
     known = families()
     if family not in known:
         raise NotFoundError(f"no adapter for family {family!r} is installed; there are: {', '.join(sorted(known))}")
+    return known[family]
+
+
+def adapter_class(family: str) -> type[TTSAdapter]:
+    """Import a family's adapter.
+
+    Raises:
+        NotFoundError: No installed package brings this family.
+        UnavailableError: The family is known, but what it stands on is not installed, or isn't an adapter.
+    """
+    entry = find_family(family)
     try:
-        found = known[family].load()
+        found = entry.load()
     except ImportError as error:
         raise UnavailableError(
             f"family {family!r} cannot be used: {error}; its libraries come with: pip install 'ttsw[{family}]'"
@@ -32,3 +44,13 @@ def adapter_class(family: str) -> type[TTSAdapter]:
     if not (isinstance(found, type) and issubclass(found, TTSAdapter)):
         raise UnavailableError(f"the entry point of family {family!r} names {found!r}, which is no TTSAdapter")
     return found
+
+
+def home(entry: EntryPoint) -> dict[str, Path]:
+    """Give the top package that an adapter is in, and its folder or file, for an interpreter that doesn't have it."""
+    top = entry.module.partition(".")[0]
+    spec = find_spec(top)
+    if spec is None or spec.origin is None:
+        return {}
+    origin = Path(spec.origin)
+    return {top: origin.parent if spec.submodule_search_locations else origin}

@@ -8,7 +8,7 @@ of a segment never waits for the next one.
 """
 
 import numpy as np
-import soxr  # type: ignore[import-untyped]
+import soxr
 
 from ttsw.errors import InvalidArgumentError
 from ttsw.types import Samples

@@ -7,12 +7,22 @@ import trio
 import typer
 from rich.markup import escape
 
+from ttsw.audio import Calibration
 from ttsw.cli.bars import open_spinner
 from ttsw.cli.console import out
 from ttsw.cli.loading import configure
+from ttsw.config import Config
 from ttsw.errors import FailedPreconditionError
+from ttsw.hosting import open_hosting
+from ttsw.types import VoicePack
 from ttsw.voices import VoiceLoader
 from ttsw.worker import find_packs, open_book
+
+
+async def calibrate_pack(config: Config, pack: VoicePack) -> Calibration | None:
+    """Measure how loud a voice is, and keep it; see `VoiceLoader.calibrate`."""
+    async with open_hosting(config) as hosting:
+        return await VoiceLoader(config, hosting, open_book(config)).calibrate(pack)
 
 
 def calibrate(
@@ -21,11 +31,11 @@ def calibrate(
 ) -> None:
     """Measure how loud voices are, and keep it: a worker does so when it first loads a voice, and not again."""
     settings = configure(config, None, None)
-    shelf, loader = find_packs(settings), VoiceLoader(settings, open_book(settings))
+    shelf = find_packs(settings)
     target = settings.audio.loudness_target_lufs
     for model_id in model_ids:
         with open_spinner(f"{model_id}: loading, and speaking some sentences …"):
-            calibration = trio.run(loader.calibrate, shelf[model_id])
+            calibration = trio.run(calibrate_pack, settings, shelf[model_id])
         if calibration is None:
             raise FailedPreconditionError(f"{model_id} said too little to be measured: it takes 3 s of speech")
         out.print(

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import trio
 
-from ttsw.adapters.base import EngineSettings
-from ttsw.adapters.host.thread import ThreadHost, open_thread_host
+from ttsw.adapters.host.base import Host
 from ttsw.audio import measure_lufs, to_mono
 from ttsw.cli.bars import open_bar, open_spinner
+from ttsw.config import Config
 from ttsw.errors import TtswError
+from ttsw.hosting import open_hosting
 from ttsw.models.digest import check_sha256, file_sha256
 from ttsw.models.drafts import size_text
 from ttsw.models.packs import PackError
@@ -109,16 +110,18 @@ async def speak_once(pack: VoicePack) -> Spoken:
     Raises:
         TtswError: As from `check_speech`.
     """
-    started = trio.current_time()
-    host = await open_thread_host(pack, EngineSettings())
-    load_s = trio.current_time() - started
-    try:
-        return await _speak(host, load_s)
-    finally:
-        await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
+    async with open_hosting(Config()) as hosting:
+        places = await trio.to_thread.run_sync(hosting.places, pack, limiter=trio.CapacityLimiter(1))
+        started = trio.current_time()
+        host = await hosting.open(pack, places[0])
+        load_s = trio.current_time() - started
+        try:
+            return await _speak(host, load_s)
+        finally:
+            await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
 
 
-async def _speak(host: ThreadHost, load_s: float) -> Spoken:
+async def _speak(host: Host, load_s: float) -> Spoken:
     pack, rate = host.model.pack, host.model.sample_rate
     if rate != pack.sample_rate:
         raise PackError(

@@ -18,6 +18,9 @@ def serve(
     default_model: Annotated[str | None, typer.Option(help="Model of sessions that name none.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    gpu: Annotated[
+        list[int] | None, typer.Option(help="GPU that models may be on; may be given several times. All if not given.")
+    ] = None,
     takeover: Annotated[
         bool, typer.Option("--takeover", help="Take the name from a worker that is registered under it.")
     ] = False,
@@ -32,6 +35,7 @@ def serve(
             "worker.grpc_host": host,
             "worker.grpc_port": port,
             "logging.format": log_format,
+            "model_manager.gpus": gpu or None,
             "redis.takeover": takeover or None,
         },
     )

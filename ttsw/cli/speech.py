@@ -66,7 +66,7 @@ async def speak_locally(config: Config, text: Text, options: Mapping[str, str], 
     """
     worker = Worker(config)
     async with trio.open_nursery() as nursery:
-        await nursery.start(worker.models.run)
+        await nursery.start(worker.run_models)
         async with (
             worker.models.lease(config.model_manager.default_model_id) as voice,
             open_synthesizer(voice) as synthesizer,

@@ -54,6 +54,7 @@ RedisUrl = Annotated[
 Address = Annotated[str, _require(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):\d{1,5}", "HOST:PORT, or null")]
 File = Annotated[Path, Field(strict=False)]
 Device = Annotated[str, _require(r"cpu|cuda:\d{1,3}", "a device: cpu, cuda:0, cuda:1 …")]
+EngineDevice = Annotated[str, _require(r"cpu|cuda(:\d{1,3})?", "cpu, cuda (any GPU), cuda:0, cuda:1 …")]
 Megabytes = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Duration = Annotated[float, Field(ge=0)]
@@ -141,6 +142,8 @@ class ModelManagerConfig(Section):
     user's own, $XDG_DATA_HOME/ttsw/voicepacks."""
     state_dir: File | None = None
     """Folder of what was measured of each model: size, load time, loudness; null is $XDG_STATE_HOME/ttsw."""
+    gpus: Annotated[tuple[Annotated[int, Field(ge=0, le=999)], ...], Field(strict=False)] | None = None
+    """GPUs that models may be on, by number ([0, 2]); null is all there are, [] none. serve --gpu sets it too."""
     memory_budget_mb: Mapping[Device, Megabytes] = Field(default_factory=dict)
     """Most memory for models, MB, by device (cpu: 4000, cuda:0: 20000); one not named may be filled."""
     memory_headroom_mb: Megabytes = 256.0
@@ -180,10 +183,29 @@ class EngineConfig(Section):
     """Threads of one inference; null leaves it to the family. Several sessions gain more from concurrency."""
     concurrency: Count | None = None
     """Inferences of one model at once; null leaves it to the family. More than there are cores only slows each."""
+    host: Literal["thread", "process"] | None = None
+    """Where the engine runs: in threads of the worker, or each model in a process of its own; null leaves it to the
+    family."""
     python: File | None = None
-    """Interpreter of the engine's child process, where the family needs an environment of its own; null is ours."""
+    """Interpreter of the engine's processes; null is that of the family's environment (ttsw engines install), or ours."""
+    device: EngineDevice | None = None
+    """Where models of the family go: cpu, cuda (any GPU), cuda:0 …; null leaves it to the family and to the pack."""
+    load_timeout_s: Deadline = 600.0
+    """A process whose model has not loaded by then is ended, s,"""
+    answer_timeout_s: Deadline = 10.0
+    """one that doesn't answer for this long is ended, s,"""
+    step_timeout_s: Deadline = 60.0
+    """and one that is at a single step for this long, s."""
     options: Mapping[str, OptionText] = Field(default_factory=dict)
     """Defaults for the family's session options, by name; a session's own options win."""
+
+    @model_validator(mode="after")
+    def _python_is_used(self) -> Self:
+        if self.host == "thread" and self.python is not None:
+            raise _conflict(
+                ("host", "python"), "python is the interpreter of processes, and host is thread: give host: process"
+            )
+        return self
 
 
 class AudioConfig(Section):

@@ -36,6 +36,11 @@ class CpuDevice:
     def __repr__(self) -> str:
         return f"<CpuDevice {self.name!r}, {len(self._groups)} cgroups>"
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """See `Device.environ`: no GPU is to be seen."""
+        return {"CUDA_VISIBLE_DEVICES": ""}
+
     def snapshot(self) -> MemorySnapshot:
         """Look at main memory; takes some tenths of a millisecond."""
         memory = psutil.virtual_memory()

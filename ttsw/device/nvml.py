@@ -60,6 +60,11 @@ class NvmlDevice:
     def __repr__(self) -> str:
         return f"<NvmlDevice {self.id}, {self.name!r}, {self.uuid}{', closed' if self._handle is None else ''}>"
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """See `Device.environ`."""
+        return {"CUDA_VISIBLE_DEVICES": self.uuid}
+
     def snapshot(self) -> MemorySnapshot:
         """Look at its memory; takes some milliseconds at most.
 

@@ -1,5 +1,6 @@
 """What can be asked how its memory stands."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from ttsw.types import MemorySnapshot
@@ -16,6 +17,11 @@ class Device(Protocol):
     @property
     def name(self) -> str:
         """What it is, for a person: a processor's or a GPU's product name."""
+        ...
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """What a process finds in its environment that is to use this device alone; a GPU is its `cuda:0`."""
         ...
 
     def snapshot(self) -> MemorySnapshot:

@@ -77,7 +77,9 @@ class Synthesizer:
             FailedPreconditionError: Another text is being spoken.
             InternalError: The engine failed.
         """
-        utterance = self._begin(self._voice.parse_options(options or {}, lead_ms=40.0))
+        parsed = self._voice.parse_options(options or {}, lead_ms=40.0)
+        await self._voice.prepare(parsed)
+        utterance = self._begin(parsed)
         frames_in, frames_out = trio.open_memory_channel[list[Frame]](0)
         self._nursery.start_soon(utterance.produce, name=f"utterance of {session_id}")
         self._nursery.start_soon(_listen, utterance, text, frames_in, name=f"listener of {session_id}")

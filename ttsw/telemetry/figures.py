@@ -15,7 +15,7 @@ MODEL_STATES = ("absent", "loading", "warming", "ready", "draining", "unloading"
 CAUSES = ("finished", "stopped", "client left", "session ended", "failed")
 """Why utterances end."""
 
-UNLOAD_CAUSES = ("ttl", "room", "pressure", "out of memory", "replaced", "asked", "stopping")
+UNLOAD_CAUSES = ("ttl", "room", "pressure", "out of memory", "lost", "replaced", "asked", "stopping")
 """Why models are unloaded."""
 
 

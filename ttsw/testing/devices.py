@@ -31,6 +31,11 @@ class FakeDevice:
             f"<FakeDevice {self.id}, {self.ours} + {self.used_by_others} + {self.lingering} of {self.total} bytes used>"
         )
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """See `Device.environ`."""
+        return {"CUDA_VISIBLE_DEVICES": self.id}
+
     def snapshot(self) -> MemorySnapshot:
         """Look at its memory.
 

@@ -22,7 +22,7 @@ async def open_worker(config: Config) -> AsyncGenerator[tuple[Worker, tuple[str,
     worker = Worker(config)
     services = Services(worker)
     async with trio.open_nursery() as models:
-        await models.start(worker.models.run)
+        await models.start(worker.run_models)
         async with trio.open_nursery() as sessions:
             await sessions.start(worker.sessions.run)
             async with trio.open_nursery() as intake:

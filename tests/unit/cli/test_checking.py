@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ttsw.adapters import host as host_module
+import ttsw.hosting
 from ttsw.cli.checking import SENTENCES, check_pack, check_speech, speak_once
 from ttsw.errors import InvalidArgumentError
 from ttsw.testing import FakeAdapter
@@ -34,7 +34,7 @@ class Singer(FakeAdapter):
 def sing(monkeypatch):
     def sing(**how):
         kind = type("Singer", (Singer,), how)
-        monkeypatch.setattr(host_module, "adapter_class", lambda _family: kind)
+        monkeypatch.setattr(ttsw.hosting, "adapter_class", lambda _family: kind)
         return kind
 
     return sing

@@ -25,6 +25,11 @@ class Model:
     def __init__(self, source, pack):
         self.source, self.pack = source, pack
         self.closed = 0
+        self.broken = trio.Event()
+
+    async def lost(self):
+        await self.broken.wait()
+        return UnavailableError("its process has ended")
 
     async def close(self):
         with trio.move_on_after(1, shield=True):
@@ -305,7 +310,7 @@ async def test_a_failed_load_says_why_leaves_nothing_and_backs_off(autojump_cloc
     source.errors = [UnavailableError("weights are corrupt"), ZeroDivisionError("oh")]
     with pytest.raises(UnavailableError, match="weights are corrupt"):
         await manager.take("f-a")
-    with pytest.raises(UnavailableError, match=r"is not tried again for 1\.0 s: weights are corrupt"):
+    with pytest.raises(UnavailableError, match=r"is not loaded again for 1\.0 s: weights are corrupt"):
         await manager.take("f-a")
     assert manager.standing("f-a").error == "weights are corrupt"
     with pytest.raises(InternalError, match="loading f-a failed: ZeroDivisionError: oh"):

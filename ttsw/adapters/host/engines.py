@@ -39,8 +39,13 @@ class Engines:
 @asynccontextmanager
 async def open_engines() -> AsyncGenerator[Engines, None]:
     """Own engines' processes for a block."""
-    engines = Engines()
+    engines, failure = Engines(), None
     async with trio.open_nursery() as nursery:
         await nursery.start(engines.run)
-        yield engines
+        try:
+            yield engines
+        except Exception as error:  # raised outside of the nursery, which would wrap it in a group
+            failure = error
         nursery.cancel_scope.cancel(reason="the block has ended")
+    if failure is not None:
+        raise failure

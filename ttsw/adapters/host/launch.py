@@ -68,10 +68,11 @@ class Child:
             with trio.move_on_after(DIE_S):
                 await self.process.wait()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of what connects it to this process."""
         os.close(self.lifeline)
-        self.stream.socket.close()
+        await self.stream.aclose()
+        await self.stderr.aclose()
 
 
 async def start(launch: Launch) -> Child:

@@ -205,13 +205,16 @@ class ProcessHost:
         try:
             with self._scope:
                 await self._attend(child, task_status)
+        except trio.Cancelled:  # its owner is done with it
+            self._closing = True
+            raise
         except Exception as error:
             log.exception("an engine's process can't be attended to", model_id=self._pack.model_id)
             self._end(InternalError(f"the worker lost its engine of {self._pack.model_id}: {error}"))
         finally:
             with trio.CancelScope(shield=True):
                 await child.bury()
-            child.close()
+                await child.close()
             self._settle(child.process.returncode)
         if not self._loaded.is_set() and self._error is not None:
             raise self._error

@@ -115,14 +115,14 @@ class ThreadHost:
 
 
 async def open_thread_host(
-    pack: VoicePack, settings: EngineSettings, find: Callable[[str], type[TTSAdapter]] | None = None
+    pack: VoicePack, settings: EngineSettings, find: Callable[[str], type[TTSAdapter]] = adapter_class
 ) -> ThreadHost:
     """Load a model in a thread of this process.
 
     Args:
         pack: The model.
         settings: What the worker says to the engine.
-        find: Imports a family's adapter; None is `adapter_class`.
+        find: Imports a family's adapter.
 
     Raises:
         OutOfMemoryError: There was no memory left for it.
@@ -131,7 +131,7 @@ async def open_thread_host(
     limiter = trio.CapacityLimiter(1)
     try:
         adapter = await trio.to_thread.run_sync(
-            lambda: (find or adapter_class)(pack.family).load(pack, settings), limiter=limiter
+            lambda: find(pack.family).load(pack, settings), limiter=limiter
         )
     except Exception as error:
         raise _fault(pack, error) from error

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trio
 
-import ttsw.adapters.host as host_module
+import ttsw.adapters.host.thread as host_module
 from ttsw.adapters.base import EngineSettings
 from ttsw.adapters.host.thread import ThreadHost, is_out_of_memory, open_thread_host
 from ttsw.errors import InternalError, NotFoundError, OutOfMemoryError, UnavailableError
