@@ -101,7 +101,7 @@ class Hosting:
 
     def _places(self, pack: VoicePack) -> list[str]:
         own, wanted = pack.family in own_families(), self._config.engine(pack.family).device
-        gpus = [id for id in self._devices if id != "cpu" and self._allowed(id)]
+        gpus = [device for device in self._devices if device != "cpu" and self._allowed(device)]
         if wanted is None:
             return [*gpus, *(["cpu"] if pack.capabilities.cpu_ok else [])] if own else ["cpu"]
         return gpus if wanted == "cuda" else [wanted] if wanted in {"cpu", *gpus} else []
@@ -118,8 +118,8 @@ class Hosting:
         if wanted is not None:
             return f"engines.{pack.family}.device is {wanted}, and there is none for it: {there}"
         return (
-            f"model {pack.model_id!r} needs a GPU (its voice pack says cpu_ok: false), and there is none for it: {there}; "
-            f"engines.{pack.family}.device: cpu has it run on the CPU all the same"
+            f"model {pack.model_id!r} needs a GPU (its voice pack says cpu_ok: false), and there is none for it: "
+            f"{there}; engines.{pack.family}.device: cpu has it run on the CPU all the same"
         )
 
     def _python(self, family: str) -> Path:

@@ -187,7 +187,8 @@ class EngineConfig(Section):
     """Where the engine runs: in threads of the worker, or each model in a process of its own; null leaves it to the
     family."""
     python: File | None = None
-    """Interpreter of the engine's processes; null is that of the family's environment (ttsw engines install), or ours."""
+    """Interpreter of the engine's processes; null is that of the family's own environment (see ttsw engines), or
+    ours."""
     device: EngineDevice | None = None
     """Where models of the family go: cpu, cuda (any GPU), cuda:0 …; null leaves it to the family and to the pack."""
     load_timeout_s: Deadline = 600.0

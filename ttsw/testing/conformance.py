@@ -1,4 +1,4 @@
-"""What every adapter must do, as a function: `await check_adapter(adapter)`, in the host that it is given or in threads.
+"""What every adapter must do, as a function: `await check_adapter(adapter)`, or of a host that has loaded it.
 
 Each check speaks through a host, as the worker does. A fault is an AssertionError that says what was expected.
 """

@@ -478,3 +478,41 @@ async def test_a_model_that_cannot_be_looked_at(autojump_clock, manager, source)
     with pytest.raises(PackError):
         await manager.load("f-a")
     await manager.unload("f-a")
+
+
+async def test_a_model_that_is_lost_is_let_go_of_and_loaded_anew(autojump_clock, manager, source, nursery):
+    asked_back = trio.Event()
+    lease = await manager.take("f-a", revoked=asked_back.set)
+    source.opened[0].broken.set()
+    with trio.fail_after(1):
+        await asked_back.wait()
+    assert manager.standing("f-a").size == 0
+    with await manager.take("f-a") as other:
+        assert other.value is source.opened[1]
+    lease.release()
+    await wait_all_tasks_blocked()
+    await manager.unload("f-a")
+    assert [model.closed for model in source.opened] == [1, 1]
+    assert manager.unloads == {Cause.LOST: 1, Cause.ASKED: 1}
+    assert not nursery.child_tasks - {task for task in nursery.child_tasks if "run" in task.name}
+
+
+async def test_a_model_that_is_lost_again_and_again_backs_off(autojump_clock, manager, source):
+    for number in range(2):
+        await manager.load("f-a")
+        source.opened[number].broken.set()
+        await wait_all_tasks_blocked()
+        await trio.sleep(0.1)
+    with pytest.raises(UnavailableError, match="its process has ended"):
+        await manager.take("f-a")
+    await trio.sleep(1)
+    (await manager.take("f-a")).release()
+
+
+async def test_who_watches_over_a_model_leaves_with_it(autojump_clock, manager, source):
+    await manager.load("f-a")
+    await manager.unload("f-a")
+    source.opened[0].broken.set()
+    await wait_all_tasks_blocked()
+    assert manager.standing("f-a").state is State.ABSENT
+    assert manager.unloads == {Cause.ASKED: 1}

@@ -19,6 +19,8 @@ from ttsw.types import MemorySnapshot
 
 MB = 1_000_000
 
+GONE = UnavailableError("the engine of a was killed by SIGKILL")
+
 
 class World:
     """Carries effects out, or keeps them to be carried out later, and holds residency to its word meanwhile."""
@@ -577,7 +579,7 @@ class Anything(RuleBasedStateMachine):
                 self.held.add(request)
         for effect in effects:
             if isinstance(effect, StartUnload) and effect.instance.model_id == "p":
-                assert effect.cause in {Cause.ASKED, Cause.REPLACED} or self.fresh_wanted("p"), "what is pinned went"
+                assert effect.cause in {Cause.ASKED, Cause.REPLACED, Cause.LOST} or self.fresh_wanted("p"), "what is pinned went"
 
     def fresh_wanted(self, model_id):
         return any(request.fresh and request.model_id == model_id for request in self.asked)
@@ -680,10 +682,16 @@ class Anything(RuleBasedStateMachine):
         instance = self.world.answers[next(iter(self.held))]
         self.do(self.world.residency.relieve(instance, self.world.now))
 
+    @precondition(lambda self: self.world.residency.instances)
+    @rule(data=st.data())
+    def lose(self, data):
+        instance = data.draw(st.sampled_from(self.world.residency.instances))
+        self.do(self.world.residency.lost(instance, GONE, self.world.now))
+
     @invariant()
     def bounds_hold(self):
         type(self).steps += 1
-        instances = self.world.residency.instances
+        instances = [instance for instance in self.world.residency.instances if not instance.lost]
         assert len(instances) <= LIMITS.cap
         for device, budget in LIMITS.budget.items():
             assert sum(i.size for i in instances if i.place.device == device) <= budget
@@ -723,3 +731,87 @@ def test_whatever_happens_residency_keeps_its_word():
     Anything.steps = 0
     run_state_machine_as_test(Anything, settings=thorough)
     assert Anything.steps >= 10_000
+
+
+# What is lost.
+
+
+def lose(world, instance):
+    world.do(world.residency.lost(instance, GONE, world.now))
+
+
+def test_a_lost_model_that_nobody_uses_is_seen_off_and_the_next_request_loads_another():
+    world = World(Limits())
+    world.release(world.have("a"))
+    lose(world, world.residency.instances[0])
+    assert world.states() == {"a": "unloading"}
+    world.settle()
+    assert isinstance(world.answers[world.have("a")], Instance)
+
+
+def test_holders_of_a_lost_model_are_asked_to_let_go_and_others_load_at_once():
+    world = World(Limits(cap=1))
+    holder = world.have("a")
+    lost = world.residency.instances[0]
+    lose(world, lost)
+    assert world.revoked == [holder]
+    assert lost.state is State.DRAINING
+    second = world.ask("a")
+    assert len(world.loading) == 1, "what is lost counts neither against the cap nor as memory"
+    world.finish_load()
+    assert world.answers[second] is not lost
+    world.release(holder)
+    world.settle()
+    assert world.states() == {"a": "ready"}
+
+
+def test_what_is_lost_takes_no_room():
+    world = World(Limits(budget={"cpu": 15 * MB}))
+    world.see(0)
+    world.have("a")
+    lose(world, world.residency.instances[0])
+    assert world.residency.free("cpu") == 15 * MB
+    world.ask("b")
+    assert [instance.model_id for instance in world.loading] == ["b"]
+
+
+def test_a_model_that_keeps_being_lost_is_loaded_after_longer_and_longer_waits():
+    world = World(Limits(backoff_s=1.0, most_backoff_s=8.0))
+    waits = []
+    for _ in range(6):
+        world.release(world.have("a"))
+        lose(world, world.residency.ready("a"))
+        world.settle()
+        waited = 0.0
+        while (request := world.ask("a")) in world.answers:
+            assert "was killed by SIGKILL" in str(world.answers[request])
+            world.now += 0.5
+            waited += 0.5
+        world.settle()
+        world.release(request)
+        waits.append(waited)
+    assert waits == [0.0, 1.0, 2.0, 4.0, 8.0, 8.0]
+
+
+def test_one_that_has_lived_for_long_starts_from_the_first_again():
+    world = World(Limits(backoff_s=1.0, most_backoff_s=8.0))
+    for _ in range(3):
+        world.release(world.have("a", insists=True))
+        lose(world, world.residency.ready("a"))
+        world.settle()
+    world.release(world.have("a", insists=True))
+    world.now += 8.0
+    lose(world, world.residency.ready("a"))
+    world.settle()
+    assert isinstance(world.answers[world.have("a")], Instance)
+
+
+def test_what_is_going_already_cant_be_lost():
+    world = World(Limits())
+    world.release(world.have("a"))
+    instance = world.residency.instances[0]
+    world.do(world.residency.unload("a"))
+    lose(world, instance)
+    world.settle()
+    assert world.states() == {}
+    assert isinstance(world.answers[world.have("a")], Instance)

@@ -43,7 +43,6 @@ from ttsw.adapters.host.wire import (
     to_failed,
 )
 from ttsw.errors import InternalError, TtswError, UnavailableError
-from ttsw.options import OptionValue
 from ttsw.types import Samples
 
 READ = 65_536

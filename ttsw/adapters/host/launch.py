@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,30 +81,29 @@ async def start(launch: Launch) -> Child:
     Raises:
         UnavailableError: Its interpreter can't be run.
     """
-    ours, theirs = socket.socketpair()
-    lived, lifeline = os.pipe()
-    fds = (theirs.fileno(), lived)
-    try:
-        process = await trio.lowlevel.open_process(
-            command(launch.python, "ttsw.adapters.host.child", *map(str, fds), packages=launch.packages),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=fds,
-            start_new_session=True,  # a Ctrl-C is for the worker, which lets speech end first
-            env={**os.environ, **launch.environ},
-        )
-    except BaseException as error:
-        ours.close()
-        os.close(lifeline)
-        if isinstance(error, OSError):
+    with ExitStack() as ours, ExitStack() as theirs:
+        sock, their_sock = socket.socketpair()
+        ours.enter_context(sock)
+        theirs.enter_context(their_sock)
+        their_end, lifeline = os.pipe()
+        ours.callback(os.close, lifeline)
+        theirs.callback(os.close, their_end)
+        fds = (their_sock.fileno(), their_end)
+        try:
+            process = await trio.lowlevel.open_process(
+                command(launch.python, "ttsw.adapters.host.child", *map(str, fds), packages=launch.packages),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=fds,
+                start_new_session=True,  # a Ctrl-C is for the worker, which lets speech end first
+                env={**os.environ, **launch.environ},
+            )
+        except OSError as error:
             raise UnavailableError(f"the interpreter {launch.python} can't be run: {error.strerror}") from error
-        raise
-    finally:
-        theirs.close()
-        os.close(lived)
+        ours.pop_all()  # theirs no longer: they belong to the child
     assert process.stderr is not None, "it was asked for"
-    return Child(process, trio.SocketStream(trio.socket.from_stdlib_socket(ours)), process.stderr, lifeline)
+    return Child(process, trio.SocketStream(trio.socket.from_stdlib_socket(sock)), process.stderr, lifeline)
 
 
 def ending(returncode: int | None, tail: Iterable[str]) -> str:

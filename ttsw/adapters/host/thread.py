@@ -130,9 +130,7 @@ async def open_thread_host(
     """
     limiter = trio.CapacityLimiter(1)
     try:
-        adapter = await trio.to_thread.run_sync(
-            lambda: find(pack.family).load(pack, settings), limiter=limiter
-        )
+        adapter = await trio.to_thread.run_sync(lambda: find(pack.family).load(pack, settings), limiter=limiter)
     except Exception as error:
         raise _fault(pack, error) from error
     return ThreadHost(adapter)

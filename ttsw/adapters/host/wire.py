@@ -6,8 +6,8 @@ float32 samples of a `Chunk`, nothing otherwise. Nothing here is ever unpickled.
 
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -125,10 +125,9 @@ Order = Load | Prepare | Speak | Taken | Cancel | Ping | Close
 Answer = Loaded | Chunk | Done | Failed | Pong
 
 
-def _decode(kind: type, value: Any) -> Any:
-    if kind is Path:
-        return Path(value)
-    raise NotImplementedError(f"no way to read a {kind.__name__}")
+def _decode(kind: type, value: str) -> Path:
+    assert kind is Path, f"there is no {kind.__name__} in any message"
+    return Path(value)
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=str)  # a path, or what an adapter's `model_info` may hold
@@ -148,7 +147,8 @@ def read_order(head: bytes) -> Order:
     Raises:
         InternalError: It is nothing of this protocol.
     """
-    order: Order = _read(_orders, head)
+    with _understanding():
+        order: Order = _orders.decode(head)
     return order
 
 
@@ -158,13 +158,15 @@ def read_answer(head: bytes) -> Answer:
     Raises:
         InternalError: It is nothing of this protocol.
     """
-    answer: Answer = _read(_answers, head)
+    with _understanding():
+        answer: Answer = _answers.decode(head)
     return answer
 
 
-def _read(decoder: "msgspec.msgpack.Decoder[Any]", head: bytes) -> Any:
+@contextmanager
+def _understanding() -> Iterator[None]:
     try:
-        return decoder.decode(head)
+        yield
     except (msgspec.MsgspecError, RecursionError) as error:
         raise InternalError(f"not a message between worker and engine: {error}") from error
 

@@ -50,7 +50,9 @@ async def speak(host, text, taken=None, wait=None, options=None):
     async def take(value, seconds):
         assert seconds >= 0
         taken.append(value)
-        await (trio.lowlevel.checkpoint() if wait is None else wait(len(taken)))
+        await trio.lowlevel.checkpoint()
+        if wait is not None:
+            await wait(len(taken))
 
     await host.speak(text, options or {}, lambda chunk: chunk, take)
     return taken
@@ -156,7 +158,7 @@ async def test_a_cancelled_utterance_is_left_by_the_engine_at_its_next_step(host
         await speak(host, "slow 1000", None, leave)
     assert scope.cancelled_caught
     await until(lambda: not host.busy)
-    steps, left = (await speak(host, "steps"))[0]
+    _steps, left = (await speak(host, "steps"))[0]
     assert left == 1
 
 
@@ -395,7 +397,8 @@ configure_logging("CRITICAL")
 async def main():
     async with open_engines() as engines, trio.open_nursery() as nursery:
         pack = VoicePack("trouble", "voice", Path(), sample_rate=24_000)
-        host = await engines.open(pack, EngineSettings(), Launch("trouble:Trouble", packages={{"trouble": Path({str(TROUBLE)!r})}}))
+        launch = Launch("trouble:Trouble", packages={{"trouble": Path({str(TROUBLE)!r})}})
+        host = await engines.open(pack, EngineSettings(), launch)
         async def take(*_): pass
         if {state!r} == "grip":
             nursery.start_soon(host.speak, "then grip", {{}}, lambda c: c, take)

@@ -29,8 +29,8 @@ class Trouble(TTSAdapter):
     @classmethod
     def load(cls, pack, settings):
         trouble = pack.options.get("load", "")
-        print("this goes to stdout", flush=True)
-        print(f"loading {pack.model_id}", file=sys.stderr, flush=True)
+        _say(sys.stdout, "this goes to stdout")
+        _say(sys.stderr, f"loading {pack.model_id}")
         _act(trouble)
         return cls(pack, settings)
 
@@ -65,10 +65,15 @@ class Trouble(TTSAdapter):
             self.left += 1
 
 
-def _act(trouble):
+def _say(file, text):
+    file.write(f"{text}\n")
+    file.flush()
+
+
+def _act(trouble):  # noqa: PLR0912
     match trouble.split():
         case ["exit", code]:
-            print("the last words", file=sys.stderr, flush=True)
+            _say(sys.stderr, "the last words")
             os._exit(int(code))
         case ["kill"]:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -87,7 +92,7 @@ def _act(trouble):
         case ["sleep", seconds]:
             time.sleep(float(seconds))  # noqa: TID251
         case ["garbage"]:
-            for fd in map(int, os.listdir("/proc/self/fd")):
+            for fd in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
                 if fd > 2:
                     with suppress(OSError):
                         os.write(fd, b"\xff" * 64)
