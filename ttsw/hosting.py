@@ -52,6 +52,7 @@ class Hosting:
             UnavailableError: What the family stands on isn't installed, or there is no device for the model.
         """
         if self.in_process(pack.family):
+            find_family(pack.family)
             self._python(pack.family)
         else:
             adapter_class(pack.family)
