@@ -72,7 +72,7 @@ class PiperAdapter(TTSAdapter):
         voice = PiperVoice(session=None, config=config, download_dir=pack.root)
         trial = _trial(voice, config_path)
         threads = settings.threads or THREADS
-        adapter = cls(pack, voice, open_engine(model, threads, trial))
+        adapter = cls(pack, voice, open_engine(model, threads, trial, settings.device))
         adapter.concurrency = settings.concurrency or max(1, (os.cpu_count() or 1) // threads)
         trim_memory()
         return adapter

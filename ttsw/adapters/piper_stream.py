@@ -82,36 +82,39 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(path: Path, threads: int, trial: Inference) -> Engine:
+def open_engine(path: Path, threads: int, trial: Inference, device: str = "cpu") -> Engine:
     """Load a voice's graph: cut if it can be, as it is if not.
 
     Args:
         path: The graph.
         threads: Threads of one inference.
         trial: Spoken once in windows and once whole; a graph in which the two differ is not cut.
+        device: Where it runs: `cpu`, `cuda:0` …
 
     Raises:
-        UnavailableError: The file is no graph of a Piper voice.
+        UnavailableError: The file is no graph of a Piper voice, or can't be run on the device.
     """
     try:
         with TemporaryDirectory(prefix="ttsw-") as folder:  # mapped files stay when their names go
             weights = Path(folder, "weights")
             copyfile(path, weights)
-            return _open(path, weights, threads, trial)
+            return _open(path, weights, threads, trial, device)
+    except UnavailableError:
+        raise
     except Exception as error:  # ONNX Runtime's and protobuf's errors have no base of their own
         if is_out_of_memory(error):
             raise
         raise UnavailableError(f"{path} is not the graph of a Piper voice, or it is damaged: {error}") from error
 
 
-def _open(path: Path, weights: Path, threads: int, trial: Inference) -> Engine:
+def _open(path: Path, weights: Path, threads: int, trial: Inference, device: str) -> Engine:
     model = read_graph(weights)
     _check_inputs({value.name for value in graph_inputs(model)}, trial.feed().keys())
     try:
-        return _open_cut(model, weights.parent, threads, trial)
+        return _open_cut(model, weights.parent, threads, trial, device)
     except NotVitsError as error:
         log.warning("voice_not_cut", file=str(path), reason=str(error))
-        return WholeEngine(open_session(path, threads), trial)
+        return WholeEngine(open_session(path, threads, device=device), trial)
 
 
 def _check_inputs(found: AbstractSet[str], wanted: AbstractSet[str]) -> None:
@@ -121,11 +124,13 @@ def _check_inputs(found: AbstractSet[str], wanted: AbstractSet[str]) -> None:
         )
 
 
-def _open_cut(model: onnx.ModelProto, weights: Path, threads: int, trial: Inference) -> "CutEngine":
+def _open_cut(model: onnx.ModelProto, weights: Path, threads: int, trial: Inference, device: str) -> "CutEngine":
     parts = cut(model)
     try:
-        engine = CutEngine(parts, threads, weights)
+        engine = CutEngine(parts, threads, weights, device)
         difference = engine.seam_error(trial)
+    except UnavailableError:
+        raise
     except Exception as error:
         raise NotVitsError(f"its parts do not run: {error}") from error
     if not difference <= MOST_SEAM_ERROR:
@@ -157,10 +162,10 @@ class CutEngine:
 
     seeded = True
 
-    def __init__(self, parts: Parts, threads: int, weights: Path | None = None) -> None:
+    def __init__(self, parts: Parts, threads: int, weights: Path | None = None, device: str = "cpu") -> None:
         self._mean, self._deviation, self._duration_noise = parts.mean, parts.deviation, parts.duration_noise
-        self._front = open_session(parts.front.SerializeToString(), threads, weights)
-        self._stages = [_Stage(stage, threads, weights) for stage in parts.stages]
+        self._front = open_session(parts.front.SerializeToString(), threads, weights, device)
+        self._stages = [_Stage(stage, threads, weights, device) for stage in parts.stages]
 
     def speak(self, what: Inference, chance: np.random.Generator) -> Iterator[Samples]:
         """Yield audio window by window; see `Engine.speak`."""
@@ -236,9 +241,9 @@ class _Whole:
 class _Stage:
     """One stage, loaded."""
 
-    def __init__(self, stage: StageGraph, threads: int, weights: Path | None) -> None:
+    def __init__(self, stage: StageGraph, threads: int, weights: Path | None, device: str) -> None:
         self.left, self.right, self.rate, self.sides = stage.left, stage.right, stage.rate, stage.sides
-        self._session = open_session(stage.graph.SerializeToString(), threads, weights)
+        self._session = open_session(stage.graph.SerializeToString(), threads, weights, device)
         self._input = stage.graph.graph.input[0].name
 
     def run(self, window: Samples, sides: Mapping[str, Samples]) -> Samples:

@@ -7,6 +7,7 @@ import typer
 from ttsw import __version__
 from ttsw.cli.config import config_app
 from ttsw.cli.console import Debug, faults_for_people
+from ttsw.cli.engines import engines_app
 from ttsw.cli.models import models_app
 from ttsw.cli.say import say
 from ttsw.cli.serve import serve
@@ -46,6 +47,7 @@ app.command()(say)
 app.command()(workers)
 app.add_typer(models_app, name="models")
 app.add_typer(voices_app, name="voices")
+app.add_typer(engines_app, name="engines")
 app.add_typer(config_app, name="config")
 
 

@@ -2,10 +2,12 @@ import gc
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ttsw.adapters.onnx_session import open_session
+from ttsw.errors import UnavailableError
 
 WEIGHTS = np.arange(4_000_000, dtype=np.float32)
 
@@ -32,3 +34,21 @@ def test_the_bytes_that_it_was_opened_from_are_not_kept(graph):
     holders = [held for held in gc.get_referrers(source) if held is not globals()]
     assert not any(holder is vars(session) or holder is session for holder in holders)
     assert session.get_providers() == ["CPUExecutionProvider"]
+
+
+def test_a_gpu_that_this_build_cant_use_is_refused(graph):
+    assert "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
+    with pytest.raises(UnavailableError, match="built without CUDAExecutionProvider; pip uninstall onnxruntime"):
+        open_session(graph.SerializeToString(), 1, device="cuda:0")
+
+
+def test_a_gpu_that_onnx_runtime_silently_leaves_aside_is_refused(graph, monkeypatch):
+    class Session(onnxruntime.InferenceSession):
+        def __init__(self, graph, options, providers):
+            assert providers[0] == ("CUDAExecutionProvider", {"device_id": "1", "arena_extend_strategy": "kSameAsRequested"})
+            super().__init__(graph, options, ["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    with pytest.raises(UnavailableError, match="but can't use it on cuda:1"):
+        open_session(graph.SerializeToString(), 1, device="cuda:1")
