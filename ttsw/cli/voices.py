@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ttsw.cli.bars import open_bar
 from ttsw.cli.calibrating import calibrate
+from ttsw.cli.cloning import clips, clone, unclone
 from ttsw.cli.checking import check_pack
 from ttsw.cli.console import err, out
 from ttsw.cli.packs import Packs, State, open_packs
@@ -23,8 +24,10 @@ from ttsw.models.packs import PackError, survey
 from ttsw.models.pull import Download, Puller
 from ttsw.models.removing import remove_pack
 
-voices_app = typer.Typer(help="List, check, add, download, calibrate or remove voice packs.", no_args_is_help=True)
+voices_app = typer.Typer(help="Voice packs and recordings to clone: list, check, add, download, calibrate, remove.", no_args_is_help=True)
 voices_app.command()(calibrate)
+for clip_command in (clone, clips, unclone):
+    voices_app.command()(clip_command)
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file (YAML).")]
 _NAMES = {
