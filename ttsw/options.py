@@ -24,6 +24,7 @@ class Option:
         low: Least valid number, inclusive.
         high: Greatest valid number, inclusive.
         choices: The valid texts; empty means any.
+        voice: Whether another value is another voice, of a loudness of its own.
     """
 
     kind: Literal["float", "int", "str"]
@@ -32,6 +33,7 @@ class Option:
     low: float = -math.inf
     high: float = math.inf
     choices: tuple[str, ...] = ()
+    voice: bool = False
 
     def parse(self, name: str, text: str) -> OptionValue:
         """Turn `text` into this option's value.

@@ -69,7 +69,9 @@ def test_a_family_with_one_goes_to_a_gpu_first_and_to_the_cpu_if_its_pack_may(re
 
 def test_without_a_gpu_a_pack_that_needs_one_is_refused_and_the_way_out_is_told(ready):
     ready("")
-    with pytest.raises(UnavailableError, match=r"needs a GPU .*cpu_ok: false.*devices are cpu; engines\.xtts-v2\.device"):
+    with pytest.raises(
+        UnavailableError, match=r"needs a GPU .*cpu_ok: false.*devices are cpu; engines\.xtts-v2\.device"
+    ):
         hosting().places(XTTS)
     assert hosting(**{"engines.xtts-v2.device": "cpu"}).places(XTTS) == ["cpu"]
 
@@ -101,7 +103,9 @@ def test_a_device_that_isnt_there_is_told(ready, settings, told):
 
 def test_without_its_environment_a_family_says_how_to_make_it(monkeypatch, tmp_path):
     monkeypatch.setenv("TTSW_ENGINES_DIR", str(tmp_path))
-    with pytest.raises(UnavailableError, match="environment of its own, and that is absent: ttsw engines install xtts-v2"):
+    with pytest.raises(
+        UnavailableError, match="environment of its own, and that is absent: ttsw engines install xtts-v2"
+    ):
         hosting().places(TINY)
 
 

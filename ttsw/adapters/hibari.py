@@ -88,7 +88,9 @@ class HibariAdapter(TTSAdapter):
                 f"{SAMPLE_RATE} Hz; both must agree"
             )
         if settings.device != "cpu":
-            raise UnavailableError(f"a hibari voice runs on the CPU, not on {settings.device}: engines.hibari.device: cpu")
+            raise UnavailableError(
+                f"a hibari voice runs on the CPU, not on {settings.device}: engines.hibari.device: cpu"
+            )
         model, table = (_file(pack, role) for role in ("model.onnx", "vocab.json"))
         threads = settings.threads or THREADS
         with telling_memory(f"for {model}"):

@@ -49,7 +49,7 @@ class PiperAdapter(TTSAdapter):
         "speed": Option("float", "tempo, 1 is the voice's own", 1.0, 0.25, 4),
         "noise_scale": Option("float", "variation of the sound; the voice's own if not given", None, 0, 2),
         "noise_w": Option("float", "variation of the rhythm; the voice's own if not given", None, 0, 2),
-        "speaker": Option("str", "name or number of a speaker of the voice"),
+        "speaker": Option("str", "name or number of a speaker of the voice", voice=True),
         "seed": Option("int", "the same seed, text and options give the same audio", None, 0, 2**63 - 1),
     }
 

@@ -93,7 +93,17 @@ class Voice:
     def open_chain(self, options: SessionOptions) -> Chain:
         """Make the way from the engine's chunks to frames, for one utterance."""
         rate = self.host.model.sample_rate
-        return Chain(rate, self.level.gain(self.calibration, rate, options.loudness_lufs))
+        calibration = None if self._is_other(options) else self.calibration
+        return Chain(rate, self.level.gain(calibration, rate, options.loudness_lufs))
+
+    def _is_other(self, options: SessionOptions) -> bool:
+        """Whether a session speaks with another voice of the model than was calibrated."""
+
+        def value(name: str, option: Option) -> OptionValue | None:
+            return option.parse(name, self.defaults[name]) if name in self.defaults else option.default
+
+        chosen = {name: value(name, option) for name, option in self.options.items() if option.voice}
+        return any(options.engine.get(name) != usual for name, usual in chosen.items())
 
     async def speak(
         self,

@@ -45,7 +45,10 @@ def test_a_gpu_that_this_build_cant_use_is_refused(graph):
 def test_a_gpu_that_onnx_runtime_silently_leaves_aside_is_refused(graph, monkeypatch):
     class Session(onnxruntime.InferenceSession):
         def __init__(self, graph, options, providers):
-            assert providers[0] == ("CUDAExecutionProvider", {"device_id": "1", "arena_extend_strategy": "kSameAsRequested"})
+            assert providers[0] == (
+                "CUDAExecutionProvider",
+                {"device_id": "1", "arena_extend_strategy": "kSameAsRequested"},
+            )
             super().__init__(graph, options, ["CPUExecutionProvider"])
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])

@@ -204,3 +204,31 @@ async def test_draining_takes_nothing_new_and_ends_what_is_there(autojump_clock,
 def test_ids_that_name_no_session(session_id):
     with pytest.raises(InvalidArgumentError, match="session_id"):
         check_session_id(session_id)
+
+
+async def test_a_session_whose_options_the_engine_cant_speak_with_doesnt_start(
+    autojump_clock, table, lender, monkeypatch
+):
+    async def prepare(voice, options):
+        await trio.lowlevel.checkpoint()
+        raise NotFoundError("there is no recording 'ann'")
+
+    monkeypatch.setattr(Voice, "prepare", prepare)
+    with pytest.raises(NotFoundError, match="no recording 'ann'"):
+        await table.start("a", "fake-voice", {})
+    await wait_all_tasks_blocked()
+    assert (len(table), lender.lent) == (0, 0), "nothing is left of it"
+
+
+async def test_one_who_leaves_while_the_engine_prepares_leaves_nothing(autojump_clock, table, lender, monkeypatch):
+    async def prepare(voice, options):
+        await trio.sleep(10)
+
+    monkeypatch.setattr(Voice, "prepare", prepare)
+    with trio.move_on_after(1) as scope:
+        await table.start("a", "fake-voice", {})
+    assert scope.cancelled_caught
+    await wait_all_tasks_blocked()
+    assert (len(table), lender.lent) == (0, 0)
+    monkeypatch.undo()
+    await table.start("a", "fake-voice", {})

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import trio
 
 from ttsw.audio import AdaptiveGain, Calibration, FixedGain, measure_lufs
 from ttsw.errors import InternalError, InvalidArgumentError, OutOfMemoryError
+from ttsw.options import Option
 from ttsw.sessions.options import SessionOptions
 from ttsw.sessions.voice import CALIBRATION_TEXTS, Level, Voice, calibrate_voice, warm_up
 from ttsw.testing import FakeHost
@@ -120,3 +122,39 @@ async def test_what_has_been_heard_is_not_said_again():
     with pytest.raises(OutOfMemoryError):
         await speak(Voice(host, relieve=host.relieve))
     assert host.times == 1
+
+
+def test_another_voice_of_the_model_is_of_another_loudness(monkeypatch):
+    """A calibration is one speaker's; whoever speaks with another gets a gain that adapts."""
+    host = FakeHost()
+    host.model = replace(host.model, options={"speaker": Option("str", "who", voice=True), "seed": Option("int", "n")})
+    gains = []
+    monkeypatch.setattr(Level, "gain", lambda level, calibration, *_: gains.append(calibration) or FixedGain())
+    own = Calibration(-20.0, 4.0)
+    for defaults, given, expected in [
+        ({}, {}, own),
+        ({}, {"seed": "3"}, own),
+        ({}, {"speaker": "ann"}, None),
+        ({"speaker": "ann"}, {}, own),
+        ({"speaker": "ann"}, {"speaker": "ann"}, own),
+        ({"speaker": "ann"}, {"speaker": "joe"}, None),
+    ]:
+        voice = Voice(host, calibration=own, defaults=defaults)
+        voice.open_chain(voice.parse_options(given, lead_ms=40))
+        assert gains.pop() == expected, (defaults, given)
+
+
+async def test_an_engine_is_asked_to_prepare_only_if_that_does_anything():
+    host = FakeHost()
+    voice = Voice(host)
+    await voice.prepare(SessionOptions(engine={"seed": 1}))
+    assert host.prepared == []
+    host.model = replace(host.model, prepares=True)
+    await voice.prepare(SessionOptions(engine={"seed": 1}))
+    assert host.prepared == [{"seed": 1}]
+
+
+async def test_a_voice_is_lost_when_its_host_is():
+    host = FakeHost()
+    host.broken.set()
+    assert "has broken" in str(await Voice(host).lost())
