@@ -2,16 +2,21 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+ENGINES := .engines
 GENERATED := ttsw/rpc/generated
 ARGS ?=
 
-.PHONY: serve test check lint types layers format proto bench clean
+.PHONY: serve test test-engines check lint types layers format proto bench clean
 
 serve: $(VENV)/.serve
 	$(BIN)/ttsw serve $(ARGS)
 
-test: $(VENV)/.dev
+test: test-engines
 	$(BIN)/pytest $(ARGS)
+
+# What needs a family's own libraries is tested under its own interpreter.
+test-engines: $(ENGINES)/.xtts-v2.test
+	$(ENGINES)/xtts-v2/bin/python -m pytest -c tests/engines/pytest.ini tests/engines/xtts_v2
 
 check: lint types layers
 
@@ -47,5 +52,10 @@ $(VENV)/.dev: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 
+$(ENGINES)/.xtts-v2.test: $(VENV)/.dev ttsw/adapters/requirements/xtts-v2.txt
+	$(BIN)/ttsw engines install xtts-v2
+	$(ENGINES)/xtts-v2/bin/python -m pip install --quiet --disable-pip-version-check 'pytest>=9.0' 'pytest-trio>=0.8'
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ENGINES) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -170,7 +170,7 @@ def test_a_worker_that_is_interrupted_lets_its_engines_speak_to_the_end(start):
 
 @pytest.mark.slow
 def test_a_hundred_deaths_of_one_engine_harm_nobody_else(start):
-    """Twenty sessions speak with another model meanwhile, and each hears to the last sample what it would have heard."""
+    """Twenty sessions speak with another model meanwhile, and each hears to the last sample what it would hear alone."""
     worker, client = start(
         engines__mock__host="process",
         worker__capabilities__max_concurrent_sessions=64,
@@ -207,7 +207,8 @@ def test_a_hundred_deaths_of_one_engine_harm_nobody_else(start):
                     told.append(refused(call))
             else:
                 child.kill()
-            eventually(lambda: not child.is_running() and client.models()[MOCK].metadata["state"] != "ready")
+            child.wait()
+            eventually(lambda: client.models()[MOCK].metadata["state"] != "ready")
     finally:
         over.set()
         for other in others:

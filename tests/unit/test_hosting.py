@@ -6,6 +6,7 @@ import pytest
 import trio
 
 import ttsw.hosting
+from ttsw.adapters.environments import STAMP, Stamp, read_requirements
 from ttsw.adapters.host.engines import Engines
 from ttsw.adapters.host.process import ProcessHost
 from ttsw.adapters.host.thread import ThreadHost
@@ -32,8 +33,6 @@ def ready(monkeypatch, tmp_path):
     monkeypatch.setattr(ttsw.hosting, "find_family", lambda family: None)
 
     def stamp(sha256):
-        from ttsw.adapters.environments import STAMP, Stamp, read_requirements
-
         sha256 = sha256 or read_requirements("xtts-v2").sha256
         Stamp(sha256, "3.11", "2026-01-01", "1", 1).write(tmp_path / "xtts-v2")
         assert json.loads((tmp_path / "xtts-v2" / STAMP).read_text())

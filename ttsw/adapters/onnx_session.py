@@ -38,8 +38,8 @@ def open_session(
     session = onnxruntime.InferenceSession(graph, options, providers(device))
     if device != "cpu" and CUDA not in session.get_providers():  # it only warns, and runs on the CPU
         raise UnavailableError(
-            f"ONNX Runtime has its {CUDA}, but can't use it on {device}: the CUDA and cuDNN libraries or the driver are "
-            f"missing, or of another version than onnxruntime-gpu {onnxruntime.__version__} needs; its log says which"
+            f"ONNX Runtime has its {CUDA}, but can't use it on {device}: the CUDA and cuDNN libraries or the driver "
+            f"are missing, or of other versions than ONNX Runtime {onnxruntime.__version__} needs; its log says which"
         )
     session._model_bytes = None  # a second copy of all weights, kept only for opening them on another provider
     return session

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from ttsw.cli.bars import open_bar
 from ttsw.cli.calibrating import calibrate
-from ttsw.cli.cloning import clips, clone, unclone
 from ttsw.cli.checking import check_pack
+from ttsw.cli.cloning import clips, clone, unclone
 from ttsw.cli.console import err, out
 from ttsw.cli.packs import Packs, State, open_packs
 from ttsw.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
@@ -24,7 +24,7 @@ from ttsw.models.packs import PackError, survey
 from ttsw.models.pull import Download, Puller
 from ttsw.models.removing import remove_pack
 
-voices_app = typer.Typer(help="Voice packs and recordings to clone: list, check, add, download, calibrate, remove.", no_args_is_help=True)
+voices_app = typer.Typer(help="Voice packs, and recordings to clone voices from.", no_args_is_help=True)
 voices_app.command()(calibrate)
 for clip_command in (clone, clips, unclone):
     voices_app.command()(clip_command)

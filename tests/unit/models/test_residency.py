@@ -384,8 +384,7 @@ def test_a_failed_load_backs_off_longer_each_time():
         world.now += wait_s - 0.25
         again = world.ask("a")
         assert str(world.answers[again]) == (
-            f"model 'a' failed {wait_s - 0.25:.1f} s ago, and is not loaded again for 0.2 s: "
-            "weights are corrupt"
+            f"model 'a' failed {wait_s - 0.25:.1f} s ago, and is not loaded again for 0.2 s: weights are corrupt"
         )
         assert isinstance(world.answers[again], UnavailableError)
         world.now += 0.25
@@ -579,7 +578,8 @@ class Anything(RuleBasedStateMachine):
                 self.held.add(request)
         for effect in effects:
             if isinstance(effect, StartUnload) and effect.instance.model_id == "p":
-                assert effect.cause in {Cause.ASKED, Cause.REPLACED, Cause.LOST} or self.fresh_wanted("p"), "what is pinned went"
+                why = {Cause.ASKED, Cause.REPLACED, Cause.LOST}
+                assert effect.cause in why or self.fresh_wanted("p"), "what is pinned went"
 
     def fresh_wanted(self, model_id):
         return any(request.fresh and request.model_id == model_id for request in self.asked)

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from ttsw.adapters.host.wire import (
     Load,
     Loaded,
     Memory,
+    Message,
     Ping,
     Pong,
     Prepare,
@@ -97,10 +99,8 @@ def test_answers_are_read_as_they_were_written_however_they_are_cut(said, piece)
 @given(st.binary(max_size=200))
 def test_nonsense_is_refused_and_nothing_else_happens(data):
     for read in (read_order, read_answer):
-        try:
-            read(data)
-        except InternalError as error:
-            assert "not a message between worker and engine" in str(error)
+        with suppress(InternalError):
+            assert isinstance(read(data), Message)
 
 
 def test_a_frame_that_claims_too_much_is_refused_before_it_is_there():
