@@ -170,7 +170,7 @@ def test_a_worker_that_is_interrupted_lets_its_engines_speak_to_the_end(start):
 
 @pytest.mark.slow
 def test_a_hundred_deaths_of_one_engine_harm_nobody_else(start):
-    """Twenty sessions speak with another model meanwhile, and each hears to the last sample what it would hear alone."""
+    """Twenty sessions speak with another model meanwhile, and each hears what it would hear alone."""
     worker, client = start(
         engines__mock__host="process",
         worker__capabilities__max_concurrent_sessions=64,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -87,11 +88,15 @@ def run(monkeypatch):
         return result
 
     # The venv's own interpreter, so that what is linked to finds what is installed here.
-    monkeypatch.setattr(installing, "python_version", lambda _python: "3.11.7")
+    monkeypatch.setattr(installing, "python_version", lambda _python: platform.python_version())
     return run
 
 
 # --- list
+
+
+def row_of(run, family):
+    return next(row for line in run("list").stdout.splitlines() if (row := line.split())[:1] == [family])
 
 
 def test_families_are_listed_with_where_they_run(run, root, monkeypatch):
@@ -105,15 +110,15 @@ def test_families_are_listed_with_where_they_run(run, root, monkeypatch):
     assert rows["hibari"] == "hibari the worker's process not installed pip install 'ttsw[hibari]'"
     assert rows["tiny"] == "tiny its own process absent ttsw engines install tiny"
     run("install", "tiny")
-    row = run("list").stdout.splitlines()[-1].split()
-    assert row[:6] == ["tiny", "its", "own", "process", "ready", "3.11.7"]
+    row = row_of(run, "tiny")
+    assert row[:6] == ["tiny", "its", "own", "process", "ready", platform.python_version()]
     assert row[-1] == str(root)
 
 
 def test_families_are_listed_for_programs(run, root):
     run("install", "tiny")
     row = {row["family"]: row for row in json.loads(run("list", "--json").stdout)}["tiny"]
-    assert (row["state"], row["python"], row["where"], row["mend"]) == ("ready", "3.11.7", str(root), "")
+    assert (row["state"], row["python"], row["where"], row["mend"]) == ("ready", platform.python_version(), str(root), "")
 
 
 def test_what_an_environment_lacks_is_said(run, root, tmp_path):
@@ -121,7 +126,7 @@ def test_what_an_environment_lacks_is_said(run, root, tmp_path):
     (tmp_path / "lists" / "tiny.txt").write_text(LIST + "more==1\n")
     assert "tiny is outdated: ttsw engines install tiny renews it" in run("list").stdout
     (root / ".installed").unlink()
-    assert run("list").stdout.splitlines()[-1].split()[4:5] == ["incomplete"]
+    assert row_of(run, "tiny")[4:5] == ["incomplete"]
 
 
 # --- install and remove
