@@ -118,7 +118,8 @@ def test_families_are_listed_with_where_they_run(run, root, monkeypatch):
 def test_families_are_listed_for_programs(run, root):
     run("install", "tiny")
     row = {row["family"]: row for row in json.loads(run("list", "--json").stdout)}["tiny"]
-    assert (row["state"], row["python"], row["where"], row["mend"]) == ("ready", platform.python_version(), str(root), "")
+    assert (row["state"], row["where"], row["mend"]) == ("ready", str(root), "")
+    assert row["python"] == platform.python_version()
 
 
 def test_what_an_environment_lacks_is_said(run, root, tmp_path):

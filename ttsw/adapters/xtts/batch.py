@@ -1,183 +1,145 @@
-"""Several utterances on one model: who computes when.
+"""Who makes the model's steps, and for whom: threads that each want something for their own utterance, together.
 
-Each `next()` of an utterance comes in a thread of its host's, and wants so many tokens. Whoever finds nobody computing
-takes the lead, and computes steps for all rows that want tokens, until its own has what it wants. The others wait; each
-goes on as soon as its row has its tokens, and when the leader leaves, one of them leads. So there is no thread of our
-own, each row gets one token a step, and a step costs hardly more for many rows than for one.
+There is no thread of the batch's own. Whoever waits and finds nobody at work makes the next step for all who wait, as
+many as there are places; so a step serves several utterances at the price of one, and nothing runs for nobody. Each
+utterance that waits gets one token a step. A thread that has what it came for goes on at once. What a step does is the
+model's (`ttsw.adapters.xtts.gpt`); this knows no torch.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Condition
+from collections.abc import Callable, Sequence
+from threading import Condition, Lock
+from typing import Any, Generic, Protocol, TypeVar
 
-import torch
 import trio
 
-from ttsw.adapters.xtts.gpt import Gpt
-from ttsw.adapters.xtts.sampling import Sampling, choose
-from ttsw.errors import InternalError
+POLL_S = 0.02
+"""How often a thread that waits looks whether it was cancelled, s."""
 
-PATIENCE_S = 0.02
-"""How long one who waits doesn't look whether it is cancelled."""
+Made = TypeVar("Made")
+Result = TypeVar("Result", contravariant=True)
 
 
-class Row:
-    """One segment that is being generated; from `Batch.open`.
+class Row(Protocol[Result]):
+    """An utterance, as the batch sees it."""
+
+    @property
+    def count(self) -> int:
+        """How many tokens it has."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Whether there will be no more."""
+        ...
+
+    def accept(self, result: Result) -> None:
+        """Take what a step made for this row: a token more."""
+        ...
+
+
+AnyRow = TypeVar("AnyRow", bound=Row[Any])
+
+
+class _Seat(Generic[AnyRow]):
+    """A row whose thread waits, until it has `goal` tokens."""
+
+    def __init__(self, row: AnyRow, goal: int, lock: Lock) -> None:
+        self.row, self.goal = row, goal
+        self.served = Condition(lock)
+        self.error: Exception | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.error is not None or self.row.done or self.row.count >= self.goal
+
+
+class Batch(Generic[AnyRow, Made]):
+    """Makes steps for many rows, in the threads that want them.
 
     Args:
-        how: How its tokens are chosen.
-        most: Tokens that it may have.
+        step: Makes one step for some rows, and gives the result of each, None for one that has to wait for the next.
+            It leaves the rows as they are, so that it can be made again for each alone if it fails.
+        places: How many rows one step may serve.
     """
 
-    def __init__(self, how: Sampling, most: int) -> None:
-        self.how, self.most = how, most
-        self.slot = -1
-        self.length = 0
-        self.made = 0
-        """Tokens chosen so far."""
-        self.over = False
-        """Whether it has come to its end,"""
-        self.cut = False
-        """by the bound, and not by itself."""
-        self.token = 0
-        self.wanted = 0
-        self.failed = False
-        self.latents: list[torch.Tensor] = []
+    def __init__(self, step: Callable[[Sequence[AnyRow]], Sequence[Made | None]], places: int) -> None:
+        self._step, self._places = step, places
+        self._lock = Lock()
+        self._seats: list[_Seat[AnyRow]] = []
+        self._stepping = False
 
-    def take(self, latent: torch.Tensor, token: int, stop: int) -> None:
-        """Take what a step has made of it."""
-        self.failed = token < 0
-        self.latents.append(latent)
-        self.made += 1
-        self.token = token
-        self.cut = self.made >= self.most and token != stop
-        self.over = self.failed or self.cut or token == stop
-        self.wanted = 0 if self.over else max(0, self.wanted - 1)
+    def __repr__(self) -> str:
+        return f"<Batch: {len(self._seats)} waiting{', stepping' * self._stepping}>"
 
-
-class Batch:
-    """All segments that are being generated on one model."""
-
-    def __init__(self, gpt: Gpt) -> None:
-        self._gpt = gpt
-        self._changed = Condition()
-        self._led = False
-        self._rows: list[Row] = []
-        self.steps = 0
-        """Steps computed so far,"""
-        self.tokens = 0
-        """and tokens made in them."""
-
-    def open(self, conditioning: torch.Tensor, text: list[int], how: Sampling, most: int) -> Row:
-        """Begin a segment. It holds memory of the model until `close`.
-
-        Args:
-            conditioning: The voice's latents, shape (1, n, channels).
-            text: The text's tokens.
-            how: How tokens are chosen.
-            most: Tokens of audio that it may have.
+    def advance(self, row: AnyRow, tokens: int) -> None:
+        """Give a row so many tokens more, or all there will be. Called by one thread at a time for a row.
 
         Raises:
-            trio.Cancelled: Nobody wants it any more.
+            Exception: Of this row's own step, or of its `accept`. No other row notices.
+            trio.Cancelled: The task that this thread works for was cancelled. A step under way may still be made for
+                the row, but none to come.
         """
-        row = Row(how, min(most, self._gpt.most))
-        with self._lead():
-            row.slot = self._gpt.take_slot()
-            try:
-                hidden, row.length = self._gpt.prefill(row.slot, conditioning, text)
-                self._choose([row], hidden)
-            except BaseException:
-                self._gpt.give_slot(row.slot)
-                raise
-        return row
-
-    def advance(self, row: Row, count: int) -> torch.Tensor:
-        """Generate some more of a segment.
-
-        Args:
-            row: The segment.
-            count: Tokens wanted, 1 or more; there are fewer at its end.
-
-        Returns:
-            Latents, shape (n, channels), of all tokens since the last call.
-
-        Raises:
-            InternalError: The model computes what are no numbers.
-            trio.Cancelled: Nobody wants it any more.
-        """
-        row.wanted = 0 if row.over else max(0, count - len(row.latents))
-        if row.wanted:
-            self._rows.append(row)
-            try:
-                self._compute(row)
-            finally:
-                self._rows.remove(row)
-        if row.failed:
-            raise InternalError("the model's weights give no numbers: they are damaged, or too large for its precision")
-        latents, row.latents = torch.stack(row.latents), []
-        return latents
-
-    def close(self, row: Row) -> None:
-        """Give back what a segment holds; waits for the step that is being computed."""
-        with self._lead(cancellable=False):
-            self._gpt.give_slot(row.slot)
-
-    def _compute(self, row: Row) -> None:
-        while row.wanted:
-            with self._changed:
-                if self._led:
-                    self._changed.wait_for(lambda: not (row.wanted and self._led), PATIENCE_S)
-                leads = bool(row.wanted) and not self._led
-                self._led = self._led or leads
-            try:
-                while leads and row.wanted:
-                    trio.from_thread.check_cancelled()
-                    self._step()
-            finally:
-                if leads:
-                    self._leave()
-            trio.from_thread.check_cancelled()
-
-    def _step(self) -> None:
-        """One token for each row that wants one; nothing has happened where it fails."""
-        rows = [row for row in self._rows.copy() if row.wanted]
-        hidden = self._gpt.step(
-            [row.slot for row in rows],
-            [row.length for row in rows],
-            [row.token for row in rows],
-            [row.made for row in rows],
-        )
-        for row in rows:
-            row.length += 1
-        self._choose(rows, hidden)
-        if not all(row.wanted for row in rows):
-            with self._changed:
-                self._changed.notify_all()
-
-    def _choose(self, rows: list[Row], hidden: torch.Tensor) -> None:
-        gpt = self._gpt
-        with torch.inference_mode():
-            tokens = choose(gpt.logits(hidden), gpt.seen[[row.slot for row in rows]], [row.how for row in rows])
-            tokens = tokens.where(hidden.isfinite().all(-1), -1)
-        for row, latent, token in zip(rows, hidden, tokens.tolist(), strict=True):
-            row.take(latent, token, gpt.stop)
-        self.steps += 1
-        self.tokens += len(rows)
-
-    @contextmanager
-    def _lead(self, *, cancellable: bool = True) -> Iterator[None]:
-        """Be the only one who computes, for a block."""
-        with self._changed:
-            while not self._changed.wait_for(lambda: not self._led, PATIENCE_S):
-                if cancellable:
-                    trio.from_thread.check_cancelled()
-            self._led = True
+        seat = _Seat(row, row.count + tokens, self._lock)
+        with self._lock:
+            self._seats.append(seat)
         try:
-            yield
+            while not seat.over:
+                check_cancelled()
+                self._wait_or_step(seat)
         finally:
-            self._leave()
+            with self._lock:
+                self._seats.remove(seat)
+                successor = next((each for each in self._seats if not each.over), None)
+                if successor is not None and not self._stepping:
+                    successor.served.notify()
+        if seat.error is not None:
+            raise seat.error
 
-    def _leave(self) -> None:
-        with self._changed:
-            self._led = False
-            self._changed.notify_all()
+    def _wait_or_step(self, seat: _Seat[AnyRow]) -> None:
+        with self._lock:
+            if self._stepping:
+                seat.served.wait(POLL_S)
+                return
+            if seat.over:
+                return
+            self._stepping = True
+            seats = [each for each in self._seats if not each.over][: self._places]
+        try:
+            self._serve(seats)
+        finally:
+            with self._lock:
+                self._stepping = False
+                self._seats.sort(key=seats.__contains__)  # who was not served is first next time
+                for each in self._seats:
+                    if each.over:
+                        each.served.notify()
+
+    def _serve(self, seats: Sequence[_Seat[AnyRow]]) -> None:
+        """Make a step for these; if it fails, one for each by itself, so that whose fault it was is theirs alone."""
+        try:
+            results = self._step([seat.row for seat in seats])
+        except Exception as error:  # noqa: BLE001 - it is raised in the thread whose row it is
+            if len(seats) > 1:
+                for seat in seats:
+                    self._serve([seat])
+            else:
+                seats[0].error = error
+            return
+        for seat, result in zip(seats, results, strict=True):
+            try:
+                if result is not None:
+                    seat.row.accept(result)
+            except Exception as error:  # noqa: BLE001, PERF203 - likewise
+                seat.error = error
+
+
+def check_cancelled() -> None:
+    """Leave if the task that this thread works for was cancelled; in a thread that isn't trio's, do nothing.
+
+    Raises:
+        trio.Cancelled: It was.
+    """
+    try:
+        trio.from_thread.check_cancelled()
+    except RuntimeError:
+        return

@@ -47,3 +47,25 @@ def _absent_extension(name: str) -> ModuleType:
         lazy_import_sox_ext=fail,
     )
     return module
+
+
+prepare_imports()
+
+from TTS.config.shared_configs import BaseDatasetConfig  # noqa: E402
+from TTS.tts.configs.xtts_config import XttsArgs, XttsAudioConfig, XttsConfig  # noqa: E402
+from TTS.tts.layers.xtts.gpt import GPT  # noqa: E402
+from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer  # noqa: E402
+from TTS.tts.models.xtts import Xtts  # noqa: E402
+
+logging.getLogger("transformers").setLevel(logging.ERROR)  # it warns of how the library uses its GPT-2
+
+__all__ = [
+    "GPT",
+    "BaseDatasetConfig",
+    "VoiceBpeTokenizer",
+    "Xtts",
+    "XttsArgs",
+    "XttsAudioConfig",
+    "XttsConfig",
+    "prepare_imports",
+]

@@ -1,71 +1,136 @@
-"""Texts as XTTS can take them: how long, in which words, for how much audio at most."""
+"""Text as XTTS can take it: cut where it is too long, spelled out, in tokens, and with a bound for what becomes of it.
+
+Reading (numbers, abbreviations, transliteration) is the library's tokenizer's. Its limits are kept: characters by
+language, and tokens of the model. What can't be spoken, of which the library would make sound all the same, is nothing.
+"""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from threading import Lock
+from typing import Any, NamedTuple
 
-LIMIT = 250
-"""Characters that a language which Coqui gives no limit for can take at once."""
+from ttsw.errors import InvalidArgumentError, UnavailableError
 
-LEAST_S, PER_CHARACTER_S, PER_SIGN_S = 3.0, 0.2, 0.6
-"""Audio that a text may become: three times what slow speech takes (15 characters a second are usual, or 5 signs of
-Chinese, Japanese or Korean), and 3 s for what precedes and follows it. XTTS is known to babble on after short texts."""
+MOST_CHARACTERS = 250
+"""Of a part, where the library names no limit for a language; as it does itself."""
 
-SIGNS = frozenset({"zh", "ja", "ko"})
+LEAST_S, PER_LETTER_S = 3.0, 0.2
+"""Audio that a part may become at the voice's own tempo: 3 s, and so much for each letter of what is read (numbers as
+words, Chinese as pinyin). Speech has 12 to 17 letters a second, so that this is three times what it takes."""
 
-_PLACES = (re.compile(r"[.!?;:。！？；：…]\s*"), re.compile(r"[,、，)\]»”]\s*"), re.compile(r"\s+"))
-_HINDI = ("शून्य", "एक", "दो", "तीन", "चार", "पाँच", "छह", "सात", "आठ", "नौ")
-
-
-def base(language: str) -> str:
-    """Leave a language's region away, as Coqui's tokenizer does.
-
-    >>> base("zh-cn")
-    'zh'
-    """
-    return language.partition("-")[0]
+_PLACES = tuple(
+    map(re.compile, (r"[.!?…؟।][\"”’»)]*\s|[。！？]", r"[,;:—–،؛][\"”’»)]*\s|[，、；：]", r"\s"))  # noqa: RUF001 - Chinese
+)
 
 
-def most_seconds(text: str, language: str) -> float:
-    """Say how much audio a text can become before something must be wrong, s, at the voice's own tempo."""
-    return LEAST_S + len(text) * (PER_SIGN_S if base(language) in SIGNS else PER_CHARACTER_S)
-
-
-def parts(text: str, limit: int, fits: Callable[[str], bool] = lambda _: True) -> Iterator[str]:
-    """Cut a text that is too long, after a sentence if there is one to be had, else a clause, else a word.
-
-    >>> list(parts("One, two. Three four.", 12))
-    ['One, two.', 'Three four.']
+class Part(NamedTuple):
+    """What is spoken at once.
 
     Args:
-        text: The text.
-        limit: Characters of a part.
-        fits: Says whether a part is short enough in other ways; one that isn't is cut in the middle.
+        tokens: The text's tokens.
+        most_s: Audio that it may become, at the voice's own tempo, s.
+    """
+
+    tokens: Sequence[int]
+    most_s: float
+
+
+class Reader:
+    """Reads text for one model.
+
+    Args:
+        tokenizer: The library's.
+        most_tokens: Tokens that a part must stay below.
+    """
+
+    def __init__(self, tokenizer: Any, most_tokens: int) -> None:  # noqa: ANN401 - the library is untyped
+        self._tokenizer, self._most = tokenizer, most_tokens
+        marks = {tokenizer.tokenizer.token_to_id(mark) for mark in ("[UNK]", "[SPACE]")}
+        self._mute = marks - {None}
+        self._lock = Lock()  # the transliterators are not made for many threads
+
+    def check(self, language: str) -> None:
+        """See that a language can be read.
+
+        Raises:
+            UnavailableError: What the library needs for it isn't installed.
+        """
+        try:
+            self._spell("a", language)
+        except ImportError as error:
+            raise UnavailableError(f"language {language!r} can't be read here: {error}") from error
+
+    def read(self, text: str, language: str) -> Iterator[Part]:
+        """Yield the parts of a text; none where there is nothing to say.
+
+        Raises:
+            InvalidArgumentError: The library can't read it.
+            UnavailableError: What the library needs for the language isn't installed.
+        """
+        limit = self._tokenizer.char_limits.get(_base(language), MOST_CHARACTERS)
+        for words in split(text.strip().lower(), limit):
+            yield from self._parts(words, language)
+
+    def _parts(self, words: str, language: str) -> Iterator[Part]:
+        try:
+            spelled = self._spell(words, language)
+        except ImportError as error:
+            raise UnavailableError(f"language {language!r} can't be read here: {error}") from error
+        if not any(letter.isalnum() for letter in spelled):
+            return
+        tokens = self._tokens(spelled, language)
+        if len(tokens) < self._most:
+            if self._mute.issuperset(tokens[1:]):
+                return
+            yield Part(tokens, LEAST_S + PER_LETTER_S * len(spelled))
+        else:
+            for half in split(words, -(-len(words) // 2)):
+                yield from self._parts(half, language)
+
+    def _spell(self, words: str, language: str) -> str:
+        """Have words spelled out; where a number is too long for that, digit by digit."""
+        with self._lock:
+            try:
+                return str(self._tokenizer.preprocess_text(words, _base(language)))
+            except ImportError:
+                raise
+            except Exception:  # noqa: BLE001 - a number of 400 digits, and what else the library's many rules trip over
+                try:
+                    return str(self._tokenizer.preprocess_text(re.sub(r"\d", r" \g<0> ", words), _base(language)))
+                except Exception as error:
+                    raise InvalidArgumentError(f"the text can't be read as {language!r}: {error}") from error
+
+    def _tokens(self, spelled: str, language: str) -> list[int]:
+        """What the library's `encode` does with text that is spelled out."""
+        marked = f"[{language}]{spelled}".replace(" ", "[SPACE]")
+        return list(self._tokenizer.tokenizer.encode(marked).ids)
+
+
+def split(text: str, most: int) -> Iterator[str]:
+    """Yield parts of at most `most` characters, cut after a sentence, failing that a clause, failing that a word.
+
+    >>> [*split("One, two. Three four, five.", 14)]
+    ['One, two.', 'Three four,', 'five.']
     """
     text = text.strip()
-    while text:
-        size = len(text) if len(text) <= limit else _place(text, limit)
-        while not fits(text[:size]) and size > 1:
-            size = _place(text, size // 2)
-        if part := text[:size].strip():
-            yield part
-        text = text[size:].strip()
+    while len(text) > most:
+        cut = _place(text, most)
+        yield text[:cut].rstrip()
+        text = text[cut:].lstrip()
+    if text:
+        yield text
 
 
-def _place(text: str, limit: int) -> int:
-    """Where to cut: the last place of the best kind in the second half of what may be taken."""
-    limit = max(1, limit)
+def _place(text: str, most: int) -> int:
+    """The last place of the best kind in the second half of what a part may have."""
+    window = text[: most + 1]
     for kind in _PLACES:
-        ends = [found.end() for found in kind.finditer(text[: limit + 1]) if limit // 2 < len(text[: found.end()].strip())]
-        ends = [end for end in ends if len(text[:end].strip()) <= limit]
+        ends = [end for found in kind.finditer(window) if most // 2 < (end := len(window[: found.end()].rstrip())) <= most]
         if ends:
             return ends[-1]
-    return limit
+    return most
 
 
-def spell_digits(text: str) -> str:
-    """Write digits as Hindi words, one by one: for that language, Coqui's cleaner knows no numbers.
-
-    >>> spell_digits("कमरा 12")
-    'कमरा  एक  दो '
-    """
-    return re.sub(r"\d", lambda digit: f" {_HINDI[int(digit[0])]} ", text)
+def _base(language: str) -> str:
+    """A language without its region, which is how the library's rules are named: zh for zh-cn."""
+    return language.partition("-")[0]
