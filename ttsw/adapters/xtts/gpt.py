@@ -183,7 +183,8 @@ class Decoder:
         # one transfer to the device: of each utterance its last token, that one's place, and its pages
         table = np.zeros((len(utterances), 3 + most), np.int64)
         for row, (each, own) in enumerate(zip(utterances, pages, strict=True)):
-            table[row, : 3 + len(own)] = [each.tokens[-1], each.count, each.length, *own]
+            # a shorter row is filled up with a page of its own: what isn't seen mustn't be another's infinity
+            table[row] = [each.tokens[-1], each.count, each.length, *own, *own[:1] * (most - len(own))]
         tokens, counts, lengths, *_ = (sent := torch.from_numpy(table).to(self.device)).unbind(1)
         sent = sent[:, 3:]
         where = (sent.gather(1, (lengths // PAGE)[:, None])[:, 0], lengths % PAGE)

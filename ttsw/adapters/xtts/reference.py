@@ -1,0 +1,64 @@
+"""Which recording `reference_audio` means: one of the pack's, or one that a user has registered. Never any other file."""
+
+import re
+from pathlib import Path
+
+from ttsw.errors import InvalidArgumentError, NotFoundError
+from ttsw.types import VoicePack
+
+SEED = "seed.wav"
+"""The role of the recording that a pack speaks like by itself."""
+
+SHOWN = 10
+_CLIP = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+def find_recording(named: str | None, pack: VoicePack, clips: Path | None) -> Path:
+    """Find a recording.
+
+    Args:
+        named: A role of the pack's files, the path of a file within the pack, or the name of a registered clip; None
+            for what the pack speaks like by itself.
+        pack: The model's pack.
+        clips: Folder of the registered clips, `<name>.wav`; None where there is none.
+
+    Raises:
+        InvalidArgumentError: The name leads out of the pack, or none is given and the pack has no recording.
+        NotFoundError: There is no such recording; the text lists those that there are.
+    """
+    if named is None:
+        if SEED in pack.files:
+            return pack.files[SEED]
+        raise InvalidArgumentError(
+            f"model {pack.model_id} has no voice of its own: give reference_audio; {_there_are(pack, clips)}"
+        )
+    if named in pack.files:
+        return pack.files[named]
+    path = _within(named, pack.root)
+    if path.is_file():
+        return path
+    if clips is not None and _CLIP.fullmatch(named) and (clip := clips / f"{named}.wav").is_file():
+        return clip
+    raise NotFoundError(f"there is no recording {named[:80]!r}; {_there_are(pack, clips)}")
+
+
+def _within(named: str, root: Path) -> Path:
+    path = Path(named)
+    try:
+        inside = not path.is_absolute() and ".." not in path.parts
+        found = (root / path).resolve()
+    except (ValueError, OSError, RuntimeError):  # a null character, a name too long, links in a circle
+        inside, found = False, root
+    if not (inside and found.is_relative_to(root.resolve())):
+        raise InvalidArgumentError(
+            f"reference_audio={named[:80]!r} is not valid: it must be the name of a registered clip, or a file within "
+            f"the voice pack"
+        )
+    return found
+
+
+def _there_are(pack: VoicePack, clips: Path | None) -> str:
+    names = sorted(name for name in pack.files if name.endswith(".wav"))
+    names += sorted(path.stem for path in clips.glob("*.wav")) if clips is not None else []
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"there are: {', '.join(names[:SHOWN]) or 'none'}{more} (ttsw voices clone NAME FILE registers one)"
