@@ -1,6 +1,7 @@
 """XTTS-v2 as a user has it: a voice pack, its own environment, a process, a recording to sound like. Tiny weights."""
 
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -205,13 +206,10 @@ class Trap:
 
 
 def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_not_run(client, packs, tmp_path):
-    import pickle  # noqa: PLC0415, S403
-
     pack = packs / "xtts-v2" / "trap"
     shutil.copytree(packs / "xtts-v2" / "tiny", pack)
-    (pack / "metadata.yaml").write_text(
-        (pack / "metadata.yaml").read_text().replace("model_id: tiny", "model_id: trap")
-    )
+    metadata = pack / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("model_id: tiny", "model_id: trap"))
     (pack / "model.pth").write_bytes(pickle.dumps({"model": Trap(tmp_path / "sprung")}))
     answer = client.load("xtts-v2-trap")
     assert not answer.success
