@@ -86,6 +86,8 @@ def test_an_unloaded_model_leaves_no_process_and_comes_back(start):
     for _ in range(3):
         assert client.load(MOCK).success
         child = engine(worker)
+        told = client.models()[MOCK].metadata
+        assert (told["host"], told["pid"]) == ("process", str(child.pid))
         check_frames(client.say("a", model_id=MOCK, duration_ms=200))
         assert client.unload(MOCK).success
         assert not child.is_running()

@@ -79,7 +79,9 @@ def recording(tmp_path):
 @pytest.fixture
 def ttsw():
     def ttsw(*arguments, code=0):
-        done = subprocess.run([*TTSW, *map(str, arguments)], capture_output=True, text=True, env=clean_environment())
+        done = subprocess.run(
+            [*TTSW, *map(str, arguments)], capture_output=True, text=True, env=clean_environment(), check=False
+        )
         assert done.returncode == code, done.stderr
         return done
 

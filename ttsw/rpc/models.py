@@ -14,7 +14,10 @@ MB = 1e6
 
 
 def model_infos(
-    shelf: Shelf, manager: ModelManager[Any], measured: Mapping[str, Mapping[str, Measured]]
+    shelf: Shelf,
+    manager: ModelManager[Any],
+    measured: Mapping[str, Mapping[str, Measured]],
+    about: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[ModelInfo]:
     """Describe every pack on the shelf, the broken ones with their fault, and models whose pack is no more.
 
@@ -22,15 +25,21 @@ def model_infos(
         shelf: The packs.
         manager: The models in memory.
         measured: What is known of models from earlier loads, by id and device.
+        about: Where those in memory run, by id.
     """
     packs = {**manager.packs, **shelf.packs}
     faults = dict.fromkeys(manager.packs, "its voice pack has been removed; the model stays until it is unloaded")
     faults |= {**shelf.broken, **dict.fromkeys(shelf.packs, "")}
-    infos = [_info(pack, manager.standing(key), measured.get(key, {}), faults[key]) for key, pack in packs.items()]
+    infos = [
+        _info(pack, manager.standing(key), measured.get(key, {}), faults[key], (about or {}).get(key, {}))
+        for key, pack in packs.items()
+    ]
     return infos + [_broken(key, shelf) for key in shelf.broken if key not in packs]
 
 
-def _info(pack: VoicePack, standing: Standing, measured: Mapping[str, Measured], fault: str) -> ModelInfo:
+def _info(
+    pack: VoicePack, standing: Standing, measured: Mapping[str, Measured], fault: str, about: Mapping[str, str]
+) -> ModelInfo:
     known = next(iter(measured.values()), None)
     size = standing.size if standing.device else known.size if known else 0
     load_s = standing.load_s or (known.load_s if known else None)
@@ -50,6 +59,7 @@ def _info(pack: VoicePack, standing: Standing, measured: Mapping[str, Measured],
         "leases": str(standing.leases),
         "idle_s": "" if standing.idle_s is None else f"{standing.idle_s:.1f}",
         "last_error": fault or standing.error,
+        **about,
     }
     return ModelInfo(
         model_id=pack.model_id,

@@ -116,7 +116,9 @@ class TTSServicer(TtsServiceBase):
     async def list_models(self, message: ListModelsRequest) -> ListModelsResponse:
         """Tell every voice pack there is, the broken ones with their fault."""
         shelf, measured = await self._worker.known_models()
-        return ListModelsResponse(models=model_infos(shelf, self._worker.models, measured))
+        models = self._worker.models
+        about = {model_id: voice.host.about for model_id, voice in models.residents.items()}
+        return ListModelsResponse(models=model_infos(shelf, models, measured, about))
 
     async def load_model(self, message: LoadModelRequest) -> LoadModelResponse:
         """Have a model in memory."""

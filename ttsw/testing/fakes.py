@@ -58,6 +58,7 @@ class FakeHost:
         self.texts: list[str] = []
         self.closed = False
         self.waiting = 0
+        self.about = {"host": "fake"}
 
     async def prepare(self, options: Mapping[str, OptionValue]) -> None:
         """Take note of the options; raise `unprepared` where that is set."""

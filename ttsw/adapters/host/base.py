@@ -55,6 +55,11 @@ class Host(Protocol):
         """Steps that wait for their turn."""
         ...
 
+    @property
+    def about(self) -> Mapping[str, str]:
+        """Where it runs, for a person who lists models."""
+        ...
+
     async def prepare(self, options: Mapping[str, OptionValue]) -> None:
         """Get ready to speak with these options; see `TTSAdapter.prepare`.
 

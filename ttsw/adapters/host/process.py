@@ -111,6 +111,13 @@ class ProcessHost:
         return max(0, len(self._replies) - self._taking - self.model.concurrency)
 
     @property
+    def about(self) -> Mapping[str, str]:
+        """See `Host.about`; with what its process has of memory."""
+        memory = {"resident": self.memory.resident, "gpu_allocated": self.memory.allocated}
+        shown = {f"{name}_mb": f"{size / 1e6:.0f}" for name, size in memory.items() if size}
+        return {"host": "process", "pid": str(self.pid)} | shown
+
+    @property
     def busy(self) -> int:
         """Utterances that the engine has not left yet; of those cancelled, it leaves each at its next step."""
         return len(self._busy)

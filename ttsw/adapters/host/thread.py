@@ -44,6 +44,11 @@ class ThreadHost:
         return self._places.statistics().tasks_waiting
 
     @property
+    def about(self) -> Mapping[str, str]:
+        """See `Host.about`."""
+        return {"host": "thread"}
+
+    @property
     def step_s(self) -> float:
         """How long the longest of the running steps has run, s."""
         return monotonic() - min([monotonic(), *self._begun.copy().values()])

@@ -126,7 +126,9 @@ async def test_prepare_asks_the_adapter(host):
         await host.prepare({"seed": 13})
 
 
-async def test_its_memory_is_told(host):
+async def test_where_it_runs_is_told_and_its_memory(host):
+    await until(lambda: "resident_mb" in host.about)
+    assert (host.about["host"], host.about["pid"]) == ("process", str(host.pid))
     await until(lambda: host.memory.resident > 10_000_000)
     assert abs(host.memory.resident - psutil.Process(host.pid).memory_info().rss) < 30_000_000
 
@@ -342,9 +344,10 @@ async def test_a_load_that_fails_says_why_and_leaves_nothing(engines, pack, load
     assert not psutil.Process().children()
 
 
-async def test_a_load_that_takes_too_long_is_ended(engines, pack):
+@pytest.mark.parametrize("load", ["sleep 1000", "stop", "grip"])
+async def test_a_load_that_takes_too_long_is_ended(engines, pack, load):
     with pytest.raises(UnavailableError, match=r"has not loaded in 0\.5 s"):
-        await engines.open(pack("sleep 1000"), EngineSettings(), launch(load_s=0.5))
+        await engines.open(pack(load), EngineSettings(), launch(load_s=0.5))
     assert not psutil.Process().children()
 
 
