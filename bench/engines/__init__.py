@@ -1,0 +1,1 @@
+"""Benches of engines, each run under its family's own interpreter: `python -m bench.engines.xtts`."""

@@ -1,0 +1,216 @@
+"""XTTS-v2 by itself, without a worker: what it costs to speak, beside what the library's own stream costs.
+
+`python -m bench.engines.xtts --size tiny|full | --pack DIR` under the family's interpreter, in the repository's root.
+Random weights cost what trained ones do; a model of them never ends by itself, so each utterance is cut off after
+`--tokens`. Figures are of this machine, at this moment: the ratios are those that can be compared.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from statistics import median, quantiles
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+import trio
+
+from ttsw.adapters.base import EngineSettings
+from ttsw.adapters.bootstrap import Finder
+from ttsw.adapters.host.thread import ThreadHost
+from ttsw.adapters.xtts import text
+from ttsw.adapters.xtts.adapter import CHUNK, XttsAdapter
+from ttsw.adapters.xtts.conditioning import Voice
+from ttsw.types import Samples, VoicePack
+
+TEXT = "The birch canoe slid on the smooth planks, and nobody saw it go."
+ROUNDS = 5
+TOKENS_PER_S = 22_050 / 1024
+
+Figures = dict[str, Any]
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--pack", type=Path, help="a voice pack's folder; without it, one of random weights is made")
+    asked.add_argument("--size", choices=["tiny", "full"], default="tiny")
+    asked.add_argument("--device", default="cpu")
+    asked.add_argument("--sessions", default="1,2,4,8", help="how many utterances at once")
+    asked.add_argument("--tokens", type=int, default=144, help="length of an utterance, 46 ms each")
+    asked.add_argument("--json", type=Path)
+    args = asked.parse_args()
+    sessions = [int(each) for each in args.sessions.split(",")]
+    with TemporaryDirectory() as folder:
+        root = args.pack or make_pack(Path(folder) / args.size, args.size)
+        figures = measure(root, args.device, sessions, args.tokens)
+    show(figures)
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=2), "utf-8")
+
+
+def make_pack(root: Path, size: str) -> Path:
+    """Write a voice pack of random weights."""
+    testing = Path(__file__).parents[2] / "ttsw" / "testing"
+    sys.meta_path.insert(0, Finder({"random_xtts": testing / "random_xtts.py"}))
+    import_module("random_xtts").build(root, size, most_tokens=602)
+    return root
+
+
+def measure(root: Path, device: str, sessions: list[int], tokens: int) -> Figures:
+    """Take all figures of a pack on a device."""
+    files = {path.name: path for path in root.rglob("*") if path.is_file()}
+    pack = VoicePack("xtts-v2", root.name, root, languages=("en",), sample_rate=24_000, files=files)
+    text.LEAST_S, text.PER_LETTER_S = (tokens + 0.5) / TOKENS_PER_S, 0.0
+    before, started = allocated(device), perf_counter()
+    adapter = XttsAdapter.load(pack, EngineSettings(device=device, concurrency=max(sessions)))
+    figures: Figures = {"device": device, "torch": torch.__version__, "threads": torch.get_num_threads()}
+    figures |= {"load_s": perf_counter() - started, "load_mb": allocated(device) - before}
+    started = perf_counter()
+    adapter.prepare({})
+    figures["clone_s"] = perf_counter() - started
+    figures["step_ms_by_rows"] = {rows: step_ms(adapter, rows) for rows in sessions}
+    figures["chunks"] = chunk_times(adapter, tokens)
+    figures["by_sessions"] = {count: trio.run(speak_together, adapter, count) for count in sessions}
+    figures["stop_to_idle_ms"] = trio.run(stop_to_idle, adapter)
+    figures["peak_mb"] = peak(device)
+    adapter.close()
+    del adapter
+    figures["left_mb"] = allocated(device) - before
+    return figures
+
+
+def step_ms(adapter: XttsAdapter, rows: int) -> float:
+    """The median time of a step with so many utterances, about 130 positions each, ms."""
+    decoder, voice = adapter._decoder, adapter._voice({})
+    chance = np.random.default_rng(0)
+    how = adapter._sampling({})
+    utterances = [decoder.open(voice.latents, [5] * (60 + row), 600, how, chance) for row in range(rows)]
+    times = []
+    for number in range(rows + 24):
+        started = perf_counter()
+        for utterance, made in zip(utterances, decoder.step(utterances), strict=True):
+            if made is not None:
+                utterance.accept(made)
+        times += [perf_counter() - started] * (number >= rows + 4)
+    for utterance in utterances:
+        decoder.close(utterance)
+    return median(times) * 1000
+
+
+def chunk_times(adapter: XttsAdapter, tokens: int) -> Figures:
+    """How the time of a chunk grows with what was spoken: of ours and of the library's stream, run by turns."""
+    voice, most = adapter._voice({}), tokens // CHUNK * CHUNK
+    ours, library = [], []
+    for _ in range(2):
+        ours.append([*timed(adapter.speak(TEXT, {"seed": 1}))][3:-1])  # of equal size
+        library.append([*timed(by_library(adapter, voice, most))][:-1])
+    mine, theirs = ([min(each) for each in zip(*runs, strict=True)] for runs in (ours, library))
+    return {
+        "ours_ms": [each * 1000 for each in mine],
+        "library_ms": [each * 1000 for each in theirs],
+        "ours_last_to_first": mine[-1] / mine[0],
+        "library_last_to_first": theirs[-1] / theirs[0],
+        "last_chunk_library_to_ours": theirs[-1] / mine[-1],
+        "whole_library_to_ours": sum(map(sum, library)) / sum(map(sum, ours)) * (len(mine) / len(theirs)),
+    }
+
+
+def by_library(adapter: XttsAdapter, voice: Voice, tokens: int) -> Iterator[Any]:
+    """Give the library's stream of the same weights."""
+    model = adapter._voices._model
+    if not hasattr(model.gpt, "gpt_inference"):
+        model.gpt.init_gpt_for_inference()
+        model.gpt.gpt_inference.train(mode=False)
+    for chunk in model.inference_stream(
+        TEXT, "en", voice.latents, voice.speaker, stream_chunk_size=CHUNK, max_new_tokens=tokens
+    ):
+        yield chunk.cpu()
+
+
+def timed(chunks: Iterator[Any]) -> Iterator[float]:
+    """Yield the seconds that each chunk took."""
+    marks = [perf_counter()]
+    marks += (perf_counter() for _ in chunks)
+    return (after - before for before, after in pairwise(marks))
+
+
+async def speak_together(adapter: XttsAdapter, count: int) -> Figures:
+    """So many utterances at once through a host, in rounds: time to the first audio, and seconds a second of audio."""
+    host, first, audio_s = ThreadHost(adapter), [], 0.0
+    spent = 0.0
+
+    async def one(number: int, started: float) -> None:
+        heard: list[float] = []
+
+        async def take(chunk: Samples, _seconds: float) -> None:
+            nonlocal audio_s
+            await trio.lowlevel.checkpoint()
+            heard.append(perf_counter() - started)
+            audio_s += len(chunk) / adapter.sample_rate
+
+        await host.speak(TEXT, {"seed": number}, lambda chunk: chunk, take)
+        first.append(heard[0])
+
+    for _ in range(ROUNDS if adapter._device.type == "cuda" else 2):
+        started = perf_counter()
+        async with trio.open_nursery() as nursery:
+            for number in range(count):
+                nursery.start_soon(one, number, started)
+        spent += perf_counter() - started
+    p95 = quantiles(first, n=20, method="inclusive")[-1] if len(first) > 1 else first[0]
+    return {
+        "ttfa_p50_ms": median(first) * 1000,
+        "ttfa_p95_ms": p95 * 1000,
+        "rtf_all": spent / audio_s,
+        "rtf_each": spent / audio_s * count,
+    }
+
+
+async def stop_to_idle(adapter: XttsAdapter) -> float:
+    """From the cancelling of an utterance, within a step, to the model's rest: the median, ms."""
+    host, times = ThreadHost(adapter), []
+
+    async def take(_chunk: Samples, _seconds: float) -> None:
+        await trio.lowlevel.checkpoint()
+
+    for number in range(ROUNDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(host.speak, TEXT, {"seed": number}, lambda chunk: chunk, take)
+            await trio.sleep(0.2 + 0.03 * number)
+            started = perf_counter()
+            nursery.cancel_scope.cancel()
+        times.append(perf_counter() - started)
+    return median(times) * 1000
+
+
+def allocated(device: str) -> float:
+    """Memory that torch holds on a GPU, MB; of main memory torch keeps no count: 0."""
+    return torch.cuda.memory_allocated(device) / 1e6 if device.startswith("cuda") else 0.0
+
+
+def peak(device: str) -> float:
+    """The most that torch has held on a GPU, MB."""
+    return torch.cuda.max_memory_allocated(device) / 1e6 if device.startswith("cuda") else 0.0
+
+
+def show(figures: Figures, indent: str = "") -> None:
+    """Print figures, line by line."""
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            print(f"{indent}{name}")
+            show(value, indent + "  ")
+        elif isinstance(value, list):
+            print(f"{indent}{name}: {' '.join(f'{each:.0f}' for each in value)}")
+        else:
+            print(f"{indent}{name}: {value:.3g}" if isinstance(value, float) else f"{indent}{name}: {value}")
+
+
+if __name__ == "__main__":
+    main()
