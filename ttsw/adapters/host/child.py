@@ -5,7 +5,6 @@ of ttsw that need no more than these.
 """
 
 import fcntl
-import math
 import os
 import select
 import signal
@@ -20,6 +19,7 @@ import numpy as np
 import trio
 
 from ttsw.adapters.base import TTSAdapter
+from ttsw.adapters.host.outbox import Outbox
 from ttsw.adapters.host.thread import ThreadHost, open_thread_host
 from ttsw.adapters.host.wire import (
     WINDOW,
@@ -54,20 +54,20 @@ class Engine:
     """Serves one model.
 
     Args:
-        stream: Where orders come from, and answers go.
+        sock: Where orders come from, and answers go.
     """
 
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
+    def __init__(self, sock: socket.socket) -> None:
+        self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        self._outbox = Outbox(sock)
         self._frames = Frames()
-        self._put, self._get = trio.open_memory_channel[bytes](math.inf)  # WINDOW bounds it, utterance by utterance
         self._jobs: dict[int, tuple[trio.CancelScope, trio.Semaphore]] = {}
         self._host: ThreadHost | None = None
 
     async def run(self) -> None:
         """Serve until told to close, or until the worker is gone."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._write)
+            nursery.start_soon(self._outbox.run)
             while True:
                 data = await self._stream.receive_some(READ)
                 if not data:
@@ -96,11 +96,7 @@ class Engine:
                 self._jobs[id][0].cancel()
 
     def _say(self, answer: Answer, body: bytes = b"") -> None:
-        self._put.send_nowait(frame(answer, body))
-
-    async def _write(self) -> None:
-        async for data in self._get:
-            await self._stream.send_all(data)
+        self._outbox.put(frame(answer, body))
 
     async def _load(self, order: Load) -> None:
         try:
@@ -112,7 +108,10 @@ class Engine:
 
     async def _do(self, order: Speak | Prepare, scope: trio.CancelScope, credit: trio.Semaphore) -> None:
         async def take(samples: bytes, seconds: float) -> None:
-            await credit.acquire()
+            try:
+                credit.acquire_nowait()
+            except trio.WouldBlock:
+                await credit.acquire()
             self._say(Chunk(order.id, seconds), samples)
 
         answer: Answer = Done(order.id)
@@ -181,8 +180,7 @@ def main(arguments: Mapping[str, int]) -> None:
     die_with(arguments["lifeline"])
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints goes to the log
     os.nice(NICENESS)
-    stream = trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=arguments["socket"])))
-    trio.run(Engine(stream).run)
+    trio.run(Engine(socket.socket(fileno=arguments["socket"])).run)
     sys.stderr.flush()
     os._exit(0)  # libraries take their time to be taken down, and may hang
 

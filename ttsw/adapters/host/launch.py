@@ -48,13 +48,13 @@ class Child:
 
     Args:
         process: The process; its stderr is a pipe.
-        stream: The socket that it reads orders from.
+        sock: The socket that it reads orders from.
         stderr: What it prints.
         lifeline: A pipe's end, nothing but a file descriptor: when it is closed, the kernel kills the process.
     """
 
     process: trio.Process
-    stream: trio.SocketStream
+    sock: socket.socket
     stderr: trio.abc.ReceiveStream
     lifeline: int
 
@@ -71,7 +71,7 @@ class Child:
     async def close(self) -> None:
         """Let go of what connects it to this process."""
         os.close(self.lifeline)
-        await self.stream.aclose()
+        self.sock.close()
         await self.stderr.aclose()
 
 
@@ -103,7 +103,7 @@ async def start(launch: Launch) -> Child:
             raise UnavailableError(f"the interpreter {launch.python} can't be run: {error.strerror}") from error
         ours.pop_all()  # theirs no longer: they belong to the child
     assert process.stderr is not None, "it was asked for"
-    return Child(process, trio.SocketStream(trio.socket.from_stdlib_socket(sock)), process.stderr, lifeline)
+    return Child(process, sock, process.stderr, lifeline)
 
 
 def ending(returncode: int | None, tail: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ import trio
 from ttsw.adapters.base import EngineSettings
 from ttsw.adapters.host.base import Model
 from ttsw.adapters.host.launch import DIE_S, Child, Launch, ending, start
+from ttsw.adapters.host.outbox import Outbox
 from ttsw.adapters.host.wire import (
     Cancel,
     Chunk,
@@ -89,7 +90,7 @@ class ProcessHost:
         self._replies: dict[int, trio.MemorySendChannel[Reply]] = {}
         self._busy: set[int] = set()
         self._taking = 0
-        self._outbox, self._orders = trio.open_memory_channel[bytes](math.inf)
+        self._outbox: Outbox | None = None
         self._converters = trio.CapacityLimiter(1)
         self._scope = trio.CancelScope()
         self._loaded, self._over, self._ended = trio.Event(), trio.Event(), trio.Event()
@@ -207,18 +208,18 @@ class ProcessHost:
             OutOfMemoryError: There was no memory left for the model.
             TtswError: It can't be loaded.
         """
-        child = await start(self._launch)
+        child, cancelled = await start(self._launch), True
         self.pid = child.process.pid
         try:
             with self._scope:
                 await self._attend(child, task_status)
-        except trio.Cancelled:  # its owner is done with it
-            self._closing = True
-            raise
+            cancelled = False
         except Exception as error:
+            cancelled = False
             log.exception("an engine's process can't be attended to", model_id=self._pack.model_id)
             self._end(InternalError(f"the worker lost its engine of {self._pack.model_id}: {error}"))
         finally:
+            self._closing = self._closing or cancelled  # then its owner is done with it
             with trio.CancelScope(shield=True):
                 await child.bury()
                 await child.close()
@@ -227,10 +228,11 @@ class ProcessHost:
             raise self._error
 
     async def _attend(self, child: Child, task_status: trio.TaskStatus[None]) -> None:
+        self._outbox = Outbox(child.sock)
         async with trio.open_nursery() as nursery:
             logged = trio.Event()
-            nursery.start_soon(self._read, child.stream)
-            nursery.start_soon(self._write, child.stream)
+            nursery.start_soon(self._read, trio.SocketStream(trio.socket.from_stdlib_socket(child.sock)))
+            nursery.start_soon(self._outbox.run)
             nursery.start_soon(self._listen, child.stderr, logged)
             nursery.start_soon(self._watch, task_status)
             self._say(Load(self._launch.adapter, self._pack, self._settings))
@@ -241,12 +243,8 @@ class ProcessHost:
             nursery.cancel_scope.cancel(reason="the process has ended")
 
     def _say(self, order: Order) -> None:
-        self._outbox.send_nowait(frame(order))
-
-    async def _write(self, stream: trio.SocketStream) -> None:
-        with suppress(trio.BrokenResourceError):  # it has ended, as the reader finds out
-            async for data in self._orders:
-                await stream.send_all(data)
+        if self._outbox is not None:
+            self._outbox.put(frame(order))
 
     async def _read(self, stream: trio.SocketStream) -> None:
         frames = Frames()

@@ -421,3 +421,10 @@ trio.run(main)
         worker.wait()
         psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
         assert gone(pid)
+
+
+async def test_a_block_that_ends_without_closing_its_hosts_has_lost_none(pack, capsys):
+    async with open_engines() as engines:
+        host = await engines.open(pack(), EngineSettings(), launch())
+    assert gone(host.pid)
+    assert "engine lost" not in capsys.readouterr().out
