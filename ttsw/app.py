@@ -212,4 +212,3 @@ async def last_resort(drain_timeout_s: float) -> None:
     await trio.sleep(drain_timeout_s + GOODBYE_S + CLOSE_S + 5)
     log.critical("could not stop in time, exit without", tree=render_tree().splitlines())
     os._exit(70)
-

@@ -1,4 +1,6 @@
-"""Makes an XTTS-v2 voice pack of random weights, through the library's own classes: `python -m ttsw.testing.random_xtts`.
+"""Makes an XTTS-v2 voice pack of random weights, through the library's own classes.
+
+`python ttsw/testing/random_xtts.py FOLDER tiny` does it under the family's interpreter, if that finds ttsw.
 
 `tiny` has two small transformer layers, is spoken with on one core, and takes 21 MB: the vocoder's widths are fixed in
 the library, so its large tensors of one shape share their values and are stored as 16-bit numbers. `full` has all sizes
@@ -19,9 +21,9 @@ from ttsw.adapters.xtts.imports import Xtts, XttsConfig
 
 Size = Literal["tiny", "full"]
 
-LANGUAGES = "en es fr de it pt pl tr ru nl cs ar zh-cn ja hu ko hi".split()
+LANGUAGES = ["en", "es", "fr", "de", "it", "pt", "pl", "tr", "ru", "nl", "cs", "ar", "zh-cn", "ja", "hu", "ko", "hi"]
 LETTERS = "!'(),-.:;?abcdefghijklmnopqrstuvwxyz0123456789äöüßéèáíóúñçàâêîôûœ"
-PIECES = "th he in er an re on at en nd st es ng ou ing and the".split()
+PIECES = ["th", "he", "in", "er", "an", "re", "on", "at", "en", "nd", "st", "es", "ng", "ou", "ing", "and", "the"]
 
 SHARED = 4_000
 """The vocoder's tensors of as many values share them with others of their shape, in a tiny model."""
@@ -118,10 +120,8 @@ def _write_vocabulary(path: Path, size: int) -> Tokenizer:
     return tokenizer
 
 
-def _config(sizes: dict[str, Any], tokenizer: Tokenizer) -> Any:
-    config = XttsConfig(
-        temperature=0.75, repetition_penalty=5.0, top_k=50, top_p=0.85, gpt_cond_len=30, max_ref_len=30
-    )
+def _config(sizes: dict[str, Any], tokenizer: Tokenizer) -> XttsConfig:
+    config = XttsConfig(temperature=0.75, repetition_penalty=5.0, top_k=50, top_p=0.85, gpt_cond_len=30, max_ref_len=30)
     for name, value in sizes.items():
         setattr(config.model_args, name, value)
     config.model_args.gpt_number_text_tokens = tokenizer.get_vocab_size()
@@ -130,7 +130,7 @@ def _config(sizes: dict[str, Any], tokenizer: Tokenizer) -> Any:
     return config
 
 
-def _write_weights(path: Path, config: Any, seed: int, *, small: bool) -> None:
+def _write_weights(path: Path, config: XttsConfig, seed: int, *, small: bool) -> None:
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         model = Xtts(config)

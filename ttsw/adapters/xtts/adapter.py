@@ -21,6 +21,7 @@ from ttsw.adapters.xtts.batch import Batch
 from ttsw.adapters.xtts.checkpoint import load_model, weights_file
 from ttsw.adapters.xtts.conditioning import Voice, Voices, read_speakers
 from ttsw.adapters.xtts.gpt import Decoder, Made, Utterance
+from ttsw.adapters.xtts.imports import Xtts
 from ttsw.adapters.xtts.reference import find_recording
 from ttsw.adapters.xtts.sampling import Sampling
 from ttsw.adapters.xtts.text import Part, Reader
@@ -35,7 +36,7 @@ CHUNK = 24
 """Tokens of all other chunks: what is computed twice around each, 7 tokens' worth, is a fifth of the vocoder's work."""
 
 GPU_PLACES = 8
-CPU_PLACES = 2
+CPU_PLACES = 4
 """Utterances that take their steps together."""
 
 PLACE_POSITIONS = 384
@@ -59,11 +60,13 @@ class XttsAdapter(TTSAdapter):
         "top_p": Option("float", "and of these the likeliest of this share together", None, 0.01, 1),
         "repetition_penalty": Option("float", "how much tokens that were there before are avoided", None, 1, 20),
         "seed": Option("int", "the same seed, text and options give the same audio", None, 0, 2**63 - 1),
-        "reference_audio": Option("str", "whom to sound like: a registered clip, or a recording of the voice pack"),
-        "speaker": Option("str", "a voice that the model brings, in place of reference_audio"),
+        "reference_audio": Option(
+            "str", "whom to sound like: a registered clip, or a recording of the voice pack", voice=True
+        ),
+        "speaker": Option("str", "a voice that the model brings, in place of reference_audio", voice=True),
     }
 
-    def __init__(self, pack: VoicePack, model: Any, settings: EngineSettings) -> None:  # noqa: ANN401 - untyped
+    def __init__(self, pack: VoicePack, model: Xtts, settings: EngineSettings) -> None:
         super().__init__(pack)
         self._clips, self._device = settings.clips, model.gpt.mel_head.weight.device
         self.concurrency = settings.concurrency or (CPU_PLACES if self._device.type == "cpu" else GPU_PLACES)

@@ -12,14 +12,14 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import trio
 
-POLL_S = 0.02
+POLL_S = 0.005
 """How often a thread that waits looks whether it was cancelled, s."""
 
 Made = TypeVar("Made")
-Result = TypeVar("Result", contravariant=True)
+Taken_contra = TypeVar("Taken_contra", contravariant=True)
 
 
-class Row(Protocol[Result]):
+class Row(Protocol[Taken_contra]):
     """An utterance, as the batch sees it."""
 
     @property
@@ -32,7 +32,7 @@ class Row(Protocol[Result]):
         """Whether there will be no more."""
         ...
 
-    def accept(self, result: Result) -> None:
+    def accept(self, result: Taken_contra) -> None:
         """Take what a step made for this row: a token more."""
         ...
 
@@ -118,7 +118,7 @@ class Batch(Generic[AnyRow, Made]):
         """Make a step for these; if it fails, one for each by itself, so that whose fault it was is theirs alone."""
         try:
             results = self._step([seat.row for seat in seats])
-        except Exception as error:  # noqa: BLE001 - it is raised in the thread whose row it is
+        except Exception as error:
             if len(seats) > 1:
                 for seat in seats:
                     self._serve([seat])
@@ -129,7 +129,7 @@ class Batch(Generic[AnyRow, Made]):
             try:
                 if result is not None:
                     seat.row.accept(result)
-            except Exception as error:  # noqa: BLE001, PERF203 - likewise
+            except Exception as error:
                 seat.error = error
 
 

@@ -7,7 +7,7 @@ these. They are kept in memory, and on disk (130 KB each, as arrays, never as pi
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
@@ -19,7 +19,8 @@ from torch import Tensor
 
 from ttsw.adapters.clips import Clip, read_clip
 from ttsw.adapters.xtts.batch import POLL_S, check_cancelled
-from ttsw.adapters.xtts.checkpoint import load_safely
+from ttsw.adapters.xtts.files import load_safely
+from ttsw.adapters.xtts.imports import Xtts, XttsArgs
 from ttsw.errors import InvalidArgumentError, UnavailableError
 
 RATE = 22_050
@@ -51,7 +52,7 @@ class Voices:
         folder: Where voices are kept; None keeps them in memory only.
     """
 
-    def __init__(self, model: Any, identity: str, folder: Path | None) -> None:  # noqa: ANN401 - the library is untyped
+    def __init__(self, model: Xtts, identity: str, folder: Path | None) -> None:
         self._model, self._folder = model, folder
         config = model.config
         parameters = (config.gpt_cond_len, config.gpt_cond_chunk_len, config.max_ref_len, config.sound_norm_refs)
@@ -113,10 +114,10 @@ class Voices:
             return None
         args, device = self._model.config.model_args, self._model.gpt.mel_head.weight.device
         try:
-            with np.load(self._folder / f"{key}.npz", allow_pickle=False) as kept:
+            with (self._folder / f"{key}.npz").open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 tensors = [torch.from_numpy(kept[name]).to(device, torch.float32) for name in Voice._fields]
             return _checked(Voice(*tensors), args)
-        except Exception:  # noqa: BLE001 - absent, or damaged in one of many ways: it can be computed again
+        except Exception:
             return None
 
     def _save(self, key: str, voice: Voice) -> None:
@@ -129,11 +130,12 @@ class Voices:
                 np.savez(file, **{name: values.cpu().numpy() for name, values in voice._asdict().items()})
             part.replace(self._folder / f"{key}.npz")
         except OSError:  # a full disk costs the next process some time, and nobody their speech
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
 
 
 @torch.inference_mode()
-def clone(model: Any, clip: Clip) -> Voice:  # noqa: ANN401 - the library is untyped
+def clone(model: Xtts, clip: Clip) -> Voice:
     """Compute a voice, as the library's `get_conditioning_latents` does with a file.
 
     Args:
@@ -152,13 +154,14 @@ def clone(model: Any, clip: Clip) -> Voice:  # noqa: ANN401 - the library is unt
     return Voice(latents, speaker)
 
 
-def read_speakers(path: Path, model: Any) -> dict[str, Voice]:  # noqa: ANN401 - the library is untyped
+def read_speakers(path: Path, model: Xtts) -> dict[str, Voice]:
     """Read the voices that a checkpoint brings, by name.
 
     Raises:
         UnavailableError: The file is none of voices, or of voices of another model.
     """
-    found, device = load_safely(path), model.gpt.mel_head.weight.device
+    found: Any = load_safely(path)
+    device = model.gpt.mel_head.weight.device
     try:
         return {
             str(name): _checked(
@@ -171,7 +174,7 @@ def read_speakers(path: Path, model: Any) -> dict[str, Voice]:  # noqa: ANN401 -
         raise UnavailableError(f"{path} holds no speakers of this model: {error}") from error
 
 
-def _checked(voice: Voice, args: Any) -> Voice:  # noqa: ANN401 - the library is untyped
+def _checked(voice: Voice, args: XttsArgs) -> Voice:
     latents, speaker = voice
     if latents.ndim != 3 or latents.shape[::2] != (1, args.gpt_n_model_channels) or latents.shape[1] < 1:
         raise ValueError(f"latents are {tuple(latents.shape)} and must be (1, n, {args.gpt_n_model_channels})")

@@ -6,13 +6,14 @@ utterance has seen is kept in pages (`ttsw.adapters.xtts.pages`), so that uttera
 time, share a step: each attends to its own pages through a table. Who makes steps when is `ttsw.adapters.xtts.batch`'s.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - as everywhere
 from torch import Tensor
+from torch.nn import Module
 
 from ttsw.adapters.xtts.pages import PAGE, Pages
 from ttsw.adapters.xtts.sampling import Logits, Sampling, draw
@@ -48,7 +49,7 @@ class Utterance:
     """
 
     def __init__(
-        self, prefix: Tensor, most: int, stop: int, start: int, how: Sampling, chance: np.random.Generator
+        self, prefix: Tensor, most: int, *, stop: int, start: int, how: Sampling, chance: np.random.Generator
     ) -> None:
         self.prefix, self.most = prefix, most
         self.tokens: list[int] = []
@@ -110,7 +111,7 @@ class Decoder:
         positions: How many positions to have pages for from the start; more are added when they are needed.
     """
 
-    def __init__(self, gpt: Any, positions: int) -> None:  # noqa: ANN401 - the library is untyped
+    def __init__(self, gpt: Module, positions: int) -> None:
         self._gpt = gpt
         model = gpt.gpt
         self._blocks = [_block(layer) for layer in model.h]
@@ -139,7 +140,8 @@ class Decoder:
         ids = torch.tensor([[gpt.start_text_token, *text, gpt.stop_text_token]], device=self.device)
         embedded = gpt.text_embedding(ids) + gpt.text_pos_embedding(ids)
         prefix = torch.cat([voice[0], embedded[0]])
-        return Utterance(prefix, min(most, self.most), gpt.stop_audio_token, gpt.start_audio_token, how, chance)
+        marks = {"stop": gpt.stop_audio_token, "start": gpt.start_audio_token}
+        return Utterance(prefix, min(most, self.most), **marks, how=how, chance=chance)
 
     def close(self, utterance: Utterance) -> None:
         """End an utterance: its pages are free. A step under way may still write to them, but none to come."""
@@ -199,11 +201,11 @@ class Decoder:
 
         x = self._gpt.mel_embedding(tokens) + self._gpt.mel_pos_embedding.emb(counts)
         latents, logits = self._run(x, attend)
-        return [
-            Made(latents[row : row + 1], logits[row], each.length + 1) for row, each in enumerate(utterances)
-        ]
+        return [Made(latents[row : row + 1], logits[row], each.length + 1) for row, each in enumerate(utterances)]
 
-    def _run(self, x: Tensor, attend: Any, *, last: bool = False) -> tuple[Tensor, Logits]:  # noqa: ANN401 - a function
+    def _run(
+        self, x: Tensor, attend: Callable[[int, Tensor, Tensor], Tensor], *, last: bool = False
+    ) -> tuple[Tensor, Logits]:
         """Run all layers on x, shape (n, channels), of which the positions are all else's business.
 
         Returns:
@@ -229,11 +231,11 @@ def _apply(parameters: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
     return torch.addmm(bias, x, weight)
 
 
-def _pair(module: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - the library is untyped
+def _pair(module: Module) -> tuple[Tensor, Tensor]:
     return module.weight.detach(), module.bias.detach()
 
 
-def _block(layer: Any) -> _Block:  # noqa: ANN401 - the library is untyped
+def _block(layer: Module) -> _Block:
     attention, mlp = layer.attn, layer.mlp
     modules = (layer.ln_1, attention.c_attn, attention.c_proj, layer.ln_2, mlp.c_fc, mlp.c_proj)
     return _Block(*map(_pair, modules))

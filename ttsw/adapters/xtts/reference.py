@@ -1,4 +1,4 @@
-"""Which recording `reference_audio` means: one of the pack's, or one that a user has registered. Never any other file."""
+"""Which recording `reference_audio` means: one of the pack's, or one that a user has registered; never another file."""
 
 import re
 from pathlib import Path
@@ -10,6 +10,9 @@ SEED = "seed.wav"
 """The role of the recording that a pack speaks like by itself."""
 
 SHOWN = 10
+LONGEST = 256
+"""Characters of a name that may be one."""
+
 _CLIP = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -35,7 +38,7 @@ def find_recording(named: str | None, pack: VoicePack, clips: Path | None) -> Pa
     if named in pack.files:
         return pack.files[named]
     path = _within(named, pack.root)
-    if path.is_file():
+    if len(named) < LONGEST and path.is_file():
         return path
     if clips is not None and _CLIP.fullmatch(named) and (clip := clips / f"{named}.wav").is_file():
         return clip

@@ -7,8 +7,9 @@ language, and tokens of the model. What can't be spoken, of which the library wo
 import re
 from collections.abc import Iterator, Sequence
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from ttsw.adapters.xtts.imports import VoiceBpeTokenizer
 from ttsw.errors import InvalidArgumentError, UnavailableError
 
 MOST_CHARACTERS = 250
@@ -18,9 +19,8 @@ LEAST_S, PER_LETTER_S = 3.0, 0.2
 """Audio that a part may become at the voice's own tempo: 3 s, and so much for each letter of what is read (numbers as
 words, Chinese as pinyin). Speech has 12 to 17 letters a second, so that this is three times what it takes."""
 
-_PLACES = tuple(
-    map(re.compile, (r"[.!?…؟।][\"”’»)]*\s|[。！？]", r"[,;:—–،؛][\"”’»)]*\s|[，、；：]", r"\s"))  # noqa: RUF001 - Chinese
-)
+_SPACE = re.compile(r"\s")
+_PLACES = (re.compile(r"[.!?…؟।][\"”’»)]*\s|[。！？]"), re.compile(r"[,;:—–،؛][\"”’»)]*\s|[，、；：]"), _SPACE)  # noqa: RUF001
 
 
 class Part(NamedTuple):
@@ -43,7 +43,7 @@ class Reader:
         most_tokens: Tokens that a part must stay below.
     """
 
-    def __init__(self, tokenizer: Any, most_tokens: int) -> None:  # noqa: ANN401 - the library is untyped
+    def __init__(self, tokenizer: VoiceBpeTokenizer, most_tokens: int) -> None:
         self._tokenizer, self._most = tokenizer, most_tokens
         marks = {tokenizer.tokenizer.token_to_id(mark) for mark in ("[UNK]", "[SPACE]")}
         self._mute = marks - {None}
@@ -94,7 +94,7 @@ class Reader:
                 return str(self._tokenizer.preprocess_text(words, _base(language)))
             except ImportError:
                 raise
-            except Exception:  # noqa: BLE001 - a number of 400 digits, and what else the library's many rules trip over
+            except Exception:
                 try:
                     return str(self._tokenizer.preprocess_text(re.sub(r"\d", r" \g<0> ", words), _base(language)))
                 except Exception as error:
@@ -122,12 +122,12 @@ def split(text: str, most: int) -> Iterator[str]:
 
 
 def _place(text: str, most: int) -> int:
-    """The last place of the best kind in the second half of what a part may have."""
+    """The last place of the best kind in the second half of what a part may have, failing that any space."""
     window = text[: most + 1]
-    for kind in _PLACES:
-        ends = [end for found in kind.finditer(window) if most // 2 < (end := len(window[: found.end()].rstrip())) <= most]
-        if ends:
-            return ends[-1]
+    for kind, least in (*((kind, most // 2) for kind in _PLACES), (_SPACE, 0)):
+        ends = (len(window[: found.end()].rstrip()) for found in kind.finditer(window))
+        if fitting := [end for end in ends if least < end <= most]:
+            return fitting[-1]
     return most
 
 

@@ -7,11 +7,11 @@ on: work for a chunk is the same whatever came before, and nothing is cross-fade
 """
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from ttsw.types import Samples
 
@@ -26,7 +26,7 @@ class Vocoder:
         decoder: The library's `HifiDecoder`, loaded, on its device.
     """
 
-    def __init__(self, decoder: Any) -> None:  # noqa: ANN401 - the library is untyped
+    def __init__(self, decoder: Module) -> None:
         self.generator = decoder.waveform_decoder
         self.sample_rate = int(decoder.output_sample_rate)
         self.left, self.right = reach(self.generator)
@@ -102,10 +102,7 @@ class Stretch:
         held = frames if self._held is None else torch.cat([self._held, frames])
         known = self._first + len(held)
         where = self._positions(self._out, max(self._out, math.ceil(known * self._factor) + 1))
-        if end:
-            where = where[: max(0, math.floor(known * self._factor) - self._out)]
-        else:
-            where = where[where < known - 1]
+        where = where[: max(0, math.floor(known * self._factor) - self._out)] if end else where[where < known - 1]
         before = np.minimum(where.astype(np.int64), known - 1)
         share = torch.from_numpy(where - before.astype(np.float32)).to(held)[:, None]
         left, right = (
@@ -124,7 +121,7 @@ class Stretch:
         return np.maximum(scale * (np.arange(start, stop, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), 0)
 
 
-def reach(generator: Any) -> tuple[int, int]:  # noqa: ANN401 - the library is untyped
+def reach(generator: Module) -> tuple[int, int]:
     """Say how many frames before and after its own a sample of a HiFi-GAN's audio depends on.
 
     From its last layer back to its first: what the samples from `low` to `high` depend on, frame 0 being theirs.
@@ -144,11 +141,11 @@ def reach(generator: Any) -> tuple[int, int]:  # noqa: ANN401 - the library is u
     return radius - low, high + radius
 
 
-def _radius(conv: Any) -> int:  # noqa: ANN401 - the library is untyped
+def _radius(conv: Module) -> int:
     return int(conv.dilation[0] * (conv.kernel_size[0] - 1) // 2)
 
 
-def _is_conv(module: Any) -> bool:  # noqa: ANN401 - the library is untyped
+def _is_conv(module: Module) -> bool:
     return isinstance(module, torch.nn.Conv1d)
 
 
