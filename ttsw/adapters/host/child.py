@@ -46,8 +46,8 @@ from ttsw.errors import InternalError, TtswError, UnavailableError
 from ttsw.types import Samples
 
 READ = 65_536
-NICENESS = 5
-"""Engines make audio ahead of time; the worker's loop sends it in time, and goes first where cores are scarce."""
+SWITCH_S = 0.0005
+"""How long a thread of the engine's may keep the loop from answering where both run Python, s."""
 
 
 class Engine:
@@ -179,7 +179,7 @@ def main(arguments: Mapping[str, int]) -> None:
     """Serve the socket `socket`, live as long as the pipe `lifeline`."""
     die_with(arguments["lifeline"])
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints goes to the log
-    os.nice(NICENESS)
+    sys.setswitchinterval(SWITCH_S)
     trio.run(Engine(socket.socket(fileno=arguments["socket"])).run)
     sys.stderr.flush()
     os._exit(0)  # libraries take their time to be taken down, and may hang
