@@ -20,9 +20,10 @@ from ttsw.adapters.host.base import Host
 from ttsw.adapters.host.engines import Engines, open_engines
 from ttsw.adapters.host.launch import Launch
 from ttsw.adapters.host.thread import open_thread_host
-from ttsw.config import Config, data_dir, state_dir
+from ttsw.config import Config, state_dir
 from ttsw.device import Device, find_devices
-from ttsw.errors import UnavailableError
+from ttsw.errors import ConfigError, UnavailableError
+from ttsw.models.clips import clips_dir
 from ttsw.types import VoicePack
 
 log = structlog.get_logger(__name__)
@@ -64,9 +65,9 @@ class Hosting:
     def in_process(self, family: str) -> bool:
         """Whether a family's models get processes of their own."""
         engine = self._config.engine(family)
-        return (
-            engine.python is not None or family in own_families() if engine.host is None else engine.host == "process"
-        )
+        if engine.host is None:
+            return engine.python is not None or family in own_families()
+        return engine.host == "process"
 
     async def open(self, pack: VoicePack, device: str) -> Host:
         """Load a model on a device.
@@ -96,9 +97,15 @@ class Hosting:
             threads=engine.threads,
             concurrency=engine.concurrency,
             device=device,
-            clips=data_dir(self._environ) / "clips",
+            clips=self._clips(),
             cache=state / "cache",
         )
+
+    def _clips(self) -> Path | None:
+        try:
+            return clips_dir(self._environ)
+        except ConfigError:  # who has no home directory has registered nothing
+            return None
 
     def _places(self, pack: VoicePack) -> list[str]:
         own, wanted = pack.family in own_families(), self._config.engine(pack.family).device

@@ -7,7 +7,7 @@ import trio
 
 import ttsw.hosting
 from ttsw.adapters.environments import STAMP, Stamp, read_requirements
-from ttsw.adapters.host.engines import Engines
+from ttsw.adapters.host.engines import Engines, open_engines
 from ttsw.adapters.host.process import ProcessHost
 from ttsw.adapters.host.thread import ThreadHost
 from ttsw.config import load_config, shipped_dir
@@ -150,4 +150,16 @@ async def test_it_opens_hosts_as_configured(mock, tmp_path):
         assert isinstance(host, ProcessHost)
         assert host.model.concurrency == 3
         assert "CUDA_VISIBLE_DEVICES" in await trio.Path(f"/proc/{host.pid}/environ").read_text()
+        await host.close()
+
+
+async def test_a_user_without_a_home_directory_has_no_clips_and_speaks(mock, tmp_path, monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    config = load_config(None, {}, {"model_manager.state_dir": str(tmp_path)})
+    async with open_engines() as engines:
+        host = await Hosting(config, engines, [CpuDevice()], {}).open(mock, "cpu")
+        assert host.model.sample_rate == 48_000
         await host.close()
