@@ -3,6 +3,9 @@
 import os
 from tempfile import TemporaryDirectory
 
+collect_ignore = ["engines"]
+"""What needs a family's own libraries is run under its own interpreter: `make test-engines`."""
+
 
 def pytest_configure(config):
     own = TemporaryDirectory(prefix="ttsw-tests-")

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ class Engine:
             case Load():
                 nursery.start_soon(self._load, order)
             case Speak() | Prepare():
-                job = self._jobs[order.id] = trio.CancelScope(), trio.Semaphore(WINDOW)
+                job = self._jobs[order.id] = trio.CancelScope(), trio.Semaphore(WINDOW - 1)
                 nursery.start_soon(self._do, order, *job)
             case Taken(id) if id in self._jobs:
                 self._jobs[id][1].release()
@@ -107,12 +108,11 @@ class Engine:
             self._say(Loaded(self._host.model))
 
     async def _do(self, order: Speak | Prepare, scope: trio.CancelScope, credit: trio.Semaphore) -> None:
-        async def take(samples: bytes, seconds: float) -> None:
-            try:
-                credit.acquire_nowait()
-            except trio.WouldBlock:
-                await credit.acquire()
-            self._say(Chunk(order.id, seconds), samples)
+        def send(samples: Samples, began: float) -> None:  # from the engine's own thread: the loop need not wake
+            self._say(Chunk(order.id, monotonic() - began), to_bytes(samples))
+
+        async def take(_: None) -> None:
+            await credit.acquire()
 
         answer: Answer = Done(order.id)
         with scope:
@@ -120,13 +120,18 @@ class Engine:
                 if self._host is None:
                     raise InternalError("nothing can be spoken before a model is loaded")
                 if isinstance(order, Speak):
-                    await self._host.speak(order.text, order.options, to_bytes, take)
+                    await self._host.run(order.text, order.options, send, take)
                 else:
                     await self._host.prepare(order.options)
             except TtswError as error:
                 answer = to_failed(order.id, error)
         del self._jobs[order.id]
         self._say(answer)
+
+
+async def serve(sock: socket.socket) -> None:
+    """Serve a worker at the other end of a socket."""
+    await Engine(sock).run()
 
 
 def find_adapter(named: str) -> type[TTSAdapter]:
@@ -180,7 +185,7 @@ def main(arguments: Mapping[str, int]) -> None:
     die_with(arguments["lifeline"])
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints goes to the log
     sys.setswitchinterval(SWITCH_S)
-    trio.run(Engine(socket.socket(fileno=arguments["socket"])).run)
+    trio.run(serve, socket.socket(fileno=arguments["socket"]))
     sys.stderr.flush()
     os._exit(0)  # libraries take their time to be taken down, and may hang
 

@@ -64,15 +64,39 @@ class ThreadHost:
         convert: Callable[[Samples], T],
         take: Callable[[T, float], Awaitable[None]],
     ) -> None:
-        """Speak one segment; see `Host.speak`. While `take` waits, no place is held, and the engine stands still.
+        """Speak one segment; see `Host.speak` and `ThreadHost.run`."""
+        await self.run(
+            text,
+            options,
+            lambda chunk, began: (convert(chunk), monotonic() - began),
+            lambda step: take(*step),
+        )
+
+    async def run(
+        self,
+        text: str,
+        options: Mapping[str, OptionValue],
+        use: Callable[[Samples, float], T],
+        take: Callable[[T], Awaitable[None]],
+    ) -> None:
+        """Speak one segment, step by step. While `take` waits, no place is held, and the engine stands still.
 
         Cancelled, it lets a step that runs come to its end (memory of the model is never in use behind our back),
         closes the engine's iterator and leaves.
+
+        Args:
+            text: What to say.
+            options: Parsed options.
+            use: Called in the engine's thread with each chunk, and when its step began, by `time.monotonic`.
+            take: Awaited with what `use` made of it.
+
+        Raises:
+            TtswError: As from `Host.speak`.
         """
         chunks = self.adapter.speak(text, options)
         try:
-            while (step := await self._in_thread(self._step, chunks, convert)) is not None:
-                await take(*step)
+            while (step := await self._in_thread(self._step, chunks, use)) is not None:
+                await take(step[0])
         except BaseException:
             with trio.move_on_after(CLOSE_S, shield=True):
                 await trio.to_thread.run_sync(_close, chunks, limiter=self._places)
@@ -102,7 +126,7 @@ class ThreadHost:
                 f"{self.adapter.pack.model_id} can't be unloaded: a step has run for over {CLOSE_S:g} s"
             )
 
-    def _step(self, chunks: Iterator[Samples], convert: Callable[[Samples], T]) -> tuple[T, float] | None:
+    def _step(self, chunks: Iterator[Samples], use: Callable[[Samples, float], T]) -> tuple[T] | None:
         if self._closed:
             raise UnavailableError(f"model {self.adapter.pack.model_id} was unloaded while it spoke")
         started = self._begun[id(chunks)] = monotonic()
@@ -110,7 +134,7 @@ class ThreadHost:
             chunk = next(chunks, None)
         finally:
             del self._begun[id(chunks)]
-        return None if chunk is None else (convert(chunk), monotonic() - started)
+        return None if chunk is None else (use(chunk, started),)
 
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
         try:
