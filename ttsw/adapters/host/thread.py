@@ -5,6 +5,7 @@ served. So sessions on one model take turns chunk by chunk, and one that is held
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from time import monotonic
 from typing import TypeVar
 
@@ -29,7 +30,7 @@ class ThreadHost:
 
     def __init__(self, adapter: TTSAdapter) -> None:
         self.adapter, self.model = adapter, describe(adapter)
-        self._begun: dict[int, float] = {}
+        self._begun: dict[object, float] = {}
         self._places = trio.CapacityLimiter(adapter.concurrency)
         self._closed = False
 
@@ -55,7 +56,7 @@ class ThreadHost:
 
     async def prepare(self, options: Mapping[str, OptionValue]) -> None:
         """Get ready to speak with these options; see `TTSAdapter.prepare`."""
-        await self._in_thread(self.adapter.prepare, options)
+        await self._in_thread(self._prepare, options)
 
     async def speak(
         self,
@@ -129,12 +130,23 @@ class ThreadHost:
     def _step(self, chunks: Iterator[Samples], use: Callable[[Samples, float], T]) -> tuple[T] | None:
         if self._closed:
             raise UnavailableError(f"model {self.adapter.pack.model_id} was unloaded while it spoke")
-        started = self._begun[id(chunks)] = monotonic()
-        try:
+        with self._timed() as started:
             chunk = next(chunks, None)
-        finally:
-            del self._begun[id(chunks)]
         return None if chunk is None else (use(chunk, started),)
+
+    def _prepare(self, options: Mapping[str, OptionValue]) -> None:
+        with self._timed():
+            self.adapter.prepare(options)
+
+    @contextmanager
+    def _timed(self) -> Iterator[float]:
+        """Let `step_s` know of what runs; gives when it began."""
+        run = object()
+        self._begun[run] = monotonic()
+        try:
+            yield self._begun[run]
+        finally:
+            del self._begun[run]
 
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
         try:

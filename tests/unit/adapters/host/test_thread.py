@@ -211,3 +211,35 @@ async def test_a_model_is_loaded_in_a_thread(tmp_path, monkeypatch):
     monkeypatch.setattr("ttsw.adapters.mock.MockAdapter.load", lambda *_: bytes(1 << 62))
     with pytest.raises(OutOfMemoryError, match="found no memory left: MemoryError"):
         await open_thread_host(pack, EngineSettings())
+
+
+async def test_how_long_the_longest_step_has_run_is_known(host, engine):
+    assert host.step_s == pytest.approx(0, abs=1e-3)
+    engine.gate.clear()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(speak, host, 1)
+        with trio.fail_after(5):
+            while host.step_s < 0.05:
+                await trio.sleep(0.01)
+        engine.gate.set()
+    assert host.step_s == pytest.approx(0, abs=1e-3)
+
+
+async def test_preparing_counts_as_a_step(host, engine, monkeypatch):
+    monkeypatch.setattr(engine, "prepare", lambda options: engine.gate.wait(20))
+    engine.gate.clear()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(host.prepare, {})
+        with trio.fail_after(5):
+            while host.step_s < 0.05:
+                await trio.sleep(0.01)
+        engine.gate.set()
+
+
+async def test_what_goes_wrong_while_preparing_is_told(host, engine, monkeypatch):
+    def prepare(options):
+        raise NotFoundError("there is no such recording")
+
+    monkeypatch.setattr(engine, "prepare", prepare)
+    with pytest.raises(NotFoundError, match="no such recording"):
+        await host.prepare({})
