@@ -111,9 +111,13 @@ def test_it_sounds_like_the_recording_that_it_is_shown(worker, client, ttsw, rec
     own = samples(client.say(TEXT, model_id=TINY, seed=3))
     again = samples(client.say(TEXT, model_id=TINY, seed=3, reference_audio="ref/seed.wav"))
     other = samples(client.say(TEXT, model_id=TINY, seed=3, reference_audio="anna"))
-    assert np.abs(own[: len(again)] - again[: len(own)]).max() < ROUNDING, "the pack's own is the default"
-    shorter = min(len(own), len(other))
-    assert np.abs(own[:shorter] - other[:shorter]).max() > 10 * ROUNDING
+    assert difference(own, again) < 1e-3, "the pack's own is the default"
+    assert difference(own, other) > 5e-3, "random weights make little of it, but something"
+
+
+def difference(one, other):
+    size = min(len(one), len(other))
+    return np.abs(one[:size] - other[:size]).max()
 
 
 def test_a_recording_that_cant_be_cloned_is_refused_when_the_session_starts(client, ttsw, recording, tmp_path):
