@@ -114,3 +114,11 @@ def test_a_language_whose_library_is_missing_is_told(reader, monkeypatch):
 
 def test_the_bound_has_a_reason():
     assert (module.LEAST_S, module.PER_LETTER_S) == (3.0, 0.2)
+
+
+def test_hindi_numbers_which_the_library_does_not_know_are_read_digit_by_digit(reader, monkeypatch):
+    spelled = []
+    monkeypatch.setattr(reader, "_tokens", lambda words, language: spelled.append(words) or [1, 2, 3])
+    monkeypatch.setattr(reader, "_mute", frozenset())
+    assert read(reader, "कमरा 12", "hi")
+    assert spelled[0].split() == ["कमरा", "एक", "दो"]

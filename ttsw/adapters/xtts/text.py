@@ -20,6 +20,7 @@ LEAST_S, PER_LETTER_S = 3.0, 0.2
 words, Chinese as pinyin). Speech has 12 to 17 letters a second, so that this is three times what it takes."""
 
 _SPACE = re.compile(r"\s")
+_HINDI = ("शून्य", "एक", "दो", "तीन", "चार", "पाँच", "छह", "सात", "आठ", "नौ")
 _PLACES = (re.compile(r"[.!?…؟।][\"”’»)]*\s|[。！？]"), re.compile(r"[,;:—–،؛][\"”’»)]*\s|[，、；：]"), _SPACE)  # noqa: RUF001
 
 
@@ -89,6 +90,8 @@ class Reader:
 
     def _spell(self, words: str, language: str) -> str:
         """Have words spelled out; where a number is too long for that, digit by digit."""
+        if _base(language) == "hi":
+            words = spell_digits(words)
         with self._lock:
             try:
                 return str(self._tokenizer.preprocess_text(words, _base(language)))
@@ -104,6 +107,15 @@ class Reader:
         """What the library's `encode` does with text that is spelled out."""
         marked = f"[{language}]{spelled}".replace(" ", "[SPACE]")
         return list(self._tokenizer.tokenizer.encode(marked).ids)
+
+
+def spell_digits(words: str) -> str:
+    """Write digits as Hindi words, one by one: the library's rules know no number in that language.
+
+    >>> spell_digits("कमरा 12").split()
+    ['कमरा', 'एक', 'दो']
+    """
+    return re.sub(r"\d", lambda digit: f" {_HINDI[int(digit[0])]} ", words)
 
 
 def split(text: str, most: int) -> Iterator[str]:
