@@ -16,7 +16,7 @@ test: test-engines
 
 # What needs a family's own libraries is tested under its own interpreter.
 test-engines: $(ENGINES)/.xtts-v2.test
-	$(ENGINES)/xtts-v2/bin/python -m pytest -c tests/engines/pytest.ini tests/engines/xtts_v2
+	$(ENGINES)/xtts-v2/bin/python -m pytest -c tests/engines/pytest.ini tests/engines/pytorch tests/engines/xtts_v2
 
 check: lint types layers
 

@@ -124,7 +124,7 @@ def chunk_times(adapter: XttsAdapter, tokens: int) -> Figures:
 
 def by_library(adapter: XttsAdapter, voice: Voice, tokens: int) -> Iterator[Any]:
     """Give the library's stream of the same weights."""
-    model = adapter._voices._model
+    model = adapter._model
     if not hasattr(model.gpt, "gpt_inference"):
         model.gpt.init_gpt_for_inference()
         model.gpt.gpt_inference.train(mode=False)

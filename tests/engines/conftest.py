@@ -10,4 +10,6 @@ from ttsw.adapters.bootstrap import Finder
 
 TESTING = Path(__file__).parents[2] / "ttsw" / "testing"
 
-sys.meta_path.insert(0, Finder({name: TESTING / f"{name}.py" for name in ("conformance", "random_xtts")}))
+NAMES = ("conformance", "random_csm", "random_cosyvoice2", "random_xtts")
+
+sys.meta_path.insert(0, Finder({name: TESTING / f"{name}.py" for name in NAMES}))

@@ -11,15 +11,15 @@ import soundfile
 import torch
 
 from ttsw.adapters.clips import read_clip
+from ttsw.adapters.pytorch import voices as voices_module
 from ttsw.adapters.xtts import conditioning
-from ttsw.adapters.xtts.conditioning import Voices, clone, read_speakers
-from ttsw.adapters.xtts.reference import find_recording
-from ttsw.errors import InvalidArgumentError, NotFoundError, UnavailableError
+from ttsw.adapters.xtts.conditioning import clone, keep_voices, read_speakers
+from ttsw.errors import InvalidArgumentError, UnavailableError
 
 
 @pytest.fixture
 def model(adapter):
-    return adapter._voices._model
+    return adapter._model
 
 
 @pytest.fixture
@@ -58,17 +58,17 @@ def test_a_loud_clip_is_normalised_if_the_configuration_says_so(model, clips, mo
 
 
 def test_a_voice_is_computed_once(model, clips, tmp_path):
-    voices = Voices(model, "weights", tmp_path / "cache" / "xtts-v2")
+    voices = keep_voices(model, "weights", tmp_path / "cache" / "xtts-v2")
     first = voices.get(clips / "anna.wav")
     assert voices.get(clips / "anna.wav") is first
-    later = Voices(model, "weights", tmp_path / "cache" / "xtts-v2")
+    later = keep_voices(model, "weights", tmp_path / "cache" / "xtts-v2")
     assert all(map(torch.equal, later.get(clips / "anna.wav"), first))
     assert (voices.computed, later.computed) == (1, 0)
     assert [path.suffix for path in (tmp_path / "cache" / "xtts-v2").iterdir()] == [".npz"]
 
 
 def test_a_copy_is_the_same_clip_and_a_new_recording_another(model, clips, tmp_path):
-    voices = Voices(model, "weights", tmp_path / "cache")
+    voices = keep_voices(model, "weights", tmp_path / "cache")
     first = voices.get(clips / "anna.wav")
     (clips / "copy.wav").write_bytes((clips / "anna.wav").read_bytes())
     assert voices.get(clips / "copy.wav") is first
@@ -81,12 +81,12 @@ def test_a_copy_is_the_same_clip_and_a_new_recording_another(model, clips, tmp_p
 def test_other_weights_or_parameters_are_other_voices(model, clips, tmp_path, monkeypatch):
     for identity, length in (("weights", 30), ("others", 30), ("weights", 1)):
         monkeypatch.setattr(model.config, "gpt_cond_len", length)
-        Voices(model, identity, tmp_path / "cache").get(clips / "anna.wav")
+        keep_voices(model, identity, tmp_path / "cache").get(clips / "anna.wav")
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
 def test_a_damaged_file_is_computed_anew(model, clips, tmp_path):
-    first = Voices(model, "weights", tmp_path / "cache").get(clips / "anna.wav")
+    first = keep_voices(model, "weights", tmp_path / "cache").get(clips / "anna.wav")
     (kept,) = (tmp_path / "cache").iterdir()
     whole = kept.read_bytes()
     short = {"latents": np.zeros((1, 32, 64), np.float32)}
@@ -98,7 +98,7 @@ def test_a_damaged_file_is_computed_anew(model, clips, tmp_path):
             kept.write_bytes(content)
         else:
             np.savez(kept, **content)
-        again = Voices(model, "weights", tmp_path / "cache")
+        again = keep_voices(model, "weights", tmp_path / "cache")
         assert all(map(torch.equal, again.get(clips / "anna.wav"), first))
         assert again.computed == 1
         assert kept.read_bytes() == whole, "it is written anew, too"
@@ -106,12 +106,12 @@ def test_a_damaged_file_is_computed_anew(model, clips, tmp_path):
 
 def test_a_folder_that_cannot_be_written_costs_nobody_their_speech(model, clips, tmp_path):
     (tmp_path / "cache").write_text("a file")
-    voices = Voices(model, "weights", tmp_path / "cache" / "deep")
+    voices = keep_voices(model, "weights", tmp_path / "cache" / "deep")
     assert voices.get(clips / "anna.wav").speaker.shape == (1, 512, 1)
 
 
 def test_two_who_ask_at_once_wait_for_one(model, clips, tmp_path):
-    voices = Voices(model, "weights", tmp_path / "cache")
+    voices = keep_voices(model, "weights", tmp_path / "cache")
     with ThreadPoolExecutor(4) as threads:
         found = [*threads.map(voices.get, [clips / "anna.wav"] * 4)]
     assert voices.computed == 1
@@ -119,9 +119,9 @@ def test_two_who_ask_at_once_wait_for_one(model, clips, tmp_path):
 
 
 def test_memory_holds_those_that_were_used_last(model, clips, monkeypatch):
-    monkeypatch.setattr(conditioning, "KEPT", 2)
+    monkeypatch.setattr(voices_module, "KEPT", 2)
     soundfile.write(clips / "carl.wav", random_xtts.voice(2.0, 3), 24_000)
-    voices = Voices(model, "weights", None)
+    voices = keep_voices(model, "weights", None)
     for name in ("anna", "bert", "anna", "carl", "anna", "bert"):
         voices.get(clips / f"{name}.wav")
     assert voices.computed == 4, "bert had gone for carl"
@@ -129,66 +129,7 @@ def test_memory_holds_those_that_were_used_last(model, clips, monkeypatch):
 
 def test_a_clip_that_is_gone_is_told(model, tmp_path):
     with pytest.raises(InvalidArgumentError, match=r"none\.wav can't be read: No such file"):
-        Voices(model, "weights", None).get(tmp_path / "none.wav")
-
-
-@pytest.fixture
-def rooted(pack, tmp_path):
-    """The pack with more recordings in its folder, and secrets beside it."""
-    root = tmp_path / "packs" / "tiny"
-    (root / "ref").mkdir(parents=True)
-    for path in (root / "ref" / "seed.wav", root / "ref" / "other.wav", root.parent / "outside.wav"):
-        path.write_bytes(pack.files["seed.wav"].read_bytes())
-    (root / "link.wav").symlink_to(root.parent / "outside.wav")
-    return replace(pack, root=root, files={"seed.wav": root / "ref" / "seed.wav"})
-
-
-@pytest.mark.parametrize(
-    ("named", "found"),
-    [
-        (None, "ref/seed.wav"),
-        ("seed.wav", "ref/seed.wav"),
-        ("ref/other.wav", "ref/other.wav"),
-        ("ref/./seed.wav", "ref/seed.wav"),
-    ],
-)
-def test_recordings_of_the_pack(rooted, named, found):
-    assert find_recording(named, rooted, None) == rooted.root / found
-
-
-def test_registered_clips(rooted, clips):
-    assert find_recording("anna", rooted, clips) == clips / "anna.wav"
-
-
-@pytest.mark.parametrize(
-    "named", ["../outside.wav", "/etc/passwd", "ref/../../outside.wav", "link.wav", "a\0b", "..", "ref/../ref/seed.wav"]
-)
-def test_nothing_outside_is_reached(rooted, clips, named):
-    with pytest.raises(InvalidArgumentError, match="is not valid: it must be the name of a registered clip, or a file"):
-        find_recording(named, rooted, clips)
-
-
-@pytest.mark.parametrize("named", ["nobody", "", "anna.wav", "ref", "Anna", "x" * 5000, "~"])
-def test_what_is_not_there_is_told_with_what_is(rooted, clips, named):
-    with pytest.raises((NotFoundError, InvalidArgumentError)) as caught:
-        find_recording(named, rooted, clips)
-    if isinstance(caught.value, NotFoundError):
-        assert "there are: seed.wav, anna, bert (ttsw voices clone NAME FILE registers one)" in str(caught.value)
-    assert len(str(caught.value)) < 300
-
-
-def test_of_many_the_first_ten_are_listed(rooted, clips):
-    for number in range(20):
-        (clips / f"clip-{number:02}.wav").touch()
-    with pytest.raises(NotFoundError, match=r"seed\.wav, anna, bert, clip-00.*clip-06 and 13 more"):
-        find_recording("nobody", rooted, clips)
-
-
-def test_a_pack_without_a_voice_asks_for_one(rooted, clips):
-    with pytest.raises(
-        InvalidArgumentError, match="has no voice of its own: give reference_audio; there are: anna, bert"
-    ):
-        find_recording(None, replace(rooted, files={}), clips)
+        keep_voices(model, "weights", None).get(tmp_path / "none.wav")
 
 
 def test_speakers_are_read_and_checked(model, tmp_path):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from ttsw.adapters.pytorch.pages import PAGE
+from ttsw.adapters.pytorch.sampling import Sampling
 from ttsw.adapters.xtts.gpt import Decoder, Utterance
-from ttsw.adapters.xtts.pages import PAGE
-from ttsw.adapters.xtts.sampling import Sampling
 
 GREEDY = Sampling(temperature=1.0, top_k=1, top_p=1.0, repetition_penalty=5.0)
 TEXTS = ([5, 6, 7], [9] * 40, [11, 12, 13, 14, 15, 16, 17, 18])
@@ -14,7 +14,7 @@ TEXTS = ([5, 6, 7], [9] * 40, [11, 12, 13, 14, 15, 16, 17, 18])
 
 @pytest.fixture
 def decoder(adapter):
-    return Decoder(adapter._voices._model.gpt, 64)
+    return Decoder(adapter._model.gpt, 64)
 
 
 def voice(seed):

@@ -4,8 +4,6 @@ Decides which files of a pack are the model, what the options mean, and how an u
 checkpoint, the transformer's steps, the audio and the voices are the other modules' of this package.
 """
 
-import gc
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, repeat
@@ -17,13 +15,15 @@ import torch
 
 from ttsw.adapters.base import EngineSettings, TTSAdapter
 from ttsw.adapters.memory import trim_memory
-from ttsw.adapters.xtts.batch import Batch
+from ttsw.adapters.pytorch.batch import Batch
+from ttsw.adapters.pytorch.devices import give_back, prepare_device
+from ttsw.adapters.pytorch.sampling import Sampling
+from ttsw.adapters.pytorch.voices import identify
+from ttsw.adapters.recordings import find_recording
 from ttsw.adapters.xtts.checkpoint import load_model, weights_file
-from ttsw.adapters.xtts.conditioning import Voice, Voices, read_speakers
+from ttsw.adapters.xtts.conditioning import Voice, keep_voices, read_speakers
 from ttsw.adapters.xtts.gpt import Decoder, Made, Utterance
 from ttsw.adapters.xtts.imports import Xtts
-from ttsw.adapters.xtts.reference import find_recording
-from ttsw.adapters.xtts.sampling import Sampling
 from ttsw.adapters.xtts.text import Part, Reader
 from ttsw.adapters.xtts.vocoder import Vocoder
 from ttsw.errors import InvalidArgumentError, UnavailableError
@@ -70,7 +70,7 @@ class XttsAdapter(TTSAdapter):
         super().__init__(pack)
         self._clips, self._device = settings.clips, model.gpt.mel_head.weight.device
         self.concurrency = settings.concurrency or (CPU_PLACES if self._device.type == "cpu" else GPU_PLACES)
-        self._config = model.config
+        self._model, self._config = model, model.config
         self._languages = spoken(model.config.languages, pack.languages)
         self._reader = Reader(model.tokenizer, model.config.model_args.gpt_max_text_tokens)
         self._decoder = Decoder(model.gpt, self.concurrency * PLACE_POSITIONS)
@@ -78,17 +78,13 @@ class XttsAdapter(TTSAdapter):
         self._vocoder = Vocoder(model.hifigan_decoder)
         self._tokens_per_s = model.config.model_args.input_sample_rate / model.gpt.code_stride_len
         folder = None if settings.cache is None else settings.cache / "xtts-v2"
-        self._voices = Voices(model, _identity(pack), folder)
+        self._voices = keep_voices(model, identify(weights_file(pack)), folder)
         self._speakers = read_speakers(pack.files[SPEAKERS], model) if SPEAKERS in pack.files else {}
 
     @classmethod
     def load(cls, pack: VoicePack, settings: EngineSettings) -> Self:
         """Load the pack's model; see `TTSAdapter.load`."""
-        device = find_device(settings.device)
-        if device.type == "cpu" and settings.threads:
-            torch.set_num_threads(settings.threads)
-        if device.type == "cuda":
-            torch.backends.cudnn.allow_tf32 = False  # windows would differ from the whole audibly
+        device = prepare_device(settings)
         adapter = cls(pack, load_model(pack, device), settings)
         if adapter._vocoder.sample_rate != pack.sample_rate:
             raise UnavailableError(
@@ -141,11 +137,8 @@ class XttsAdapter(TTSAdapter):
 
     def close(self) -> None:
         """Drop the model, and give its memory back to the device and to the system."""
-        del self._decoder, self._batch, self._vocoder, self._voices, self._speakers
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        trim_memory()
+        del self._model, self._decoder, self._batch, self._vocoder, self._voices, self._speakers
+        give_back(self._device)
 
     @property
     def model_info(self) -> dict[str, Any]:
@@ -210,25 +203,6 @@ class XttsAdapter(TTSAdapter):
             raise UnavailableError(f"{weights_file(self.pack)} makes no audio that is finite: its weights are damaged")
 
 
-def find_device(name: str) -> torch.device:
-    """Find a device that torch sees.
-
-    Raises:
-        UnavailableError: It sees none of that name.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UnavailableError(f"{name!r} is no device: cpu and cuda:0 are such names") from error
-    there = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) < there:
-        return torch.device("cuda", device.index or 0)
-    if device.type != "cpu":
-        gpus = ", ".join(f"cuda:{index}" for index in range(there)) or "no GPU"
-        raise UnavailableError(f"device {name} is not there: torch {torch.__version__} sees cpu and {gpus}")
-    return device
-
-
 def spoken(known: list[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
     """Say which of a model's languages a pack offers, in the pack's order; all, if it names none.
 
@@ -238,9 +212,3 @@ def spoken(known: list[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
     names = {name.partition("-")[0]: name for name in known}
     found = (each if each in known else names.get(each.partition("-")[0]) for each in wanted or known)
     return tuple(dict.fromkeys(name for name in found if name is not None))
-
-
-def _identity(pack: VoicePack) -> str:
-    path = weights_file(pack)
-    found = path.stat()
-    return f"{os.fspath(path)} {found.st_size} {found.st_mtime_ns}"

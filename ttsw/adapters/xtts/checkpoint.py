@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from ttsw.adapters.memory import is_out_of_memory
+from ttsw.adapters.pytorch.weights import check_fit, pack_file
 from ttsw.adapters.xtts.files import SIZES, read_config, read_vocabulary, read_weights
 from ttsw.adapters.xtts.imports import GPT, VoiceBpeTokenizer, Xtts, XttsConfig
 from ttsw.errors import UnavailableError
@@ -26,21 +27,6 @@ def weights_file(pack: VoicePack) -> Path:
         UnavailableError: There is none.
     """
     return pack_file(pack, *WEIGHTS)
-
-
-def pack_file(pack: VoicePack, *roles: str) -> Path:
-    """Find a pack's file by the first of these roles that it has.
-
-    Raises:
-        UnavailableError: It has none.
-    """
-    for role in roles:
-        if role in pack.files:
-            return pack.files[role]
-    raise UnavailableError(
-        f"voice pack {pack.root}: an XTTS-v2 model needs {' or '.join(roles)}; the pack has "
-        f"{', '.join(sorted(pack.files)) or 'none'}"
-    )
 
 
 def load_model(pack: VoicePack, device: torch.device) -> Xtts:
@@ -93,22 +79,7 @@ def _fitting(model: Xtts, weights: dict[str, Tensor], path: Path) -> dict[str, T
         for name, values in weights.items()
         if name in wanted or not name.endswith(("attn.bias", "masked_bias"))
     }
-    missing, more = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-    shapes = {name: tuple(values.shape) for name, values in found.items()}
-    wrong = [
-        f"{name} is {shapes[name]} and must be {shape}"
-        for name, shape in wanted.items()
-        if shapes.get(name, shape) != shape
-    ]
-    said = {
-        f"it lacks {_some(missing)}": missing,
-        f"it has {_some(more)}, which no such model has": more,
-        _some(wrong, "; "): wrong,
-    }
-    if faults := [text for text, names in said.items() if names]:
-        raise UnavailableError(
-            f"{path} is not of the model that config.json and vocab.json describe: {'; '.join(faults)}"
-        )
+    check_fit(wanted, found, path, "config.json and vocab.json")
     return found
 
 
@@ -124,7 +95,3 @@ def _fill(model: Xtts, weights: dict[str, Tensor], device: torch.device) -> None
         remove_parametrizations(module, "weight")
     model.requires_grad_(requires_grad=False)
     model.train(mode=False)  # `eval` would make the library's own loop, which isn't needed
-
-
-def _some(names: list[str], separator: str = ", ") -> str:
-    return separator.join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,17 +1,14 @@
 """A checkpoint's files, read so that nothing in them is ever run, and with a sentence for each fault."""
 
 import json
-import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ttsw.adapters.memory import is_out_of_memory
+from ttsw.adapters.pytorch.weights import first_line, load_file
 from ttsw.adapters.xtts.imports import BaseDatasetConfig, VoiceBpeTokenizer, XttsArgs, XttsAudioConfig, XttsConfig
 from ttsw.errors import UnavailableError
 
@@ -85,7 +82,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         UnavailableError: It can't be read, or holds more than weights.
     """
-    found = _read(path)
+    found = load_file(path, known_classes())
     state = found.get("model", found) if isinstance(found, Mapping) else found
     if not isinstance(state, Mapping) or not all(isinstance(each, Tensor) for each in state.values()):
         raise UnavailableError(f"{path} holds no weights by name, but a {type(state).__name__}")
@@ -93,38 +90,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {name: values for name, values in named.items() if not name.startswith(_UNUSED)}
 
 
-def load_safely(path: Path) -> object:
-    """Load what torch has saved, of which nothing is run: tensors, plain values, and Coqui's own configuration.
-
-    Raises:
-        UnavailableError: It can't be read, or holds more than that.
-    """
-    try:
-        with torch.serialization.safe_globals(_known_classes()):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        raise UnavailableError(
-            f"{path} holds more than weights, or is damaged, and is not read: {_line(error)}"
-        ) from error
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise UnavailableError(f"{path} is no file of weights, or it is damaged: {_line(error)}") from error
-
-
-def _read(path: Path) -> object:
-    if path.suffix != ".safetensors":
-        return load_safely(path)
-    from safetensors import SafetensorError  # noqa: PLC0415 - where a pack has such a file
-    from safetensors.torch import load_file  # noqa: PLC0415
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UnavailableError(f"{path} is no file of weights, or it is damaged: {_line(error)}") from error
-
-
-def _known_classes() -> list[Any]:
+def known_classes() -> list[Any]:
     """What Coqui's own checkpoint holds beside weights: its configuration, under its names of then."""
     then = "TTS.tts.models.xtts"
     moved = [(kind, f"{then}.{kind.__name__}") for kind in (XttsArgs, XttsAudioConfig)]
@@ -141,7 +107,7 @@ def read_vocabulary(path: Path) -> VoiceBpeTokenizer:
         tokenizer = VoiceBpeTokenizer(vocab_file=path)
         lacking = [each for each in ("[START]", "[STOP]", "[SPACE]") if tokenizer.tokenizer.token_to_id(each) is None]
     except Exception as error:  # the tokenizers' errors have no class of their own
-        raise UnavailableError(f"{path} is no vocabulary of a tokenizer: {_line(error)}") from error
+        raise UnavailableError(f"{path} is no vocabulary of a tokenizer: {first_line(error)}") from error
     if lacking:
         raise UnavailableError(f"{path} is not the vocabulary of an XTTS model: it lacks {', '.join(lacking)}")
     return tokenizer
@@ -152,7 +118,3 @@ def _modern(name: str) -> str:
     if name.endswith((".weight_g", ".weight_v")):
         return f"{name[:-9]}.parametrizations.weight.original{int(name.endswith('v'))}"
     return name
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:300] or type(error).__name__

@@ -2,8 +2,8 @@
 
 Decides what a step computes: parameters are the library's (`TTS.tts.layers.xtts.gpt.GPT`, a GPT-2 before whose text
 stand the voice's latents), arithmetic is here, since the library's own loop knows one utterance only. What each
-utterance has seen is kept in pages (`ttsw.adapters.xtts.pages`), so that utterances of any length, come and gone at any
-time, share a step: each attends to its own pages through a table. Who makes steps when is `ttsw.adapters.xtts.batch`'s.
+utterance has seen is kept in pages (`ttsw.adapters.pytorch.pages`), so that utterances of any length, come and gone at
+any time, share a step: each attends to its own pages through a table. Who makes steps when is the batch's.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ import torch.nn.functional as F  # noqa: N812 - as everywhere
 from torch import Tensor
 from torch.nn import Module
 
-from ttsw.adapters.xtts.pages import PAGE, Pages
-from ttsw.adapters.xtts.sampling import Logits, Sampling, draw
+from ttsw.adapters.pytorch.pages import PAGE, Pages
+from ttsw.adapters.pytorch.sampling import Logits, Sampling, draw
 
 FILLER = 1
 """The token that the library takes the text to be made of when it penalises repetitions."""

@@ -3,7 +3,7 @@
 There is no thread of the batch's own. Whoever waits and finds nobody at work makes the next step for all who wait, as
 many as there are places; so a step serves several utterances at the price of one, and nothing runs for nobody. Each
 utterance that waits gets one token a step. A thread that has what it came for goes on at once. What a step does is the
-model's (`ttsw.adapters.xtts.gpt`); this knows no torch.
+model's; this knows no torch.
 """
 
 from collections.abc import Callable, Sequence

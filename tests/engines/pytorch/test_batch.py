@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 import trio
 
-from ttsw.adapters.xtts.batch import Batch
+from ttsw.adapters.pytorch.batch import Batch
 
 
 class Row:

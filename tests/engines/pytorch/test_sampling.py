@@ -11,7 +11,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from ttsw.adapters.xtts.sampling import Sampling, distribution, draw
+from ttsw.adapters.pytorch.sampling import Sampling, distribution, draw
 
 HOW = [
     Sampling(),

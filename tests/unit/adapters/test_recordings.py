@@ -1,0 +1,77 @@
+"""`reference_audio` reaches recordings of the pack and registered clips, and nothing else."""
+
+from dataclasses import replace
+
+import pytest
+
+from ttsw.adapters.recordings import find_recording
+from ttsw.errors import InvalidArgumentError, NotFoundError
+from ttsw.types import VoicePack
+
+
+@pytest.fixture
+def clips(tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("anna", "bert"):
+        (folder / f"{name}.wav").touch()
+    return folder
+
+
+@pytest.fixture
+def rooted(tmp_path):
+    """A pack with more recordings in its folder, and secrets beside it."""
+    root = tmp_path / "packs" / "tiny"
+    (root / "ref").mkdir(parents=True)
+    for path in (root / "ref" / "seed.wav", root / "ref" / "other.wav", root.parent / "outside.wav"):
+        path.write_bytes(b"a recording")
+    (root / "link.wav").symlink_to(root.parent / "outside.wav")
+    return VoicePack("xtts-v2", "tiny", root, files={"seed.wav": root / "ref" / "seed.wav"})
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        (None, "ref/seed.wav"),
+        ("seed.wav", "ref/seed.wav"),
+        ("ref/other.wav", "ref/other.wav"),
+        ("ref/./seed.wav", "ref/seed.wav"),
+    ],
+)
+def test_recordings_of_the_pack(rooted, named, found):
+    assert find_recording(named, rooted, None) == rooted.root / found
+
+
+def test_registered_clips(rooted, clips):
+    assert find_recording("anna", rooted, clips) == clips / "anna.wav"
+
+
+@pytest.mark.parametrize(
+    "named", ["../outside.wav", "/etc/passwd", "ref/../../outside.wav", "link.wav", "a\0b", "..", "ref/../ref/seed.wav"]
+)
+def test_nothing_outside_is_reached(rooted, clips, named):
+    with pytest.raises(InvalidArgumentError, match="is not valid: it must be the name of a registered clip, or a file"):
+        find_recording(named, rooted, clips)
+
+
+@pytest.mark.parametrize("named", ["nobody", "", "anna.wav", "ref", "Anna", "x" * 5000, "~"])
+def test_what_is_not_there_is_told_with_what_is(rooted, clips, named):
+    with pytest.raises((NotFoundError, InvalidArgumentError)) as caught:
+        find_recording(named, rooted, clips)
+    if isinstance(caught.value, NotFoundError):
+        assert "there are: seed.wav, anna, bert (ttsw voices clone NAME FILE registers one)" in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_of_many_the_first_ten_are_listed(rooted, clips):
+    for number in range(20):
+        (clips / f"clip-{number:02}.wav").touch()
+    with pytest.raises(NotFoundError, match=r"seed\.wav, anna, bert, clip-00.*clip-06 and 13 more"):
+        find_recording("nobody", rooted, clips)
+
+
+def test_a_pack_without_a_voice_asks_for_one(rooted, clips):
+    with pytest.raises(
+        InvalidArgumentError, match="has no voice of its own: give reference_audio; there are: anna, bert"
+    ):
+        find_recording(None, replace(rooted, files={}), clips)

@@ -1,0 +1,50 @@
+"""Where a model computes, and that it computes the same there whatever is beside it."""
+
+import gc
+
+import torch
+
+from ttsw.adapters.base import EngineSettings
+from ttsw.adapters.memory import trim_memory
+from ttsw.errors import UnavailableError
+
+
+def prepare_device(settings: EngineSettings) -> torch.device:
+    """Find the device that an engine is to use, and set torch up for it.
+
+    Raises:
+        UnavailableError: torch sees no such device.
+    """
+    device = find_device(settings.device)
+    if device.type == "cpu" and settings.threads:
+        torch.set_num_threads(settings.threads)
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # a vocoder's windows would differ from the whole audibly
+    return device
+
+
+def find_device(name: str) -> torch.device:
+    """Find a device that torch sees.
+
+    Raises:
+        UnavailableError: It sees none of that name.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UnavailableError(f"{name!r} is no device: cpu and cuda:0 are such names") from error
+    there = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) < there:
+        return torch.device("cuda", device.index or 0)
+    if device.type != "cpu":
+        gpus = ", ".join(f"cuda:{index}" for index in range(there)) or "no GPU"
+        raise UnavailableError(f"device {name} is not there: torch {torch.__version__} sees cpu and {gpus}")
+    return device
+
+
+def give_back(device: torch.device) -> None:
+    """Give what is free back to the device and to the system; for when a model was dropped."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    trim_memory()
