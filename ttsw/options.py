@@ -25,6 +25,7 @@ class Option:
         high: Greatest valid number, inclusive.
         choices: The valid texts; empty means any.
         voice: Whether another value is another voice, of a loudness of its own.
+        internal: Whether the worker gives its value: clients neither see nor set it.
     """
 
     kind: Literal["float", "int", "str"]
@@ -34,6 +35,7 @@ class Option:
     high: float = math.inf
     choices: tuple[str, ...] = ()
     voice: bool = False
+    internal: bool = False
 
     def parse(self, name: str, text: str) -> OptionValue:
         """Turn `text` into this option's value.

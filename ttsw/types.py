@@ -37,6 +37,7 @@ class VoicePack:
         files: The pack's files by role ("model.onnx", "config.json"); each exists.
         checksums: The sha256 that a file must have, in hex, by role; of those that the pack gives one for.
         options: Defaults for the family's options in this pack.
+        base: The full id of the model that this one stands on, as a LoRA voice does; empty where it stands by itself.
     """
 
     family: str
@@ -55,6 +56,7 @@ class VoicePack:
     files: Mapping[str, Path] = field(default_factory=dict)
     checksums: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    base: str = ""
 
     @property
     def model_id(self) -> str:

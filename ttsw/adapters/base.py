@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from ttsw.errors import UnavailableError
 from ttsw.options import Option, OptionValue
 from ttsw.types import Samples, VoicePack
 
@@ -41,7 +42,11 @@ class TTSAdapter(ABC):
     """
 
     options: ClassVar[Mapping[str, Option]] = {}
-    """The session options that this family understands."""
+    """The session options that this family understands.
+
+    A family that remembers what it has said declares an internal option `session`: its value is the same for all
+    utterances of a session, and never another's. Sessions end without a word, so what is remembered needs a bound.
+    """
 
     concurrency: int = 1
     """How many steps may run at the same time on this model."""
@@ -91,6 +96,20 @@ class TTSAdapter(ABC):
         Raises:
             TtswError: Nothing can be spoken with them; the text says why.
         """
+
+    def derive(self, pack: VoicePack) -> "TTSAdapter":
+        """Load a voice that stands on this model, as `pack.base` says: its own weights beside those that it shares.
+
+        What is made so speaks beside this one, and beside others made so, without a change of either. Its `close`
+        gives back what is its own; it is closed before this one is.
+
+        Raises:
+            TtswError: The pack can't be loaded, or doesn't fit this model; the text says why.
+        """
+        raise UnavailableError(
+            f"voice pack {pack.root}: no voice can stand on {pack.base}, since the family {self.pack.family!r} has none "
+            f"that share a model"
+        )
 
     def session_options(self) -> Mapping[str, Option]:
         """The options of this very model: those of the family, narrowed to what the model has (its speakers, say)."""

@@ -1,4 +1,7 @@
-"""Which recording `reference_audio` means: one of the pack's, or one that a user has registered; never another file."""
+"""Which recording `reference_audio` means: one of the pack's, or one that a user has registered; never another file.
+
+What is said in a recording stands beside it, under its name with the ending `.txt`.
+"""
 
 import re
 from pathlib import Path
@@ -12,6 +15,9 @@ SEED = "seed.wav"
 SHOWN = 10
 LONGEST = 256
 """Characters of a name that may be one."""
+
+MOST_TRANSCRIPT = 4096
+"""Bytes of what is said in a recording."""
 
 _CLIP = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -43,6 +49,25 @@ def find_recording(named: str | None, pack: VoicePack, clips: Path | None) -> Pa
     if clips is not None and _CLIP.fullmatch(named) and (clip := clips / f"{named}.wav").is_file():
         return clip
     raise NotFoundError(f"there is no recording {named[:80]!r}; {_there_are(pack, clips)}")
+
+
+def find_transcript(recording: Path) -> str | None:
+    """Give what is said in a recording, where somebody has written it beside it.
+
+    Raises:
+        InvalidArgumentError: The file is no text, or too long for one.
+    """
+    path = recording.with_suffix(".txt")
+    try:
+        with path.open("rb") as file:
+            text = file.read(MOST_TRANSCRIPT + 1).decode().strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"{path} can't be read as a text in UTF-8: {error}") from error
+    if len(text) > MOST_TRANSCRIPT:
+        raise InvalidArgumentError(f"{path} is longer than a transcript of a recording: {MOST_TRANSCRIPT} bytes")
+    return " ".join(text.split()) or None
 
 
 def _within(named: str, root: Path) -> Path:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ttsw.adapters.recordings import find_recording
+from ttsw.adapters.recordings import MOST_TRANSCRIPT, find_recording, find_transcript
 from ttsw.errors import InvalidArgumentError, NotFoundError
 from ttsw.types import VoicePack
 
@@ -75,3 +75,20 @@ def test_a_pack_without_a_voice_asks_for_one(rooted, clips):
         InvalidArgumentError, match="has no voice of its own: give reference_audio; there are: anna, bert"
     ):
         find_recording(None, replace(rooted, files={}), clips)
+
+
+def test_what_is_said_in_a_recording_stands_beside_it(clips):
+    assert find_transcript(clips / "anna.wav") is None
+    (clips / "anna.txt").write_text("  Ob blonde\n  or braune? ")
+    assert find_transcript(clips / "anna.wav") == "Ob blonde or braune?"
+    (clips / "anna.txt").write_text(" \n")
+    assert find_transcript(clips / "anna.wav") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "match"), [(b"\xff\xfe", "UTF-8"), (b"x" * (MOST_TRANSCRIPT + 1), "longer than a transcript")]
+)
+def test_what_cannot_be_a_transcript_is_told(clips, content, match):
+    (clips / "anna.txt").write_bytes(content)
+    with pytest.raises(InvalidArgumentError, match=match):
+        find_transcript(clips / "anna.wav")

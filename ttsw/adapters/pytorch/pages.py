@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 PAGE = 32
-"""Positions in a page: 1.5 s of speech."""
+"""Positions in a page: 1.5 s of speech, or so."""
 
 
 class Holder(Protocol):
@@ -30,16 +30,25 @@ class Pages:
         heads: Heads of a layer.
         width: Width of a head.
         device: Where they are.
+        kind: Their numbers' type.
     """
 
-    def __init__(self, layers: int, positions: int, heads: int, width: int, device: torch.device) -> None:
-        self._lock = Lock()
+    def __init__(
+        self,
+        layers: int,
+        positions: int,
+        heads: int,
+        width: int,
+        device: torch.device,
+        kind: torch.dtype = torch.float32,
+    ) -> None:
+        self._lock, self._kind = Lock(), kind
         self._shape = (layers, PAGE, 2, heads, width)
         self._device = device
         count = -(-positions // PAGE)
         self._free = list(range(count))
         self.memory = self._make(count)
-        """Keys and values, shape (layers, pages, PAGE, 2, heads, width), float32."""
+        """Keys and values, shape (layers, pages, PAGE, 2, heads, width)."""
 
     def __repr__(self) -> str:
         return f"<Pages: {len(self._free)} of {self.memory.shape[1]} free>"
@@ -81,4 +90,4 @@ class Pages:
     def _make(self, count: int) -> Tensor:
         layers, *shape = self._shape
         with torch.inference_mode():
-            return torch.zeros((layers, count, *shape), device=self._device)
+            return torch.zeros((layers, count, *shape), device=self._device, dtype=self._kind)
