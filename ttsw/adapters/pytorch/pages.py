@@ -40,6 +40,7 @@ class Pages:
         heads: int,
         width: int,
         device: torch.device,
+        *,
         kind: torch.dtype = torch.float32,
     ) -> None:
         self._lock, self._kind = Lock(), kind
