@@ -107,8 +107,8 @@ class TTSAdapter(ABC):
             TtswError: The pack can't be loaded, or doesn't fit this model; the text says why.
         """
         raise UnavailableError(
-            f"voice pack {pack.root}: no voice can stand on {pack.base}: the family {self.pack.family!r} has no voices that "
-            f"share a model"
+            f"voice pack {pack.root}: nothing stands on {pack.base}, since no two voices of the family "
+            f"{self.pack.family!r} share a model"
         )
 
     def session_options(self) -> Mapping[str, Option]:
