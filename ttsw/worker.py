@@ -17,9 +17,9 @@ from ttsw.config import Config, state_dir
 from ttsw.device import find_devices
 from ttsw.errors import UnavailableError
 from ttsw.hosting import Hosting
+from ttsw.models.limits import Limits
 from ttsw.models.manager import ModelManager
 from ttsw.models.records import Measured, RecordBook
-from ttsw.models.residency import Limits
 from ttsw.models.shelf import Library, Shelf, open_library
 from ttsw.models.source import PackSource
 from ttsw.registry.record import WorkerRecord

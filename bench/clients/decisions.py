@@ -17,7 +17,8 @@ from ttsw.app import settle_interpreter
 from ttsw.errors import FailedPreconditionError, InternalError
 from ttsw.models.effects import Demand, Effect, StartLoad, StartUnload, Weigh
 from ttsw.models.instances import Instance, Place, Request, State
-from ttsw.models.residency import Limits, Residency
+from ttsw.models.limits import Limits
+from ttsw.models.residency import Residency
 from ttsw.sessions.stats import percentile
 from ttsw.types import MemorySnapshot
 

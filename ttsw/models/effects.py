@@ -8,12 +8,17 @@ from ttsw.models.instances import Cause, Instance, Place, Request
 
 @dataclass(eq=False, slots=True)
 class Demand:
-    """A load that waits in line, and who waits for it. Where it can be isn't known until it is weighed."""
+    """A load that waits in line, and who waits for it. Where it can be isn't known until it is weighed.
+
+    `base` is the model that it stands on, if it does; `errand` is the request for that, while it isn't there.
+    """
 
     model_id: str
     requests: dict[Request, None] = field(default_factory=dict)
     places: tuple[Place, ...] | None = None
     retried: bool = False
+    base: str = ""
+    errand: Request | None = None
 
     @property
     def speculative(self) -> bool:

@@ -1,6 +1,7 @@
 """What residency is about: requests for a model, and copies of it in memory, whose states are a table.
 
-A model has one copy as a rule, and two while a fresh load replaces one that is still in use.
+A model has one copy as a rule, and two while a fresh load replaces one that is still in use. A copy may stand on one of
+another model, its base, which then stays as long as it does: LoRA voices on the model that they were trained for.
 """
 
 import math
@@ -115,6 +116,8 @@ class Instance:
         loaded_at: When it got ready, s.
         used_at: When it was last taken or given back, s; -inf if never.
         lost: Whether it is gone by itself, and only its end is still to be seen to.
+        base: The copy that it stands on and shares weights with; None for one that stands by itself.
+        carried: The copies that stand on it.
     """
 
     model_id: str
@@ -128,6 +131,8 @@ class Instance:
     loaded_at: float = math.inf
     used_at: float = -math.inf
     lost: bool = False
+    base: "Instance | None" = None
+    carried: "dict[Instance, None]" = field(default_factory=dict)
 
     def move(self, event: Event) -> None:
         """Move on by the table.
@@ -144,6 +149,16 @@ class Instance:
     def idle(self) -> bool:
         """Whether it is in memory and nobody uses it."""
         return self.state is State.READY and not self.holders
+
+    @property
+    def needed(self) -> bool:
+        """Whether somebody uses it, or what stands on it, or waits for that."""
+        return bool(self.holders) or any(each.in_flight or each.needed for each in self.carried)
+
+    @property
+    def free(self) -> bool:
+        """Whether it is in memory and may go."""
+        return self.state is State.READY and not self.needed
 
     @property
     def in_flight(self) -> bool:

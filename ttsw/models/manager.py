@@ -23,7 +23,8 @@ from ttsw.models.effects import CancelLoad, Demand, Effect, Grant, Refuse, Revok
 from ttsw.models.gauge import Traffic
 from ttsw.models.instances import Cause, Instance, Request, State
 from ttsw.models.leases import Lease
-from ttsw.models.residency import Limits, Residency
+from ttsw.models.limits import Limits
+from ttsw.models.residency import Residency
 from ttsw.models.source import Source, V
 from ttsw.types import MemorySnapshot, VoicePack
 

@@ -8,68 +8,29 @@ Requests for a model that is being loaded join its load. Loads wait in line, fir
 before a load begins. What is leased is never evicted, nor what is pinned; the rest goes by least recent use, with those
 that have had their minimum residency first. A load that can't fit is refused at once, unless something is under way
 that may change that.
+
+A model that stands on another (a LoRA voice on its base) has that one loaded first, and keeps it from going while it is
+in use; where the base goes, it goes too. It takes its own bytes, and doesn't count against the cap.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from itertools import count
 
 from ttsw.errors import (
-    ERRORS,
     FailedPreconditionError,
     OutOfMemoryError,
-    ResourceExhaustedError,
     TtswError,
     UnavailableError,
 )
 from ttsw.models.effects import CancelLoad, Demand, Effect, Grant, Refuse, Revoke, StartLoad, StartUnload, Weigh
 from ttsw.models.instances import Cause, Event, Instance, Place, Request, State
+from ttsw.models.limits import Limits
+from ttsw.models.refusals import Failure, held, names, no_room, try_later
 from ttsw.models.room import Room, Start
 from ttsw.types import MemorySnapshot
 
 Seen = Iterable[MemorySnapshot]
-
-MB = 1e6
-MOST_NAMED = 5
-"""Holders that a refusal names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What residency keeps to. Times are seconds, `inf` for never.
-
-    Args:
-        cap: Copies in memory at once.
-        loads: Loads at once.
-        ttl_s: Unused for this long, a model goes,
-        min_residency_s: but not before it has been in memory for this long.
-        pinned: Models that only go when they are asked to.
-        budget: Bytes for models by device; one that isn't named may be filled.
-        headroom: Bytes of each device that are left to others.
-        backoff_s: After a failed load the model isn't tried again for this long; doubles with each failure,
-        most_backoff_s: up to this.
-    """
-
-    cap: float = math.inf
-    loads: int = 1
-    ttl_s: float = math.inf
-    min_residency_s: float = 0.0
-    pinned: frozenset[str] = frozenset()
-    budget: Mapping[str, float] = field(default_factory=dict)
-    headroom: float = 0.0
-    backoff_s: float = 1.0
-    most_backoff_s: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A load that failed, or a copy that was lost not for the first time."""
-
-    error: TtswError
-    at: float
-    times: int
-    retry_at: float
 
 
 class Residency:
@@ -85,6 +46,7 @@ class Residency:
         """All copies there are, the oldest first."""
         self.failures: dict[str, Failure] = {}
         self._line: list[Demand] = []
+        self._errands: dict[Request, Demand] = {}
         self._losses: dict[str, int] = {}
         self._room = Room(limits.cap, dict(limits.budget))
         self._serial = count(1)
@@ -124,7 +86,7 @@ class Residency:
     def ask(self, request: Request, now: float) -> list[Effect]:
         """Somebody wants a model."""
         if self._stopped:
-            return [Refuse(request, UnavailableError("the worker is stopping"))]
+            return self._refuse([request], UnavailableError("the worker is stopping"))
         ready = self.ready(request.model_id)
         if ready is not None and not request.fresh:
             return [self._grant(request, ready, now)]
@@ -138,17 +100,13 @@ class Residency:
             return self._advance(now)
         failure = self.failures.get(request.model_id)
         if failure is not None and now < failure.retry_at and not request.insists:
-            return [Refuse(request, _again(request.model_id, failure, now))]
+            return self._refuse([request], try_later(request.model_id, failure, now))
         self._line.append(Demand(request.model_id, {request: None}))
         return [Weigh(self._line[-1])]
 
     def withdraw(self, request: Request, now: float) -> list[Effect]:
         """Somebody no longer wants what was asked for, whether he has it already or not."""
-        for instance in self.instances:
-            instance.waiters.pop(request, None)  # the load goes on: it can't be undone, and may soon be wanted
-        for demand in self._line:
-            demand.requests.pop(request, None)
-        self._line = [demand for demand in self._line if demand.requests]
+        self._forgo(request)
         return self.release(request, now)
 
     def release(self, request: Request, now: float) -> list[Effect]:
@@ -158,10 +116,9 @@ class Residency:
             return self._advance(now)
         del instance.holders[request]
         instance.used_at = now
-        if instance.state is State.DRAINING and not instance.holders:
-            cause = Cause.LOST if instance.lost else Cause.REPLACED if self._successor(instance) else Cause.ASKED
-            return [self._dismiss(instance, cause)]
-        return self._advance(now)
+        if instance.base is not None:
+            instance.base.used_at = now
+        return self._settle(instance) or self._advance(now)
 
     def unload(self, model_id: str, *, force: bool = False) -> list[Effect]:
         """Somebody asks for a model to go; `force` sees to it that it does, as soon as its holders let go.
@@ -169,7 +126,8 @@ class Residency:
         Raises:
             FailedPreconditionError: It is in use, or waited for; the text says by whom.
         """
-        copies = [instance for instance in self.instances if instance.model_id == model_id]
+        copies = [i for i in self.instances if i.base is not None and i.base.model_id == model_id]
+        copies += [i for i in self.instances if i.model_id == model_id]
         demands = [demand for demand in self._line if demand.model_id == model_id]
         waiting = [request for each in demands for request in each.requests]
         waiting += [request for copy in copies for request in copy.waiters]
@@ -180,14 +138,15 @@ class Residency:
                 f"model {model_id!r} is {what}; wait until that has ended, or unload it by force"
             )
         error = UnavailableError(f"model {model_id!r} was unloaded by request before it was ready")
-        self._line = [demand for demand in self._line if demand not in demands]
-        return [*(Refuse(request, error) for request in waiting), *(e for copy in copies for e in self._expel(copy))]
+        for demand in demands:
+            self._drop(demand)
+        return [*self._refuse(waiting, error), *(effect for copy in copies for effect in self._expel(copy))]
 
     # How effects turned out.
 
-    def weighed(self, demand: Demand, places: Iterable[Place], now: float) -> list[Effect]:
-        """It is known what a load takes."""
-        demand.places = tuple(places)
+    def weighed(self, demand: Demand, places: Iterable[Place], now: float, base: str = "") -> list[Effect]:
+        """It is known what a load takes, and which model it stands on, if it does."""
+        demand.places, demand.base = tuple(places), base
         return self._advance(now)
 
     def refused(self, demand: Demand, error: TtswError, now: float) -> list[Effect]:
@@ -195,7 +154,7 @@ class Residency:
         if demand not in self._line:
             return []
         self._line.remove(demand)
-        return [*(Refuse(request, error) for request in demand.requests), *self._advance(now)]
+        return [*self._refuse(demand.requests, error), *self._advance(now)]
 
     def loaded(self, instance: Instance) -> list[Effect]:
         """The weights are in memory; what remains is to warm up."""
@@ -207,41 +166,41 @@ class Residency:
         """A copy is ready, and takes `size` bytes if that could be measured."""
         if instance.state is State.UNLOADING:  # asked to go in the last moment
             return [StartUnload(instance, Cause.ASKED)]
+        base = instance.base
         old = self.ready(instance.model_id)
         instance.move(Event.WARMED)
         instance.size = instance.place.size if size is None else size
         instance.loaded_at = now
         self.failures.pop(instance.model_id, None)
-        effects: list[Effect] = [self._grant(request, instance, now) for request in instance.waiters]
+        effects = [e for request in instance.waiters for e in self._serve(request, instance, now)]
         instance.waiters.clear()
-        if old is not None and old.holders:
-            old.move(Event.RETIRED)
-        elif old is not None:
-            effects.append(self._dismiss(old, Cause.REPLACED))
+        if old is not None:
+            effects += self._retire(old, Cause.REPLACED)
+        if base is not None and base.state is State.DRAINING:
+            effects += [*self._retire(instance, Cause.REPLACED, revoke=True), *self._settle(base)]
         return effects + self.observe(seen, now)
 
     def failed(self, instance: Instance, error: TtswError, now: float, seen: Seen = ()) -> list[Effect]:
         """A load failed, and left nothing in memory."""
         if instance.state is State.UNLOADING:
             return self.unloaded(instance, now, seen)
-        self.instances.remove(instance)
+        ended = self._forget(instance)
         if isinstance(error, OutOfMemoryError) and not instance.retried:
-            victims = self._evictable(now, instance.model_id, instance.place.device)
+            victims = self._evictable(now, instance.model_id, instance.place.device, spare=instance.base)
             if victims and instance.waiters:
                 demand = Demand(instance.model_id, instance.waiters, retried=True)
                 self._line.insert(0, demand)
-                return [*(self._dismiss(victim, Cause.OUT_OF_MEMORY) for victim in victims), Weigh(demand)]
+                return [*ended, *self._evict(victims, Cause.OUT_OF_MEMORY), Weigh(demand)]
         if isinstance(error, OutOfMemoryError):
-            error = OutOfMemoryError(f"{error}; {self._held(instance.place.device)}")
+            error = OutOfMemoryError(f"{error}; {held(instance.place.device, self.instances, self.limits)}")
         before = self.failures.get(instance.model_id)
         times = 1 if before is None else before.times + 1
         self.failures[instance.model_id] = Failure(error, now, times, now + self._backoff_s(times))
-        return [*(Refuse(request, error) for request in instance.waiters), *self.observe(seen, now)]
+        return [*ended, *self._refuse(instance.waiters, error), *self.observe(seen, now)]
 
     def unloaded(self, instance: Instance, now: float, seen: Seen = ()) -> list[Effect]:
         """A copy is gone."""
-        self.instances.remove(instance)
-        return self.observe(seen, now)
+        return [*self._forget(instance), *self.observe(seen, now)]
 
     # What the world does.
 
@@ -260,15 +219,13 @@ class Residency:
 
     def tick(self, now: float) -> list[Effect]:
         """Time has passed: what nobody has used for its time goes."""
-        limits = self.limits
-        return [
-            self._dismiss(instance, Cause.TTL)
-            for instance in self.instances
-            if instance.idle
-            and instance.model_id not in limits.pinned
-            and instance.idle_s(now) >= limits.ttl_s
-            and now - instance.loaded_at >= limits.min_residency_s
-        ]
+
+        def expired(instance: Instance) -> bool:
+            young = now - instance.loaded_at < self.limits.min_residency_s
+            return not young and instance.idle_s(now) >= self.limits.ttl_s
+
+        free = (instance for instance in self.instances if instance.free and not self._pinned(instance))
+        return self._evict([i for i in free if all(map(expired, [i, *_ready(i.carried)]))], Cause.TTL)
 
     def lost(self, instance: Instance, error: TtswError, now: float) -> list[Effect]:
         """A copy is gone by itself. Its holders let go of it; the next request loads another.
@@ -277,6 +234,7 @@ class Residency:
         """
         if instance.state not in {State.READY, State.DRAINING}:
             return []
+        effects = [effect for each in instance.carried for effect in self.lost(each, error, now)]
         instance.lost, instance.size = True, 0
         before = self._losses.get(instance.model_id, 0)
         losses = before if now - instance.loaded_at < self.limits.most_backoff_s else 0
@@ -284,16 +242,12 @@ class Residency:
         if losses:
             wait_s = self._backoff_s(losses)
             self.failures[instance.model_id] = Failure(error, now, losses, now + wait_s)
-        if not instance.holders:
-            return [self._dismiss(instance, Cause.LOST)]
-        if instance.state is State.READY:
-            instance.move(Event.RETIRED)
-        return [Revoke(request) for request in instance.holders]
+        return effects + self._retire(instance, Cause.LOST, revoke=True)
 
     def relieve(self, instance: Instance, now: float) -> list[Effect]:
         """A model in use has found its device without memory: all goes from there that nobody uses."""
-        victims = self._evictable(now, instance.model_id, instance.place.device)
-        return [self._dismiss(victim, Cause.OUT_OF_MEMORY) for victim in victims]
+        victims = self._evictable(now, instance.model_id, instance.place.device, spare=instance.base)
+        return self._evict(victims, Cause.OUT_OF_MEMORY)
 
     def stop(self) -> list[Effect]:
         """Everything ends: nobody gets anything from now on."""
@@ -304,7 +258,7 @@ class Residency:
         self._line.clear()
         for instance in self.instances:
             instance.waiters.clear()
-        return [Refuse(request, error) for request in waiting]
+        return self._refuse(waiting, error)
 
     # Decisions.
 
@@ -321,23 +275,42 @@ class Residency:
                 break
             if demand.retried and any(instance.state is State.UNLOADING for instance in self.instances):
                 break  # whatever the sums say, memory ran out before these went
-            evictable = [] if demand.speculative else self._evictable(now, demand.model_id)
+            base = self.ready(demand.base)
+            if demand.base and base is None:
+                if demand.errand is not None:
+                    break
+                effects += self._call_base(demand, now)
+                continue
+            places = [each for each in demand.places or () if base is None or each.device == base.place.device]
+            evictable = [] if demand.speculative else self._evictable(now, demand.model_id, spare=base)
             present = [instance for instance in self.instances if not instance.lost]
-            plan = self._room.plan(demand.places or (), present, evictable)
+            plan = self._room.plan(places, present, evictable, counts=base is None)
             if isinstance(plan, Start):
-                effects.append(self._load(demand, plan.place))
+                effects.append(self._load(demand, plan.place, base))
             elif plan is None:
                 self._line.remove(demand)
-                effects += [Refuse(request, self._no_room(demand)) for request in demand.requests]
+                effects += self._refuse(demand.requests, no_room(demand, self.instances, self._room, self.limits))
             else:
-                effects += [self._dismiss(victim, Cause.ROOM) for victim in plan.evict]
+                effects += self._evict(plan.evict, Cause.ROOM)
                 break
         return effects
 
-    def _load(self, demand: Demand, place: Place) -> StartLoad:
+    def _call_base(self, demand: Demand, now: float) -> list[Effect]:
+        """Have the model come that a demand stands on, before it in the line."""
+        insists = any(request.insists for request in demand.requests)
+        holder, speculative = f"model {demand.model_id}", demand.speculative
+        errand = Request(demand.base, holder, leases=False, speculative=speculative, insists=insists)
+        demand.errand, self._errands[errand] = errand, demand
+        effects = self.ask(errand, now)
+        self._line.sort(key=lambda each: errand not in each.requests)
+        return effects
+
+    def _load(self, demand: Demand, place: Place, base: Instance | None) -> StartLoad:
         self._line.remove(demand)
-        instance = Instance(demand.model_id, place, next(self._serial), demand.retried, size=place.peak)
+        instance = Instance(demand.model_id, place, next(self._serial), demand.retried, size=place.peak, base=base)
         instance.waiters = demand.requests
+        if base is not None:
+            base.carried[instance] = None
         self.instances.append(instance)
         return StartLoad(instance)
 
@@ -346,11 +319,87 @@ class Residency:
             instance.holders[request] = None
         if not request.speculative:
             instance.used_at = now
+            if instance.base is not None:
+                instance.base.used_at = now
         return Grant(request, instance)
 
-    def _dismiss(self, instance: Instance, cause: Cause) -> StartUnload:
+    def _serve(self, request: Request, instance: Instance, now: float) -> list[Effect]:
+        """Give a request what it waited for; one that is a demand's own lets that go on."""
+        demand = self._errands.pop(request, None)
+        if demand is None:
+            return [self._grant(request, instance, now)]
+        demand.errand = None
+        return []
+
+    def _refuse(self, requests: Iterable[Request], error: TtswError) -> list[Effect]:
+        """Refuse requests; where one is a demand's own, the demand with it."""
+        effects: list[Effect] = []
+        for request in requests:
+            demand = self._errands.pop(request, None)
+            if demand is None:
+                effects.append(Refuse(request, error))
+            elif demand in self._line:
+                self._line.remove(demand)
+                why = type(error)(f"model {demand.model_id!r} stands on {demand.base!r}: {error}")
+                effects += self._refuse(demand.requests, why)
+        return effects
+
+    def _drop(self, demand: Demand) -> None:
+        """Take a demand out of the line, and what was asked for on its behalf."""
+        self._line.remove(demand)
+        if demand.errand is not None:
+            self._errands.pop(demand.errand, None)
+            self._forgo(demand.errand)
+
+    def _forgo(self, request: Request) -> None:
+        """Nobody waits for this request any more."""
+        for instance in self.instances:
+            instance.waiters.pop(request, None)  # the load goes on: it can't be undone, and may soon be wanted
+        for demand in [demand for demand in self._line if request in demand.requests]:
+            del demand.requests[request]
+            if not demand.requests:
+                self._drop(demand)
+
+    def _dismiss(self, instance: Instance, cause: Cause) -> list[Effect]:
+        """Have a copy unloaded that nobody needs, and what stands on it before."""
+        effects = self._evict(_ready(instance.carried), cause)
         instance.move(Event.DISMISSED)
-        return StartUnload(instance, cause)
+        return [*effects, StartUnload(instance, cause)]
+
+    def _evict(self, instances: Iterable[Instance], cause: Cause) -> list[Effect]:
+        """Dismiss copies, those excepted that have gone with another."""
+        return [e for each in [*instances] if each.state is State.READY for e in self._dismiss(each, cause)]
+
+    def _retire(self, instance: Instance, cause: Cause, *, revoke: bool = False) -> list[Effect]:
+        """Have a copy go as soon as nobody needs it, and what stands on it.
+
+        Args:
+            instance: The copy: ready, or retired already.
+            cause: Why.
+            revoke: Whether its holders are asked to let go.
+        """
+        effects = [e for each in _ready(instance.carried) for e in self._retire(each, cause, revoke=revoke)]
+        if not instance.needed:
+            return effects + self._dismiss(instance, cause)
+        if instance.state is State.READY:
+            instance.move(Event.RETIRED)
+        return effects + [Revoke(request) for request in instance.holders if revoke]
+
+    def _settle(self, instance: Instance) -> list[Effect]:
+        """See a retired copy off that nobody needs any more, and the one that it stands on."""
+        effects: list[Effect] = []
+        if instance.state is State.DRAINING and not instance.needed:
+            cause = Cause.LOST if instance.lost else Cause.REPLACED if self._successor(instance) else Cause.ASKED
+            effects = self._dismiss(instance, cause)
+        return effects if instance.base is None else effects + self._settle(instance.base)
+
+    def _forget(self, instance: Instance) -> list[Effect]:
+        """A copy is no more."""
+        self.instances.remove(instance)
+        if instance.base is None:
+            return []
+        del instance.base.carried[instance]
+        return self._settle(instance.base)
 
     def _expel(self, copy: Instance) -> list[Effect]:
         """Have a copy go in whatever state it is."""
@@ -360,34 +409,47 @@ class Residency:
         if copy.in_flight:
             copy.move(Event.DISMISSED)
             return [CancelLoad(copy)]
-        if not copy.holders:
-            return [self._dismiss(copy, Cause.ASKED)]
-        if copy.state is State.READY:
-            copy.move(Event.RETIRED)
-        return [Revoke(request) for request in copy.holders]
+        return self._retire(copy, Cause.ASKED, revoke=True)
 
     def _relieve(self, now: float) -> list[Effect]:
         """Bring devices back to what they have room for, as far as that goes without those in use."""
         evictable = self._evictable(now, None)
         devices = dict.fromkeys(instance.place.device for instance in evictable)
         victims = [victim for device in devices for victim in self._room.excess(device, self.instances, evictable)]
-        return [self._dismiss(victim, Cause.PRESSURE) for victim in victims]
+        return self._evict(victims, Cause.PRESSURE)
 
-    def _evictable(self, now: float, model_id: str | None, device: str | None = None) -> list[Instance]:
-        """Copies that may go for the sake of `model_id`, first to go first: its own old one, then by least use."""
+    def _evictable(
+        self, now: float, model_id: str | None, device: str | None = None, spare: Instance | None = None
+    ) -> list[Instance]:
+        """Copies that may go for the sake of `model_id`, first to go first.
 
-        def rank(instance: Instance) -> tuple[bool, bool, float, int]:
-            young = now - instance.loaded_at < self.limits.min_residency_s
-            return instance.model_id != model_id, young, instance.used_at, instance.serial
+        That is its own old one, then by least use; what others stand on comes after them.
 
-        idle = [
+        Args:
+            now: The time, s.
+            model_id: What is to come.
+            device: Where they are to be; None for anywhere.
+            spare: A copy that stays: what is to come stands on it.
+        """
+
+        def rank(instance: Instance) -> tuple[bool, bool, float, int, int]:
+            family = [instance, *_ready(instance.carried)]
+            young = any(now - each.loaded_at < self.limits.min_residency_s for each in family)
+            used_at = max(each.used_at for each in family)
+            return instance.model_id != model_id, young, used_at, len(family), instance.serial
+
+        free = [
             instance
             for instance in self.instances
-            if instance.idle
+            if instance.free
+            and instance is not spare
             and device in {None, instance.place.device}
-            and (instance.model_id not in self.limits.pinned or instance.model_id == model_id)
+            and (instance.model_id == model_id or not self._pinned(instance))
         ]
-        return sorted(idle, key=rank)
+        return sorted(free, key=rank)
+
+    def _pinned(self, instance: Instance) -> bool:
+        return any(each.model_id in self.limits.pinned for each in (instance, *_ready(instance.carried)))
 
     def _budget(self, device: str) -> float:
         return self.limits.budget.get(device, math.inf)
@@ -395,55 +457,6 @@ class Residency:
     def _successor(self, instance: Instance) -> bool:
         return any(i.model_id == instance.model_id and i.serial > instance.serial for i in self.instances)
 
-    # Words.
 
-    def _no_room(self, demand: Demand) -> ResourceExhaustedError:
-        places = demand.places or ()
-        if len(self.instances) >= self.limits.cap:
-            why = f"model_manager.resident_cap is {self.limits.cap:g}"
-        else:
-            why = "; ".join(
-                f"it needs {_mb(place.peak)} on {place.device}, where {_mb(max(0.0, self.free(place.device)))} of "
-                f"{_mb(self._room.capacity.get(place.device, math.inf))} for models are free"
-                for place in places
-            )
-        hint = " (and this request may not evict others)" if demand.speculative else ""
-        devices = {place.device for place in places}
-        held = "; ".join(self._held(device) for device in sorted(devices))
-        return ResourceExhaustedError(f"no room for model {demand.model_id!r}: {why}{hint}; {held}")
-
-    def _held(self, device: str) -> str:
-        """Who has a device's memory, the largest first."""
-        held = sorted((i for i in self.instances if i.place.device == device), key=lambda i: (-i.size, i.serial))
-        return f"{device} is held by " + (", ".join(map(self._describe, held)) or "no model of this worker")
-
-    def _describe(self, instance: Instance) -> str:
-        use = (
-            f"in use by {names(instance.holders)}"
-            if instance.holders
-            else "pinned, goes by UnloadModel only"
-            if instance.model_id in self.limits.pinned and instance.state is State.READY
-            else "idle"
-            if instance.state is State.READY
-            else instance.state.value
-        )
-        return f"{instance.model_id} ({_mb(instance.size)}, {use})"
-
-
-def names(requests: Iterable[Request]) -> str:
-    """Name those who hold or wait for something, the first few of many."""
-    holders = [request.holder for request in requests]
-    more = len(holders) - MOST_NAMED
-    return ", ".join(holders[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _again(model_id: str, failure: Failure, now: float) -> TtswError:
-    kind: Callable[[str], TtswError] = ERRORS[failure.error.code]
-    return kind(
-        f"model {model_id!r} failed {now - failure.at:.1f} s ago, and is not loaded again for "
-        f"{failure.retry_at - now:.1f} s: {failure.error}"
-    )
-
-
-def _mb(size: float) -> str:
-    return "unlimited MB" if math.isinf(size) else f"{size / MB:.0f} MB"
+def _ready(instances: Iterable[Instance]) -> list[Instance]:
+    return [instance for instance in instances if instance.state is State.READY]

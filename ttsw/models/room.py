@@ -26,7 +26,7 @@ class Room:
     """What there is for models.
 
     Args:
-        cap: Copies in memory at once.
+        cap: Copies in memory at once, those that stand on another not counted.
         capacity: Bytes by device; a device that isn't named has no bound.
     """
 
@@ -34,7 +34,12 @@ class Room:
     capacity: Mapping[str, float] = field(default_factory=dict)
 
     def plan(
-        self, places: Sequence[Place], instances: Iterable[Instance], evictable: Sequence[Instance]
+        self,
+        places: Sequence[Place],
+        instances: Iterable[Instance],
+        evictable: Sequence[Instance],
+        *,
+        counts: bool = True,
     ) -> Start | Wait | None:
         """Decide what to do for a load.
 
@@ -42,19 +47,20 @@ class Room:
             places: Where it can be, the best first.
             instances: All copies there are.
             evictable: Those that may go for it, first to go first.
+            counts: Whether it counts as a copy: what stands on another doesn't.
 
         Returns:
             None where there is no room, and none to come.
         """
         present = list(instances)
         for place in places:
-            if self._lack(place, present).covered:
+            if self._lack(place, present, counts=counts).covered:
                 return Start(place)
         staying = [instance for instance in present if instance.state is not State.UNLOADING]
-        if any(self._lack(place, staying).covered for place in places):
+        if any(self._lack(place, staying, counts=counts).covered for place in places):
             return Wait()
         for place in places:
-            victims = _fewest(self._lack(place, staying), evictable)
+            victims = _fewest(self._lack(place, staying, counts=counts), evictable)
             if victims:
                 return Wait(victims)
         return Wait() if any(instance.in_flight for instance in present) else None
@@ -75,8 +81,9 @@ class Room:
         """Bytes of a device that no copy has; below 0 where it holds more than there is room for."""
         return -self._over(device, instances)
 
-    def _lack(self, place: Place, instances: Sequence[Instance]) -> "_Lack":
-        return _Lack(place.device, len(instances) + 1 - self.cap, self._over(place.device, instances) + place.peak)
+    def _lack(self, place: Place, instances: Sequence[Instance], *, counts: bool) -> "_Lack":
+        copies = sum(instance.base is None for instance in instances) + 1 - self.cap if counts else -math.inf
+        return _Lack(place.device, copies, self._over(place.device, instances) + place.peak)
 
     def _over(self, device: str, instances: Iterable[Instance]) -> float:
         used = sum(instance.size for instance in instances if instance.place.device == device)
@@ -96,7 +103,14 @@ class _Lack:
         return self.copies <= 0 and self.size <= 0
 
     def without(self, instance: Instance) -> "_Lack":
-        return _Lack(self.device, self.copies - 1, self.size - instance.size * (instance.place.device == self.device))
+        return self._by(-1, instance)
+
+    def with_(self, instance: Instance) -> "_Lack":
+        return self._by(1, instance)
+
+    def _by(self, sign: int, instance: Instance) -> "_Lack":
+        size = instance.size * (instance.place.device == self.device)
+        return _Lack(self.device, self.copies + sign * (instance.base is None), self.size + sign * size)
 
 
 def _fewest(lack: _Lack, evictable: Sequence[Instance]) -> tuple[Instance, ...]:
@@ -110,7 +124,7 @@ def _fewest(lack: _Lack, evictable: Sequence[Instance]) -> tuple[Instance, ...]:
     if not lack.covered:
         return ()
     for instance in reversed(victims[:-1]):
-        spared = _Lack(lack.device, lack.copies + 1, lack.size + instance.size * (instance.place.device == lack.device))
+        spared = lack.with_(instance)
         if spared.covered:
             victims.remove(instance)
             lack = spared

@@ -13,9 +13,9 @@ from ttsw.errors import (
     UnavailableError,
 )
 from ttsw.models.instances import Cause, Place, State
+from ttsw.models.limits import Limits
 from ttsw.models.manager import ModelManager
 from ttsw.models.packs import PackError
-from ttsw.models.residency import Limits
 from ttsw.types import MemorySnapshot, VoicePack
 
 MB = 1_000_000

@@ -14,7 +14,9 @@ from ttsw.errors import (
 )
 from ttsw.models.effects import CancelLoad, Grant, Refuse, Revoke, StartLoad, StartUnload, Weigh
 from ttsw.models.instances import Cause, Instance, Place, Request, State
-from ttsw.models.residency import Limits, Residency, names
+from ttsw.models.limits import Limits
+from ttsw.models.refusals import names
+from ttsw.models.residency import Residency
 from ttsw.types import MemorySnapshot
 
 MB = 1_000_000
@@ -25,9 +27,14 @@ GONE = UnavailableError("the engine of a was killed by SIGKILL")
 class World:
     """Carries effects out, or keeps them to be carried out later, and holds residency to its word meanwhile."""
 
-    def __init__(self, limits: Limits, sizes: dict[str, tuple[Place, ...]] | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        sizes: dict[str, tuple[Place, ...]] | None = None,
+        bases: dict[str, str] | None = None,
+    ) -> None:
         self.residency = Residency(limits)
-        self.sizes = sizes or {}
+        self.sizes, self.bases = sizes or {}, bases or {}
         self.now = 0.0
         self.weighing, self.loading, self.unloading = [], [], []
         self.answers: dict[Request, Instance | Exception] = {}
@@ -44,7 +51,7 @@ class World:
                     assert instance not in self.loading
                     self.loading.append(instance)
                 case StartUnload(instance, cause):
-                    assert not instance.holders, "a model in use is unloaded"
+                    assert not instance.needed, "a model in use is unloaded"
                     assert instance not in self.unloading, "a model is unloaded twice"
                     self.unloading.append(instance)
                     self.causes.append((instance.model_id, cause))
@@ -70,7 +77,7 @@ class World:
         while self.weighing:
             demand = self.weighing.pop(0)
             places = self.sizes.get(demand.model_id, (Place("cpu", 10 * MB),))
-            self.do(self.residency.weighed(demand, places, self.now))
+            self.do(self.residency.weighed(demand, places, self.now, self.bases.get(demand.model_id, "")))
 
     def finish_load(self, instance=None, size=None):
         instance = instance or self.loading[0]
@@ -556,7 +563,11 @@ SIZES = {
     "c": (Place("cuda:0", 50 * MB), Place("cpu", 50 * MB)),
     "d": (Place("cpu", 101 * MB),),
     "p": (Place("cpu", 30 * MB),),
+    "m": (Place("cuda:0", 40 * MB), Place("cpu", 40 * MB)),
+    "x": (Place("cuda:0", 5 * MB), Place("cpu", 5 * MB, 10 * MB)),
+    "y": (Place("cuda:0", 5 * MB), Place("cpu", 20 * MB)),
 }
+BASES = {"x": "m", "y": "m"}
 
 
 class Anything(RuleBasedStateMachine):
@@ -566,7 +577,7 @@ class Anything(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.world = World(LIMITS, SIZES)
+        self.world = World(LIMITS, SIZES, BASES)
         self.asked: list[Request] = []
         self.held: set[Request] = set()
         self.gone: set[Request] = set()
@@ -585,7 +596,7 @@ class Anything(RuleBasedStateMachine):
         return any(request.fresh and request.model_id == model_id for request in self.asked)
 
     @rule(
-        model_id=st.sampled_from("abcdp"),
+        model_id=st.sampled_from("abcdpmxy"),
         leases=st.booleans(),
         fresh=st.integers(0, 9).map(lambda n: n == 0),
         speculative=st.booleans(),
@@ -601,7 +612,8 @@ class Anything(RuleBasedStateMachine):
     def weigh(self, data, known):
         demand = self.world.weighing.pop(data.draw(st.integers(0, len(self.world.weighing) - 1)))
         if known:
-            self.do(self.world.residency.weighed(demand, SIZES[demand.model_id], self.world.now))
+            base = BASES.get(demand.model_id, "")
+            self.do(self.world.residency.weighed(demand, SIZES[demand.model_id], self.world.now, base))
         else:
             self.do(self.world.residency.refused(demand, NotFoundError("no"), self.world.now))
 
@@ -646,9 +658,9 @@ class Anything(RuleBasedStateMachine):
         self.world.answers.setdefault(request, UnavailableError("withdrawn"))
         self.do(self.world.residency.withdraw(request, self.world.now))
 
-    @rule(model_id=st.sampled_from("abcdp"), force=st.booleans())
+    @rule(model_id=st.sampled_from("abcdpmxy"), force=st.booleans())
     def unload(self, model_id, force):
-        users = [r for r in self.held if r.model_id == model_id]
+        users = [r for r in self.held if model_id in {r.model_id, BASES.get(r.model_id)}]
         try:
             self.do(self.world.residency.unload(model_id, force=force))
         except FailedPreconditionError:
@@ -659,13 +671,20 @@ class Anything(RuleBasedStateMachine):
     @rule(seconds=st.integers(0, 30))
     def tick(self, seconds):
         self.world.now += seconds
+
+        def due_alone(instance):
+            return (
+                instance.idle
+                and instance.model_id != "p"
+                and self.world.now - max(instance.used_at, instance.loaded_at) >= LIMITS.ttl_s
+                and self.world.now - instance.loaded_at >= LIMITS.min_residency_s
+            )
+
         due = {
             instance
             for instance in self.world.residency.instances
-            if instance.idle
-            and instance.model_id != "p"
-            and self.world.now - max(instance.used_at, instance.loaded_at) >= LIMITS.ttl_s
-            and self.world.now - instance.loaded_at >= LIMITS.min_residency_s
+            if due_alone(instance)
+            and all(due_alone(each) for each in instance.carried if each.state is not State.UNLOADING)
         }
         effects = self.world.residency.tick(self.world.now)
         assert {effect.instance for effect in effects} == due
@@ -692,7 +711,7 @@ class Anything(RuleBasedStateMachine):
     def bounds_hold(self):
         type(self).steps += 1
         instances = [instance for instance in self.world.residency.instances if not instance.lost]
-        assert len(instances) <= LIMITS.cap
+        assert len([instance for instance in instances if instance.base is None]) <= LIMITS.cap
         for device, budget in LIMITS.budget.items():
             assert sum(i.size for i in instances if i.place.device == device) <= budget
         in_flight = [instance.model_id for instance in instances if math.isinf(instance.loaded_at)]
@@ -714,7 +733,18 @@ class Anything(RuleBasedStateMachine):
             assert (instance in self.world.unloading) or (
                 instance.state is not State.UNLOADING or instance in self.world.loading
             )
-            assert instance.state is not State.DRAINING or instance.holders
+            assert instance.state is not State.DRAINING or instance.needed
+
+    @invariant()
+    def bases_carry(self):
+        there = self.world.residency.instances
+        for instance in there:
+            assert (BASES.get(instance.model_id) is not None) == (instance.base is not None)
+            assert instance.carried == dict.fromkeys(each for each in there if each.base is instance)
+            if instance.base is not None:
+                assert instance.base in there, "a base went before what stands on it"
+                assert instance.base.place.device == instance.place.device
+                assert instance.state is State.UNLOADING or instance.base.state in {State.READY, State.DRAINING}
 
     def teardown(self):
         self.world.settle()
@@ -815,3 +845,186 @@ def test_what_is_going_already_cant_be_lost():
     world.settle()
     assert world.states() == {}
     assert isinstance(world.answers[world.have("a")], Instance)
+
+
+# What stands on another.
+
+
+def have_two_on_m(**limits):
+    sizes = {"m": (Place("cpu", 50 * MB),), "x": (Place("cpu", 5 * MB),), "y": (Place("cpu", 5 * MB),)}
+    world = World(Limits(**limits), sizes, BASES)
+    return world, world.have("x"), world.have("y")
+
+
+def test_a_base_is_loaded_first_and_counts_once():
+    world, x, y = have_two_on_m(cap=1, budget={"cpu": 60 * MB})
+    assert [instance.model_id for instance in world.residency.instances] == ["m", "x", "y"]
+    base = world.residency.ready("m")
+    assert world.answers[x].base is world.answers[y].base is base
+    assert not base.holders, "its own errand holds no lease"
+    world.see(0)
+    assert world.residency.free("cpu") == 0
+
+
+def test_many_who_want_voices_of_one_base_wait_for_one_load_of_it():
+    world = World(Limits(loads=4), bases=BASES)
+    requests = [world.ask(model_id) for model_id in ("x", "m", "y", "x")]
+    assert [instance.model_id for instance in world.loading] == ["m"]
+    world.finish_load()
+    assert [instance.model_id for instance in world.loading] == ["x", "y"]
+    world.settle()
+    assert [world.answers[request].model_id for request in requests] == ["x", "m", "y", "x"]
+
+
+def test_an_evicted_voice_leaves_its_base():
+    world, x, y = have_two_on_m()
+    world.release(x)
+    world.do(world.residency.unload("x"))
+    world.settle()
+    assert world.states() == {"m": "ready", "y": "ready"}
+    world.ask("x")
+    assert [instance.model_id for instance in world.loading] == ["x"], "the base is not loaded again"
+    assert world.answers[y].state is State.READY
+
+
+def test_a_base_stays_while_a_voice_is_used_and_goes_with_idle_ones():
+    world, x, y = have_two_on_m(budget={"cpu": 60 * MB})
+    world.see(0)
+    world.sizes["a"] = (Place("cpu", 45 * MB),)
+    world.release(y)
+    refused = world.ask("a")
+    error = world.answers[refused]
+    assert isinstance(error, ResourceExhaustedError)
+    assert "m (50 MB, carries x), x (5 MB, in use by a caller), y (5 MB, idle)" in str(error)
+    world.release(x)
+    world.ask("a")
+    assert [model_id for model_id, _ in world.causes] == ["x", "y", "m"]
+    world.settle()
+    assert world.states() == {"a": "ready"}
+
+
+def test_a_voice_goes_before_its_base_where_that_makes_room():
+    world, x, y = have_two_on_m(budget={"cpu": 60 * MB})
+    world.see(0)
+    world.sizes["a"] = (Place("cpu", 4 * MB),)
+    world.release(x)
+    world.release(y)
+    world.have("a")
+    assert world.causes == [("x", Cause.ROOM)]
+
+
+def test_room_for_a_voice_is_never_made_of_its_base():
+    world = World(Limits(budget={"cpu": 52 * MB}), {"m": (Place("cpu", 50 * MB),), "x": (Place("cpu", 5 * MB),)}, BASES)
+    world.see(0)
+    world.have("m", leases=False)
+    refused = world.ask("x")
+    assert "it needs 5 MB on cpu, where 2 MB" in str(world.answers[refused])
+    assert world.states() == {"m": "ready"}
+
+
+def test_a_base_that_cannot_come_refuses_its_voices():
+    world = World(Limits(), bases=BASES)
+    requests = [world.ask("x"), world.ask("y")]
+    world.fail_load(UnavailableError("its file is damaged"))
+    assert [str(world.answers[request]) for request in requests] == [
+        "model 'x' stands on 'm': its file is damaged",
+        "model 'y' stands on 'm': model 'm' failed 0.0 s ago, and is not loaded again for 1.0 s: its file is damaged",
+    ]
+    assert world.states() == {}
+
+
+def test_who_wants_a_voice_no_more_wants_no_base():
+    world = World(Limits(loads=1), bases=BASES)
+    world.ask("a")
+    x, y = world.ask("x"), world.ask("y")
+    world.finish_load()
+    for request in (x, y):
+        world.do(world.residency.withdraw(request, 0))
+    world.settle()
+    assert set(world.states()) <= {"a", "m"}
+    assert repr(world.residency).endswith("(0)>") or "waiting" not in repr(world.residency)
+
+
+def test_unloading_a_base_names_who_uses_its_voices_and_takes_idle_ones_along():
+    world, x, y = have_two_on_m()
+    world.release(y)
+    with pytest.raises(FailedPreconditionError, match="model 'm' is in use by a caller"):
+        world.residency.unload("m")
+    world.do(world.residency.unload("m", force=True))
+    assert world.states() == {"m": "draining", "x": "draining", "y": "unloading"}
+    assert world.revoked == [x]
+    world.release(x)
+    world.settle()
+    assert world.states() == {}
+
+
+def test_a_base_loaded_anew_keeps_its_old_copy_for_voices_in_use():
+    world, x, y = have_two_on_m()
+    world.release(y)
+    old = world.residency.ready("m")
+    world.have("m", fresh=True, leases=False)
+    assert old.state is State.DRAINING
+    assert world.revoked == []
+    again = world.have("x")
+    assert world.answers[again].base is world.residency.ready("m")
+    world.release(x)
+    world.settle()
+    assert old not in world.residency.instances
+
+
+def test_a_voice_that_loads_while_its_base_is_replaced_is_asked_back_at_once():
+    world = World(Limits(loads=2), bases=BASES)
+    world.have("m", leases=False)
+    x = world.ask("x")
+    world.ask("m", fresh=True, leases=False)
+    world.finish_load(world.loading[1])
+    world.finish_load()
+    assert world.revoked == [x]
+    world.release(x)
+    world.settle()
+    assert world.states() == {"m": "ready"}
+
+
+def test_what_stands_on_a_lost_base_is_lost_with_it():
+    world, x, y = have_two_on_m()
+    world.release(y)
+    base = world.residency.ready("m")
+    lose(world, base)
+    assert world.states() == {"m": "draining", "x": "draining", "y": "unloading"}
+    assert world.revoked == [x]
+    again = world.have("x")
+    assert world.answers[again].base is not base
+    world.release(x)
+    world.settle()
+    assert base not in world.residency.instances
+
+
+def test_a_voice_out_of_memory_is_tried_again_without_the_loss_of_its_base():
+    world = World(Limits(), bases=BASES)
+    world.release(world.have("a"))
+    world.have("m", leases=False)
+    x = world.ask("x")
+    world.fail_load(OutOfMemoryError("no"))
+    assert world.causes == [("a", Cause.OUT_OF_MEMORY)]
+    world.settle()
+    assert world.answers[x].base is world.residency.ready("m")
+
+
+def test_time_takes_a_base_only_with_all_that_stands_on_it():
+    world, x, y = have_two_on_m(ttl_s=20, min_residency_s=0)
+    world.release(x)
+    world.tick(15)
+    world.release(y)
+    world.tick(10)
+    assert world.causes == [("x", Cause.TTL)]
+    world.settle()
+    world.tick(10)
+    assert [model_id for model_id, _ in world.causes] == ["x", "y", "m"]
+
+
+def test_a_pinned_voice_pins_its_base():
+    world, x, y = have_two_on_m(ttl_s=20, pinned=frozenset({"x"}))
+    world.release(x)
+    world.release(y)
+    world.tick(100)
+    assert world.causes == [("y", Cause.TTL)]

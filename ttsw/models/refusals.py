@@ -1,0 +1,78 @@
+"""What residency says to those who don't get what they want: who has the room, what failed, when to try again."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ttsw.errors import ERRORS, ResourceExhaustedError, TtswError
+from ttsw.models.effects import Demand
+from ttsw.models.instances import Instance, Request, State
+from ttsw.models.limits import Limits
+from ttsw.models.room import Room
+
+MB = 1e6
+MOST_NAMED = 5
+"""Holders that a refusal names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A load that failed, or a copy that was lost not for the first time."""
+
+    error: TtswError
+    at: float
+    times: int
+    retry_at: float
+
+
+def no_room(demand: Demand, instances: Sequence[Instance], room: Room, limits: Limits) -> ResourceExhaustedError:
+    """Say why a load can't fit."""
+    places = demand.places or ()
+    if not demand.base and sum(instance.base is None for instance in instances) >= limits.cap:
+        why = f"model_manager.resident_cap is {limits.cap:g}"
+    else:
+        why = "; ".join(
+            f"it needs {_mb(place.peak)} on {place.device}, where {_mb(max(0.0, room.free(place.device, instances)))} "
+            f"of {_mb(room.capacity.get(place.device, math.inf))} for models are free"
+            for place in places
+        )
+    hint = " (and this request may not evict others)" if demand.speculative else ""
+    who = "; ".join(held(device, instances, limits) for device in sorted({place.device for place in places}))
+    return ResourceExhaustedError(f"no room for model {demand.model_id!r}: {why}{hint}; {who}")
+
+
+def held(device: str, instances: Iterable[Instance], limits: Limits) -> str:
+    """Say who has a device's memory, the largest first."""
+    here = sorted((i for i in instances if i.place.device == device), key=lambda i: (-i.size, i.serial))
+    named = ", ".join(f"{each.model_id} ({_mb(each.size)}, {_use(each, limits)})" for each in here)
+    return f"{device} is held by {named or 'no model of this worker'}"
+
+
+def _use(instance: Instance, limits: Limits) -> str:
+    if instance.holders:
+        return f"in use by {names(instance.holders)}"
+    if instance.needed:
+        return f"carries {', '.join(sorted(each.model_id for each in instance.carried if each.needed))}"
+    if instance.state is not State.READY:
+        return instance.state.value
+    return "pinned, goes by UnloadModel only" if instance.model_id in limits.pinned else "idle"
+
+
+def names(requests: Iterable[Request]) -> str:
+    """Name those who hold or wait for something, the first few of many."""
+    holders = [request.holder for request in requests]
+    more = len(holders) - MOST_NAMED
+    return ", ".join(holders[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def try_later(model_id: str, failure: Failure, now: float) -> TtswError:
+    """Say that what has failed is not tried again yet."""
+    kind: Callable[[str], TtswError] = ERRORS[failure.error.code]
+    return kind(
+        f"model {model_id!r} failed {now - failure.at:.1f} s ago, and is not loaded again for "
+        f"{failure.retry_at - now:.1f} s: {failure.error}"
+    )
+
+
+def _mb(size: float) -> str:
+    return "unlimited MB" if math.isinf(size) else f"{size / MB:.0f} MB"
