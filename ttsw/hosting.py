@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
+import trio
 
 from ttsw.adapters.base import EngineSettings
 from ttsw.adapters.environments import State, find, own_families
@@ -22,7 +23,7 @@ from ttsw.adapters.host.launch import Launch
 from ttsw.adapters.host.thread import open_thread_host
 from ttsw.config import Config, state_dir
 from ttsw.device import Device, find_devices
-from ttsw.errors import ConfigError, UnavailableError
+from ttsw.errors import ConfigError, TtswError, UnavailableError
 from ttsw.models.clips import clips_dir
 from ttsw.types import VoicePack
 
@@ -68,6 +69,41 @@ class Hosting:
         if engine.host is None:
             return engine.python is not None or family in own_families()
         return engine.host == "process"
+
+    def usable(self, pack: VoicePack) -> bool:
+        """Say whether a model could be loaded here, as far as that shows without importing anything."""
+        engine = self._config.engine(pack.family)
+        try:
+            find_family(pack.family)
+            if engine.python is None and pack.family in own_families():
+                there = find(pack.family, self._environ).state in {State.READY, State.OUTDATED}
+            else:
+                there = True
+        except TtswError:
+            return False
+        return there and bool(self._places(pack))
+
+    @asynccontextmanager
+    async def lend(self, pack: VoicePack, base: VoicePack | None = None) -> AsyncGenerator[Host, None]:
+        """Load a model for a block, and before it the one that it stands on, if it does; for who has no manager.
+
+        Raises:
+            TtswError: It can't be loaded.
+        """
+        if base is not None:
+            async with self.lend(base) as standing:
+                host = await standing.derive(pack)
+                try:
+                    yield host
+                finally:
+                    await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
+            return
+        places = await trio.to_thread.run_sync(self.places, pack, limiter=trio.CapacityLimiter(1))
+        host = await self.open(pack, places[0])
+        try:
+            yield host
+        finally:
+            await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
 
     async def open(self, pack: VoicePack, device: str) -> Host:
         """Load a model on a device.

@@ -49,9 +49,11 @@ class VoiceLoader:
             AdaptiveGain(pack.sample_rate)
         return places
 
-    async def __call__(self, pack: VoicePack, record: Record, device: str, loaded: Callable[[], None]) -> Voice:
+    async def __call__(
+        self, pack: VoicePack, record: Record, device: str, loaded: Callable[[], None], base: Voice | None = None
+    ) -> Voice:
         """Load a voice and warm it up; see `ttsw.models.source.Source.open`."""
-        host = await self._hosting.open(pack, device)
+        host = await (self._hosting.open(pack, device) if base is None else base.host.derive(pack))
         try:
             loaded()
             defaults = self._defaults(pack)
@@ -74,8 +76,12 @@ class VoiceLoader:
             await warm_up(host, (models.warmup_text,), defaults)
         return known
 
-    async def calibrate(self, pack: VoicePack) -> Calibration | None:
+    async def calibrate(self, pack: VoicePack, base: VoicePack | None = None) -> Calibration | None:
         """Load a voice, measure how loud it is, keep that for workers to come, and unload it.
+
+        Args:
+            pack: The voice.
+            base: The model that it stands on, if it does.
 
         Returns:
             None where it says too little to be measured.
@@ -84,11 +90,8 @@ class VoiceLoader:
             TtswError: It can't be loaded.
         """
         await trio.to_thread.run_sync(self._book.check, pack, limiter=trio.CapacityLimiter(1))
-        host = await self._hosting.open(pack, self._hosting.places(pack)[0])
-        try:
+        async with self._hosting.lend(pack, base) as host:
             return await self._calibrate(host, self._defaults(pack))
-        finally:
-            await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
 
     async def _calibrate(self, host: Host, defaults: dict[str, str]) -> Calibration | None:
         model_id = host.model.pack.model_id

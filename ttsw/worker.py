@@ -6,7 +6,9 @@ Decides what the worker tells of itself, and how it drains. Which tasks own what
 import logging
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from enum import StrEnum
+from typing import Any
 
 import structlog
 import trio
@@ -17,6 +19,7 @@ from ttsw.config import Config, state_dir
 from ttsw.device import find_devices
 from ttsw.errors import UnavailableError
 from ttsw.hosting import Hosting
+from ttsw.models.abilities import Abilities, sum_up
 from ttsw.models.limits import Limits
 from ttsw.models.manager import ModelManager
 from ttsw.models.records import Measured, RecordBook
@@ -32,6 +35,7 @@ from ttsw.sessions.voice import Voice
 from ttsw.telemetry.figures import ModelFigures, Snapshot
 from ttsw.telemetry.metrics import Metrics
 from ttsw.telemetry.tracing import NO_TRACER, Tracer
+from ttsw.types import VoicePack
 from ttsw.voices import VoiceLoader
 
 log = structlog.get_logger(__name__)
@@ -70,7 +74,8 @@ class Worker:
         self.devices = find_devices()
         self.book = open_book(config)
         self._engines = Engines()
-        load = VoiceLoader(config, Hosting(config, self._engines, self.devices), self.book, self._relieve)
+        self._hosting = Hosting(config, self._engines, self.devices)
+        load = VoiceLoader(config, self._hosting, self.book, self._relieve)
         self.models = ModelManager[Voice](
             PackSource(self.library.refresh, self.book, self.devices, load.places, load),
             limits(config),
@@ -208,15 +213,13 @@ class Worker:
         Args:
             addr: Where others reach the worker, `grpc://HOST:PORT`.
         """
-        told = self.config.worker.capabilities
         figures = await self.figures()
         free_mb = figures["device_memory_total_mb"] - figures["device_memory_used_mb"]
         return WorkerRecord(
             self.config.worker.name,
             addr,
-            told.model_dump()
+            await self.capabilities()
             | {
-                "languages": list(told.languages),
                 "state": self.readiness.value,
                 "version": __version__,
                 "device": ",".join(device.id for device in self.devices),
@@ -225,6 +228,23 @@ class Worker:
             tuple(sorted(self.models.residents)),
             figures | {"device_memory_free_mb": free_mb},
         )
+
+    async def capabilities(self) -> dict[str, Any]:
+        """What it can do, by the names of the wire: as the configuration tells, else the sum of what its models can."""
+        usable = await trio.to_thread.run_sync(self._usable, limiter=trio.CapacityLimiter(1))
+        infos = self.model_infos()
+        able = sum_up(Abilities.of(pack, infos.get(pack.model_id)) for pack in (self.models.packs | usable).values())
+        told = self.config.worker.capabilities.model_dump(exclude_none=True)
+        capabilities = asdict(able.capabilities) | {"languages": able.languages} | told
+        return capabilities | {"languages": [*capabilities["languages"]]}
+
+    def model_infos(self) -> dict[str, Mapping[str, Any]]:
+        """What the models that are loaded say of themselves, by id."""
+        return {model_id: voice.host.model.info for model_id, voice in self.models.residents.items()}
+
+    def _usable(self) -> dict[str, VoicePack]:
+        packs = self.library.refresh().packs
+        return {model_id: pack for model_id, pack in packs.items() if self._hosting.usable(pack)}
 
     async def figures(self) -> dict[str, float]:
         """The worker's figures by name, as GetCapabilities gives them. Memory is that of GPUs where there are any."""

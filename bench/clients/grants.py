@@ -47,7 +47,7 @@ class Models:
         family, _, name = model_id.partition("-")
         return VoicePack(family, name, Path()), [Place("cpu", SMALL)]
 
-    async def open(self, pack: VoicePack, place: Place, loaded: Callable[[], None]) -> Model:
+    async def open(self, pack: VoicePack, place: Place, loaded: Callable[[], None], base: Model | None) -> Model:
         """Load one."""
         if pack.model_id == NAMES[-1]:
             await trio.sleep_forever()

@@ -12,7 +12,8 @@ SOURCES = sorted(
     path
     for path in (ROOT / "ttsw").rglob("*.py")
     # those of families with an environment of their own run there: tests/engines
-    if not {"generated", "xtts"} & set(path.parts) and re.search(r"^\s*>>> ", path.read_text("utf-8"), re.MULTILINE)
+    if not {"generated", "pytorch", "cosyvoice2", "sesame", "xtts"} & set(path.parts)
+    and re.search(r"^\s*>>> ", path.read_text("utf-8"), re.MULTILINE)
 )
 
 

@@ -84,3 +84,32 @@ def test_the_configuration_bounds_residency():
     bounds = limits(load_config(None, {}, FLAGS | flags))
     assert (bounds.budget, bounds.ttl_s, bounds.cap) == ({"cpu": 300e6}, 5, 2)
     assert bounds.pinned == {"mock-440hz"}
+
+
+PACK = """\
+family: {family}
+model_id: {name}
+capabilities: {{zero_shot: true, cpu_ok: true}}
+languages: [{language}]
+audio: {{sample_rate: 24000}}
+"""
+
+
+async def test_it_can_do_what_its_models_can_and_tells_what_it_is_told_to(nursery, tmp_path):
+    for family, language in (("mock", "fi"), ("nobody-s", "tlh")):
+        folder = tmp_path / "packs" / family / "more"
+        folder.mkdir(parents=True)
+        (folder / "metadata.yaml").write_text(PACK.format(family=family, name="more", language=language))
+    flags = FLAGS | {"model_manager.voicepacks_dir": str(tmp_path / "packs")}
+    worker = Worker(load_config(None, {}, flags))
+    can = await worker.capabilities()
+    assert (can["streaming"], can["zero_shot"], can["lora"], can["cpu_ok"]) == (True, True, False, True)
+    assert {"en", "fi"} <= set(can["languages"])
+    assert "tlh" not in can["languages"], "no family speaks it here"
+    await nursery.start(worker.models.run)
+    await worker.models.load("mock-more")
+    assert worker.model_infos()["mock-more"]["languages"] == ["fi"]
+    told = Worker(
+        load_config(None, {}, flags | {"worker.capabilities.lora": True, "worker.capabilities.languages": ["de"]})
+    )
+    assert await told.capabilities() == can | {"lora": True, "languages": ["de"]}

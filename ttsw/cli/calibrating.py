@@ -19,10 +19,10 @@ from ttsw.voices import VoiceLoader
 from ttsw.worker import find_packs, open_book
 
 
-async def calibrate_pack(config: Config, pack: VoicePack) -> Calibration | None:
+async def calibrate_pack(config: Config, pack: VoicePack, base: VoicePack | None = None) -> Calibration | None:
     """Measure how loud a voice is, and keep it; see `VoiceLoader.calibrate`."""
     async with open_hosting(config) as hosting:
-        return await VoiceLoader(config, hosting, open_book(config)).calibrate(pack)
+        return await VoiceLoader(config, hosting, open_book(config)).calibrate(pack, base)
 
 
 def calibrate(
@@ -35,7 +35,7 @@ def calibrate(
     target = settings.audio.loudness_target_lufs
     for model_id in model_ids:
         with open_spinner(f"{model_id}: loading, and speaking some sentences …"):
-            calibration = trio.run(calibrate_pack, settings, shelf[model_id])
+            calibration = trio.run(calibrate_pack, settings, shelf[model_id], shelf.base(shelf[model_id]))
         if calibration is None:
             raise FailedPreconditionError(f"{model_id} said too little to be measured: it takes 3 s of speech")
         out.print(

@@ -87,7 +87,7 @@ def check_files(pack: VoicePack) -> str:
     return f"{len(sizes)} file{plural}, {size_text(sum(sizes.values()))}, {held}"
 
 
-def check_speech(pack: VoicePack) -> str:
+def check_speech(pack: VoicePack, base: VoicePack | None = None) -> str:
     """Load a pack's model, and speak a sentence with it.
 
     Returns:
@@ -97,28 +97,23 @@ def check_speech(pack: VoicePack) -> str:
         TtswError: It can't be loaded, or doesn't speak as it should.
     """
     with open_spinner(f"loading {pack.model_id}, and speaking a sentence …"):
-        spoken = trio.run(speak_once, pack)
+        spoken = trio.run(speak_once, pack, base)
     return (
         f"loaded in {spoken.load_s:.1f} s, {spoken.audio_s:.2f} s of audio at {pack.sample_rate} Hz, "
         f"RTF {spoken.compute_s / spoken.audio_s:.3f}, {spoken.lufs:.1f} LUFS"
     )
 
 
-async def speak_once(pack: VoicePack) -> Spoken:
-    """Speak a sentence with a pack's model.
+async def speak_once(pack: VoicePack, base: VoicePack | None = None) -> Spoken:
+    """Speak a sentence with a pack's model, on the one that it stands on, if it does.
 
     Raises:
         TtswError: As from `check_speech`.
     """
     async with open_hosting(Config()) as hosting:
-        places = await trio.to_thread.run_sync(hosting.places, pack, limiter=trio.CapacityLimiter(1))
         started = trio.current_time()
-        host = await hosting.open(pack, places[0])
-        load_s = trio.current_time() - started
-        try:
-            return await _speak(host, load_s)
-        finally:
-            await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
+        async with hosting.lend(pack, base) as host:
+            return await _speak(host, trio.current_time() - started)
 
 
 async def _speak(host: Host, load_s: float) -> Spoken:
@@ -150,10 +145,10 @@ async def _speak(host: Host, load_s: float) -> Spoken:
     return Spoken(load_s, compute_s, len(audio) / rate, lufs)
 
 
-def check_pack(pack: VoicePack, *, load: bool) -> tuple[bool, str]:
+def check_pack(pack: VoicePack, base: VoicePack | None = None, *, load: bool) -> tuple[bool, str]:
     """Check a pack's files and, where asked, its speech: whether it is good, and a sentence that says so."""
     try:
         said = check_files(pack)
-        return True, f"good: {said}" + (f"; {check_speech(pack)}" if load else "")
+        return True, f"good: {said}" + (f"; {check_speech(pack, base)}" if load else "")
     except (TtswError, OSError) as error:
         return False, f"broken: {error}"

@@ -105,23 +105,18 @@ async def speak_once(pack: VoicePack, device: str | None) -> Spoken:
         TtswError: It can't be loaded, or doesn't speak.
     """
     config = Config(engines={pack.family: EngineConfig(device=device)})
-    async with open_hosting(config) as hosting:
-        places = await trio.to_thread.run_sync(hosting.places, pack, limiter=trio.CapacityLimiter(1))
-        host = await hosting.open(pack, places[0])
-        try:
-            options = SessionOptions.parse(pack.options, host.model.options, languages=pack.languages).engine
-            await host.prepare(options)
-            samples, compute_s, first_s, started = 0, 0.0, 0.0, trio.current_time()
+    async with open_hosting(config) as hosting, hosting.lend(pack) as host:
+        options = SessionOptions.parse(pack.options, host.model.options, languages=pack.languages).engine
+        await host.prepare(options)
+        samples, compute_s, first_s, started = 0, 0.0, 0.0, trio.current_time()
 
-            async def count(chunk: Samples, step_s: float) -> None:
-                nonlocal samples, compute_s, first_s
-                await trio.lowlevel.checkpoint()
-                first_s = first_s or trio.current_time() - started
-                samples, compute_s = samples + len(chunk), compute_s + step_s
+        async def count(chunk: Samples, step_s: float) -> None:
+            nonlocal samples, compute_s, first_s
+            await trio.lowlevel.checkpoint()
+            first_s = first_s or trio.current_time() - started
+            samples, compute_s = samples + len(chunk), compute_s + step_s
 
-            await host.speak(TEXT, options, to_mono, count)
-        finally:
-            await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
+        await host.speak(TEXT, options, to_mono, count)
     if not samples:
         raise PackError(f"the model of {pack.model_id} makes no audio of a sentence")
     seconds = samples / host.model.sample_rate

@@ -23,6 +23,7 @@ from ttsw.models.drafts import Draft, size_text
 from ttsw.models.packs import PackError, survey
 from ttsw.models.pull import Download, Puller
 from ttsw.models.removing import remove_pack
+from ttsw.types import VoicePack
 
 voices_app = typer.Typer(help="Voice packs, and recordings to clone voices from.", no_args_is_help=True)
 voices_app.command()(calibrate)
@@ -120,9 +121,17 @@ def _check(packs: Packs, target: str, *, load: bool, must_be_whole: bool) -> boo
         name, good, said = draft.pack.model_id, not must_be_whole, f"incomplete: {draft.fault}"
     else:
         name = draft.pack.model_id
-        good, said = check_pack(draft.pack, load=load)
+        good, said = _check_whole(packs, draft.pack, load=load)
     out.print(f"{escape(name)}: {escape(said)}", soft_wrap=True)
     return good
+
+
+def _check_whole(packs: Packs, pack: VoicePack, *, load: bool) -> tuple[bool, str]:
+    try:
+        base = packs.shelf.base(pack)
+    except (NotFoundError, PackError) as error:
+        return False, f"broken: it stands on {pack.base}: {error}"
+    return check_pack(pack, base, load=load)
 
 
 def _find(packs: Packs, target: str) -> tuple[Draft | None, str]:

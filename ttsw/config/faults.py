@@ -5,12 +5,11 @@ import re
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
-from typing import get_origin
 
 from pydantic_core import ErrorDetails
 
 from ttsw.config.environment import is_variable, variable_of
-from ttsw.config.keys import Key, Settings, is_branch, names_at, type_at
+from ttsw.config.keys import Key, Settings, is_branch, is_list, names_at
 
 _WANTED = {
     "model_type": "must be a mapping",
@@ -92,5 +91,5 @@ def _near(key: Key, settings: Settings) -> Iterator[str]:
 
 def _dotted(key: Key) -> str:
     """A key in dots; an item of a list as [i]."""
-    items = [get_origin(type_at(key[:depth])) is tuple for depth in range(len(key))]
+    items = [is_list(key[:depth]) for depth in range(len(key))]
     return "".join(f"[{part}]" if item else f".{part}" for part, item in zip(key, items, strict=True)).removeprefix(".")

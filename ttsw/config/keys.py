@@ -56,6 +56,11 @@ def is_branch(key: Key) -> bool:
     return bool(names_at(key)) or get_origin(type_at(key)) is Mapping
 
 
+def is_list(key: Key) -> bool:
+    """Whether the schema has a list at `key`, be it one that may be absent."""
+    return tuple in set(_members(type_at(key)))
+
+
 def leaves(tree: object, key: Key = ()) -> Iterator[tuple[Key, object]]:
     """Walk a nested mapping down to the settings. A section left empty (`redis:`) sets nothing."""
     if is_branch(key) and isinstance(tree, Mapping):

@@ -13,7 +13,6 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from ttsw.types import Capabilities
 from ttsw.units import FRAME_MS
 
 
@@ -78,26 +77,22 @@ class Section(BaseModel):
 
 
 class CapabilitiesConfig(Section):
-    """What the worker announces to clients and to the registry. The defaults suit a CPU worker."""
+    """What the worker announces to clients and to the registry; null announces what its models can do, summed."""
 
-    streaming: bool = True
+    streaming: bool | None = None
     """Audio is sent while it is being made."""
-    zero_shot: bool = False
+    zero_shot: bool | None = None
     """A voice can be cloned from reference audio."""
-    lora: bool = False
-    """LoRA adapters can be chosen per session."""
-    cpu_ok: bool = True
-    """Runs without a GPU."""
-    emotive_zero_prompt: bool = False
+    lora: bool | None = None
+    """There are LoRA voices, or they can be chosen per session."""
+    cpu_ok: bool | None = None
+    """Something runs without a GPU."""
+    emotive_zero_prompt: bool | None = None
     """Emotion can be asked for without a prompt."""
-    languages: Annotated[tuple[Language, ...], Field(strict=False), AfterValidator(_not_empty)] = ("en",)
+    languages: Annotated[tuple[Language, ...], Field(strict=False), AfterValidator(_not_empty)] | None = None
     """Languages spoken."""
     max_concurrent_sessions: Count = 16
     """Sessions admitted at once; the next is refused. 16 suit a CPU voice at RTF 0.1 on some cores, 3 a GPU family."""
-
-    def wire(self) -> Capabilities:
-        """Give the flags alone, as the layers above share them."""
-        return Capabilities(**self.model_dump(exclude={"languages", "max_concurrent_sessions"}))
 
 
 class WorkerConfig(Section):

@@ -33,10 +33,13 @@ class Copy(Generic[V]):
         place: Where it goes.
         source: Where it comes from.
         traffic: What else comes and goes.
+        base: The loaded model that it stands on, if it does.
     """
 
-    def __init__(self, pack: VoicePack, place: Place, source: Source[V], traffic: Traffic) -> None:
-        self.pack, self.place = pack, place
+    def __init__(
+        self, pack: VoicePack, place: Place, source: Source[V], traffic: Traffic, base: V | None = None
+    ) -> None:
+        self.pack, self.place, self._base = pack, place, base
         self.value: V | None = None
         """The loaded model; None before and after."""
         self.measured: Measured | None = None
@@ -99,7 +102,7 @@ class Copy(Generic[V]):
     async def drop(self) -> None:
         """Unload it without a look at memory; a failure is logged, and the model counts as gone."""
         self._watch.cancel(reason="unloaded")
-        value, self.value = self.value, None
+        value, self.value, self._base = self.value, None, None
         if value is None:
             return
         try:
@@ -112,7 +115,7 @@ class Copy(Generic[V]):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._gauge.watch, name=f"gauge of {self.pack.model_id}")
             try:
-                self.value = await self._source.open(self.pack, self.place, loaded)
+                self.value = await self._source.open(self.pack, self.place, loaded, self._base)
             except Exception as error:  # raised outside of the nursery, which would wrap it in a group
                 failure = error
             self._gauge.stop()

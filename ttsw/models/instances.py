@@ -152,8 +152,8 @@ class Instance:
 
     @property
     def needed(self) -> bool:
-        """Whether somebody uses it, or what stands on it, or waits for that."""
-        return bool(self.holders) or any(each.in_flight or each.needed for each in self.carried)
+        """Whether somebody uses it, or what stands on it, or a load of that still runs."""
+        return bool(self.holders) or any(each.unfinished or each.needed for each in self.carried)
 
     @property
     def free(self) -> bool:

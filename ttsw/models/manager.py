@@ -130,7 +130,7 @@ class ModelManager(Generic[V]):
         finally:
             self._nursery = None
             self._carry_out(self._residency.stop())
-            for copy in self._copies.values():
+            for copy in reversed(self._copies.values()):  # what stands on another first
                 await copy.drop()  # noqa: ASYNC102 - what it closes shields itself, with a deadline
             self._copies.clear()
 
@@ -341,7 +341,8 @@ class ModelManager(Generic[V]):
                     self._start(self._weigh, demand, name=f"weighing of {demand.model_id}")
                 case StartLoad(instance):
                     pack = self._packs[instance.model_id]
-                    self._copies[instance] = Copy(pack, instance.place, self._source, self._traffic)
+                    base = None if instance.base is None else self._copies[instance.base].value
+                    self._copies[instance] = Copy(pack, instance.place, self._source, self._traffic, base)
                     log.info("model loading", model_id=pack.model_id, device=instance.place.device)
                     self._start(self._load, instance, name=f"load of {instance.model_id}")
                 case StartUnload(instance, cause):
@@ -369,7 +370,7 @@ class ModelManager(Generic[V]):
             self._carry_out(self._residency.refused(demand, fault, trio.current_time()))
         else:
             self._packs[demand.model_id] = pack
-            self._carry_out(self._residency.weighed(demand, places, trio.current_time()))
+            self._carry_out(self._residency.weighed(demand, places, trio.current_time(), pack.base))
 
     async def _load(self, instance: Instance) -> None:
         copy, error = self._copies[instance], None

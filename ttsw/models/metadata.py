@@ -45,6 +45,11 @@ ModelName = Annotated[
     Field(max_length=100),
     _require(r"[a-z0-9]+([-_.][a-z0-9]+)*", 'a-z and 0-9, joined by "-", "_" or ".", such as en-us-joe-medium'),
 ]
+ModelId = Annotated[
+    str,
+    Field(max_length=201),
+    _require(r"[a-z0-9]+([-_.][a-z0-9]+)+", "the full id of a model, such as sesame-csm-1b"),
+]
 Role = Annotated[str, _require(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", "a file's name without a folder: model.onnx")]
 PathInPack = Annotated[
     str,
@@ -131,3 +136,4 @@ class Metadata(_Section):
     source: Prose = ""
     files: Mapping[Role, Origin] = Field(default_factory=dict)
     options: Mapping[Role, OptionText] = Field(default_factory=dict)
+    base: ModelId | None = None

@@ -90,6 +90,7 @@ def _describe(folder: Path, meta: Metadata, files: Mapping[str, Path]) -> VoiceP
         files=files,
         checksums={role: origin.sha256 for role, origin in meta.files.items() if origin.sha256 is not None},
         options=dict(meta.options),
+        base=meta.base or "",
     )
 
 

@@ -57,6 +57,27 @@ class Shelf:
             raise PackError(self.broken[model_id])
         raise NotFoundError(f"no model {model_id!r}; there are: {self._names(model_id) or 'none'}")
 
+    def base(self, pack: VoicePack) -> VoicePack | None:
+        """Find the pack that another stands on; None where it stands by itself.
+
+        Raises:
+            NotFoundError: It isn't there.
+            PackError: It, or its standing on it, is broken; the text says what is wrong.
+        """
+        if not pack.base:
+            return None
+        base = self[pack.base]
+        if base.family != pack.family:
+            raise PackError(
+                f"voice pack {pack.root}: its base {base.model_id} is of the family {base.family!r}, and must be of "
+                f"{pack.family!r}"
+            )
+        if base.base:
+            raise PackError(
+                f"voice pack {pack.root}: its base {base.model_id} stands on {base.base} itself; name that one"
+            )
+        return base
+
     def _names(self, wanted: str) -> str:
         names = sorted(self.packs)
         if len(names) <= MOST_NAMES:

@@ -37,10 +37,9 @@ class Loaded(Protocol):
 
 
 V = TypeVar("V", bound=Loaded)
-V_co = TypeVar("V_co", bound=Loaded, covariant=True)
 
 
-class Source(Protocol[V_co]):
+class Source(Protocol[V]):
     """Where models come from."""
 
     async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
@@ -51,8 +50,14 @@ class Source(Protocol[V_co]):
         """
         ...
 
-    async def open(self, pack: VoicePack, place: Place, loaded: Callable[[], None]) -> V_co:
+    async def open(self, pack: VoicePack, place: Place, loaded: Callable[[], None], base: V | None) -> V:
         """Load a model, say `loaded` when its weights are in memory, warm it up. Cancelled, it leaves nothing behind.
+
+        Args:
+            pack: The model.
+            place: Where it goes.
+            loaded: To be called.
+            base: The loaded model that it stands on, as this source has opened it; None where it stands by itself.
 
         Raises:
             OutOfMemoryError: The device had no memory left.
@@ -85,17 +90,17 @@ class PackSource(Generic[V]):
     book: RecordBook
     devices: Sequence[Device]
     choose: Callable[[VoicePack], Sequence[str]]
-    load: Callable[[VoicePack, Record, str, Callable[[], None]], Awaitable[V]]
+    load: Callable[[VoicePack, Record, str, Callable[[], None], V | None], Awaitable[V]]
     _met: set[str] = field(default_factory=set, init=False)
 
     async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
         """See `Source.weigh`."""
         return await _in_thread(self._weigh, model_id)
 
-    async def open(self, pack: VoicePack, place: Place, loaded: Callable[[], None]) -> V:
+    async def open(self, pack: VoicePack, place: Place, loaded: Callable[[], None], base: V | None) -> V:
         """See `Source.open`; its files are checked against the pack's checksums first."""
         record = await _in_thread(self.book.check, pack)
-        return await self.load(pack, record, place.device, loaded)
+        return await self.load(pack, record, place.device, loaded, base)
 
     async def look(self) -> Sequence[MemorySnapshot]:
         """See `Source.look`."""
@@ -112,9 +117,10 @@ class PackSource(Generic[V]):
         return measured
 
     def _weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
-        pack = self.find()[model_id]
+        shelf = self.find()
+        pack = shelf[model_id]
         measured = self.book[model_id].measured
-        return pack, [place(pack, device, measured) for device in self.choose(pack)]
+        return pack, [place(pack, device, measured) for device in self.choose(shelf.base(pack) or pack)]
 
     def _look(self) -> Sequence[MemorySnapshot]:
         seen = []

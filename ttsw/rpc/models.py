@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ttsw.models.abilities import Abilities
 from ttsw.models.instances import State
 from ttsw.models.manager import ModelManager, Standing
 from ttsw.models.records import Measured
@@ -18,6 +19,7 @@ def model_infos(
     manager: ModelManager[Any],
     measured: Mapping[str, Mapping[str, Measured]],
     about: Mapping[str, Mapping[str, str]] | None = None,
+    infos: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[ModelInfo]:
     """Describe every pack on the shelf, the broken ones with their fault, and models whose pack is no more.
 
@@ -26,19 +28,26 @@ def model_infos(
         manager: The models in memory.
         measured: What is known of models from earlier loads, by id and device.
         about: Where those in memory run, by id.
+        infos: What those in memory say of themselves, by id.
     """
     packs = {**manager.packs, **shelf.packs}
     faults = dict.fromkeys(manager.packs, "its voice pack has been removed; the model stays until it is unloaded")
     faults |= {**shelf.broken, **dict.fromkeys(shelf.packs, "")}
-    infos = [
-        _info(pack, manager.standing(key), measured.get(key, {}), faults[key], (about or {}).get(key, {}))
+    told = [
+        _info(
+            pack,
+            Abilities.of(pack, (infos or {}).get(key)),
+            manager.standing(key),
+            measured.get(key, {}),
+            {"last_error": faults[key] or manager.standing(key).error} | dict((about or {}).get(key, {})),
+        )
         for key, pack in packs.items()
     ]
-    return infos + [_broken(key, shelf) for key in shelf.broken if key not in packs]
+    return told + [_broken(key, shelf) for key in shelf.broken if key not in packs]
 
 
 def _info(
-    pack: VoicePack, standing: Standing, measured: Mapping[str, Measured], fault: str, about: Mapping[str, str]
+    pack: VoicePack, able: Abilities, standing: Standing, measured: Mapping[str, Measured], more: Mapping[str, str]
 ) -> ModelInfo:
     known = next(iter(measured.values()), None)
     size = standing.size if standing.device else known.size if known else 0
@@ -52,20 +61,20 @@ def _info(
         "vram_mb": f"{pack.vram_mb:g}",
         "disk_mb": f"{pack.disk_mb:g}",
         "tags": ",".join(pack.tags),
-        "capabilities": ",".join(pack.capabilities.names()),
+        "capabilities": ",".join(able.capabilities.names()),
+        "base": pack.base,
         "device": standing.device,
         "size_mb": f"{size / MB:.1f}" if standing.device or known else "",
         "load_s": "" if load_s is None else f"{load_s:.2f}",
         "leases": str(standing.leases),
         "idle_s": "" if standing.idle_s is None else f"{standing.idle_s:.1f}",
-        "last_error": fault or standing.error,
-        **about,
+        **more,
     }
     return ModelInfo(
         model_id=pack.model_id,
         family=pack.family,
         is_loaded=standing.state is State.READY,
-        languages=list(pack.languages),
+        languages=list(able.languages),
         metadata={name: text for name, text in told.items() if text},
     )
 

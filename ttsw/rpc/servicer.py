@@ -118,7 +118,8 @@ class TTSServicer(TtsServiceBase):
         shelf, measured = await self._worker.known_models()
         models = self._worker.models
         about = {model_id: voice.host.about for model_id, voice in models.residents.items()}
-        return ListModelsResponse(models=model_infos(shelf, models, measured, about))
+        infos = self._worker.model_infos()
+        return ListModelsResponse(models=model_infos(shelf, models, measured, about, infos))
 
     async def load_model(self, message: LoadModelRequest) -> LoadModelResponse:
         """Have a model in memory."""
@@ -141,9 +142,8 @@ class TTSServicer(TtsServiceBase):
 
     async def get_capabilities(self, message: GetCapabilitiesRequest) -> GetCapabilitiesResponse:
         """Tell what the worker can do, and how it does."""
-        told = self._worker.config.worker.capabilities
         return GetCapabilitiesResponse(
-            capabilities=Capabilities(**told.model_dump() | {"languages": list(told.languages)}),
+            capabilities=Capabilities(**await self._worker.capabilities()),
             resident_models=sorted(self._worker.models.residents),
             metrics=NOT_YET_MEASURED | await self._worker.figures(),
         )

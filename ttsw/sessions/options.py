@@ -50,6 +50,7 @@ class SessionOptions:
         *,
         languages: tuple[str, ...] = (),
         lead_ms: float = 40.0,
+        session: str = "",
     ) -> Self:
         """Parse what a client gave, against the common options and those of the model.
 
@@ -58,15 +59,19 @@ class SessionOptions:
             family: The model's own options.
             languages: The languages that the model speaks.
             lead_ms: The worker's default lead, ms.
+            session: What engines are to know the session by that remember what they have said; empty for none.
 
         Raises:
             InvalidArgumentError: An option is unknown or its value isn't valid.
         """
         language = Option("str", COMMON["language"].help, choices=languages)
-        values = parse_options(given, {**family, **COMMON, "language": language})
+        own = {name: option for name, option in family.items() if not option.internal}
+        values = parse_options(given, {**own, **COMMON, "language": language})
         lead_s = float(values.get("lead_ms", lead_ms)) / 1000
         loudness = values.get("loudness_lufs")
-        engine = {name: value for name, value in values.items() if name in family}
+        engine = {name: value for name, value in values.items() if name in own}
+        if session and "session" in family.keys() - own.keys():
+            engine["session"] = session
         return cls(
             joined=values["text_mode"] == "tokens",
             lead_s=math.inf if values["pacing"] == "fast" else lead_s,

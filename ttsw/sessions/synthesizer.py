@@ -77,7 +77,7 @@ class Synthesizer:
             FailedPreconditionError: Another text is being spoken.
             InternalError: The engine failed.
         """
-        parsed = self._voice.parse_options(options or {}, lead_ms=40.0)
+        parsed = self._voice.parse_options(options or {}, lead_ms=40.0, session=f"{session_id}#{id(self)}")
         await self._voice.prepare(parsed)
         utterance = self._begin(parsed)
         frames_in, frames_out = trio.open_memory_channel[list[Frame]](0)

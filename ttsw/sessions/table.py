@@ -1,6 +1,7 @@
 """The sessions there are: starts them, finds them, ends them. Owner of every session's task and lease."""
 
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Protocol, Self
 
 import structlog
@@ -69,6 +70,7 @@ class SessionTable:
         self._tally = tally
         self._sessions: dict[str, Session] = {}
         self._starting: set[str] = set()
+        self._serial = count(1)
         self._metronome = Metronome()
         self._nursery: trio.Nursery | None = None
 
@@ -151,7 +153,9 @@ class SessionTable:
         structlog.contextvars.bind_contextvars(session_id=session_id)
         with _Borrower(self._lend, model_id, f"session {session_id}") as borrower:
             voice = await borrower.voice(fresh=False)
-            parsed = voice.parse_options(options, lead_ms=self._lead_ms)
+            # not by its id alone, which another session may have once this one has ended
+            known_as = f"{session_id}#{next(self._serial)}"
+            parsed = voice.parse_options(options, lead_ms=self._lead_ms, session=known_as)
             await voice.prepare(parsed)
             session = self._sessions[session_id] = Session(
                 session_id,

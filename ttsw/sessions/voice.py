@@ -72,14 +72,15 @@ class Voice:
         """The options that the engine understands."""
         return self.host.model.options
 
-    def parse_options(self, given: Mapping[str, str], *, lead_ms: float) -> SessionOptions:
-        """Parse a session's options against this model's.
+    def parse_options(self, given: Mapping[str, str], *, lead_ms: float, session: str = "") -> SessionOptions:
+        """Parse a session's options against this model's; see `SessionOptions.parse`.
 
         Raises:
             InvalidArgumentError: An option is unknown or its value isn't valid.
         """
         languages = self.host.model.pack.languages
-        return SessionOptions.parse({**self.defaults, **given}, self.options, languages=languages, lead_ms=lead_ms)
+        options = {**self.defaults, **given}
+        return SessionOptions.parse(options, self.options, languages=languages, lead_ms=lead_ms, session=session)
 
     async def prepare(self, options: SessionOptions) -> None:
         """Get the engine ready for a session's options.

@@ -1,6 +1,7 @@
 """Stand-ins that run in virtual time: an engine without threads, whose steps take as long as a test says."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -66,6 +67,13 @@ class FakeHost:
         self.prepared.append(options)
         if self.unprepared is not None:
             raise self.unprepared
+
+    async def derive(self, pack: VoicePack) -> "FakeHost":
+        """Give another."""
+        await trio.lowlevel.checkpoint()
+        derived = FakeHost(self.step_s)
+        derived.model = replace(derived.model, pack=pack)
+        return derived
 
     async def lost(self) -> TtswError:
         """Wait until `broken` is set."""

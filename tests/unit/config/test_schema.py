@@ -5,9 +5,8 @@ import pickle
 import pytest
 from pydantic import ValidationError
 
-from ttsw.config import CapabilitiesConfig, Config, EngineConfig
+from ttsw.config import Config, EngineConfig
 from ttsw.config.schema import Section
-from ttsw.types import Capabilities
 
 
 def sections(section=Config):
@@ -32,10 +31,6 @@ def test_every_key_says_what_it_means(section):
 def test_a_family_without_settings_has_the_defaults():
     config = Config(engines={"piper": EngineConfig(threads=2)})
     assert (config.engine("piper").threads, config.engine("mock")) == (2, EngineConfig())
-
-
-def test_the_flags_alone_are_the_layers_capabilities():
-    assert CapabilitiesConfig(lora=True).wire() == Capabilities(lora=True)
 
 
 def test_it_travels_to_other_processes():

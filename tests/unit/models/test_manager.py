@@ -44,6 +44,7 @@ class Source:
     def __init__(self):
         self.opened: list[Model] = []
         self.places: list[Place] = []
+        self.bases: list[Model | None] = []
         self.kept: dict[str, tuple[int, int, float]] = {}
         self.packs = {f"f-{name}": VoicePack("f", name, Path()) for name in "abcd"}
         self.now = self.most = self.looks = 0
@@ -61,8 +62,9 @@ class Source:
         size = self.sizes.get(model_id, 0)
         return self.packs[model_id], [Place("cpu", size, 2 * size)]
 
-    async def open(self, pack, place, loaded):
+    async def open(self, pack, place, loaded, base):
         self.places.append(place)
+        self.bases.append(base)
         self.now += 1
         self.most = max(self.most, self.now)
         self.ours += 2 * self.takes
@@ -516,3 +518,76 @@ async def test_who_watches_over_a_model_leaves_with_it(autojump_clock, manager, 
     await wait_all_tasks_blocked()
     assert manager.standing("f-a").state is State.ABSENT
     assert manager.unloads == {Cause.ASKED: 1}
+
+
+# What stands on another.
+
+
+@pytest.fixture
+def on_a(source):
+    for name in ("x", "y"):
+        source.packs[f"f-{name}"] = VoicePack("f", name, Path(), base="f-a")
+
+
+async def test_a_base_is_loaded_once_and_given_to_what_stands_on_it(autojump_clock, manager, source, on_a):
+    async with manager.lease("f-x") as x, manager.lease("f-y") as y, manager.lease("f-a") as a:
+        assert [opened.pack.model_id for opened in source.opened] == ["f-a", "f-x", "f-y"]
+        assert source.bases == [None, a, a]
+        assert {x, y, a} == set(source.opened)
+    await manager.unload("f-x")
+    assert set(manager.residents) == {"f-a", "f-y"}
+    await manager.load("f-x")
+    assert source.bases[3:] == [a], "the base is not loaded again"
+
+
+async def test_a_base_without_which_a_voice_cannot_be(autojump_clock, manager, source, on_a):
+    source.errors = [UnavailableError("its file is damaged")]
+    with pytest.raises(UnavailableError, match="model 'f-x' stands on 'f-a': its file is damaged"):
+        await manager.load("f-x")
+    del source.packs["f-a"]
+    with pytest.raises(NotFoundError, match="model 'f-x' stands on 'f-a': no model 'f-a'"):
+        await manager.load("f-x")
+
+
+async def test_unloading_a_base_takes_along_what_stands_on_it(autojump_clock, manager, source, on_a):
+    await manager.load("f-x")
+    await manager.unload("f-a")
+    assert manager.residents == {}
+    assert [model.closed for model in source.opened] == [1, 1]
+
+
+async def test_with_a_lost_base_all_is_lost_that_stands_on_it(autojump_clock, manager, source, on_a):
+    lease = await manager.take("f-x")
+    source.opened[0].broken.set()
+    await wait_all_tasks_blocked()
+    assert manager.standing("f-x").state is State.DRAINING
+    assert lease.revoked
+    lease.release()
+    async with manager.lease("f-x"):
+        assert len(source.opened) == 4
+    assert [model.closed for model in source.opened] == [1, 1, 0, 0]
+
+
+async def test_in_the_end_what_stands_on_another_goes_first(autojump_clock, source, on_a):
+    order = []
+    async with trio.open_nursery() as nursery:
+        manager = ModelManager(source, Limits())
+        await nursery.start(manager.run)
+        await manager.load("f-x")
+        for model in source.opened:
+            model.close = lambda name=model.pack.name: closing(order, name)
+        nursery.cancel_scope.cancel()
+    assert order == ["x", "a"]
+
+
+async def closing(order, name):
+    order.append(name)
+
+
+async def test_who_leaves_while_the_base_loads_leaves_nothing_waiting(autojump_clock, manager, source, on_a):
+    with trio.move_on_after(0.5):
+        await manager.load("f-x")
+    await trio.sleep(10)
+    assert set(manager.residents) == {"f-a"}
+    await manager.load("f-y")
+    assert set(manager.residents) == {"f-a", "f-y"}

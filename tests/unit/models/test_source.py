@@ -29,10 +29,10 @@ def device():
 
 @pytest.fixture
 def source(pack, device, tmp_path):
-    async def load(pack, record, device, loaded):
+    async def load(pack, record, device, loaded, base):
         await trio.lowlevel.checkpoint()
         loaded()
-        return pack, record, device
+        return pack, record, device, base
 
     book = RecordBook(tmp_path / "state")
     return PackSource(lambda: Shelf({"f-a": pack}), book, (device,), lambda _pack: ["cpu"], load)
@@ -76,8 +76,8 @@ async def test_the_first_load_of_a_family_does_not_replace_what_is_known(source,
 
 async def test_a_model_is_opened_with_what_is_known_of_it(source, pack):
     told = []
-    opened, record, device = await source.open(pack, Place("cpu"), lambda: told.append("loaded"))
-    assert (opened, device, told) == (pack, "cpu", ["loaded"])
+    opened, record, device, base = await source.open(pack, Place("cpu"), lambda: told.append("loaded"), "the base")
+    assert (opened, device, told, base) == (pack, "cpu", ["loaded"], "the base")
     assert isinstance(record, Record)
     assert len(record.digest) == 64
 
@@ -85,7 +85,7 @@ async def test_a_model_is_opened_with_what_is_known_of_it(source, pack):
 async def test_a_model_whose_files_are_not_what_they_should_be_is_not_opened(source, pack):
     damaged = VoicePack("f", "a", pack.root, files=pack.files, checksums={"model.onnx": "0" * 64})
     with pytest.raises(PackError):
-        await source.open(damaged, Place("cpu"), lambda: pytest.fail("it was loaded"))
+        await source.open(damaged, Place("cpu"), lambda: pytest.fail("it was loaded"), None)
 
 
 async def test_a_device_that_is_lost_is_left_out(source, device):
@@ -93,3 +93,38 @@ async def test_a_device_that_is_lost_is_left_out(source, device):
     assert (seen.device, seen.total, seen.ours) == ("cpu", 1_000, 10)
     device.lost = "it fell off the bus"
     assert await source.look() == []
+
+
+async def test_what_stands_on_another_goes_where_that_can(pack, device, tmp_path):
+    asked = []
+
+    def choose(chosen):
+        asked.append(chosen.model_id)
+        return ["cuda:0"]
+
+    voice = VoicePack("f", "voice", tmp_path, vram_mb=5, base="f-a")
+    shelf = Shelf({"f-a": pack, "f-voice": voice})
+    source = PackSource(lambda: shelf, RecordBook(tmp_path / "state"), (device,), choose, None)
+    assert await source.weigh("f-voice") == (voice, [Place("cuda:0", 5_000_000)])
+    assert asked == ["f-a"]
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("f-none", "no model 'f-none'; there are: "),
+        ("f-voice", "its base f-voice stands on f-voice itself; name that one"),
+        ("f-other", "its base f-other stands on f-a itself; name that one"),
+        ("g-a", "its base g-a is of the family 'g', and must be of 'f'"),
+    ],
+)
+async def test_what_cannot_be_a_base(pack, device, tmp_path, base, message):
+    packs = {
+        "f-a": pack,
+        "f-voice": VoicePack("f", "voice", tmp_path, base=base),
+        "f-other": VoicePack("f", "other", tmp_path, base="f-a"),
+        "g-a": VoicePack("g", "a", tmp_path),
+    }
+    source = PackSource(lambda: Shelf(packs), RecordBook(tmp_path / "state"), (device,), lambda _: ["cpu"], None)
+    with pytest.raises((NotFoundError, UnavailableError), match=message):
+        await source.weigh("f-voice")

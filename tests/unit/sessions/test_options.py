@@ -41,3 +41,14 @@ def test_an_unknown_option_is_refused_with_those_that_exist():
 def test_a_bad_value_is_refused_with_what_is_valid(name, value, valid):
     with pytest.raises(InvalidArgumentError, match=f"{name}=.*{valid}"):
         SessionOptions.parse({name: value}, FAMILY, languages=("en", "de"))
+
+
+REMEMBERING = {"seed": Option("int", "chance"), "session": Option("str", "whose", internal=True)}
+
+
+def test_an_engine_that_remembers_is_told_the_session_and_no_client_can():
+    assert SessionOptions.parse({"seed": "1"}, REMEMBERING, session="a#1").engine == {"seed": 1, "session": "a#1"}
+    assert SessionOptions.parse({}, REMEMBERING).engine == {}
+    assert SessionOptions.parse({}, FAMILY, session="a#1").engine == {"speed": 1.0}
+    with pytest.raises(InvalidArgumentError, match=r"unknown option 'session'; valid are: (?!.*session)"):
+        SessionOptions.parse({"session": "a#1"}, REMEMBERING, session="b#1")

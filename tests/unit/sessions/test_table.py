@@ -9,6 +9,7 @@ from ttsw.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from ttsw.options import Option
 from ttsw.sessions.table import SessionTable, check_session_id
 from ttsw.sessions.voice import Level, Voice
 from ttsw.testing import FakeHost
@@ -232,3 +233,14 @@ async def test_one_who_leaves_while_the_engine_prepares_leaves_nothing(autojump_
     assert (len(table), lender.lent) == (0, 0)
     monkeypatch.undo()
     await table.start("a", "fake-voice", {})
+
+
+async def test_no_two_sessions_are_the_same_to_an_engine_that_remembers(autojump_clock, table, lender, monkeypatch):
+    options = {"session": Option("str", "whose", internal=True)}
+    monkeypatch.setattr(Voice, "options", property(lambda _: options))
+    first = await table.start("a", "fake-voice", {})
+    table.end("a")
+    again = await table.start("a", "fake-voice", {})
+    known = [session.options.engine["session"] for session in (first, again)]
+    assert len(set(known)) == 2
+    assert all(name.startswith("a#") for name in known)

@@ -91,6 +91,15 @@ class Host(Protocol):
         """
         ...
 
+    async def derive(self, pack: VoicePack) -> "Host":
+        """Load a voice that stands on this model; see `TTSAdapter.derive`. It is closed before this one is.
+
+        Raises:
+            OutOfMemoryError: There was no memory left for it.
+            TtswError: It can't be loaded; the text says why.
+        """
+        ...
+
     async def lost(self) -> TtswError:
         """Wait until the model is gone though nobody has closed it; for ever, where that can't be. Says why."""
         ...

@@ -28,7 +28,10 @@ from ttsw.adapters.host.wire import (
     Cancel,
     Chunk,
     Close,
+    Derive,
+    Derived,
     Done,
+    Drop,
     Frames,
     Load,
     Loaded,
@@ -63,7 +66,8 @@ class Engine:
         self._outbox = Outbox(sock)
         self._frames = Frames()
         self._jobs: dict[int, tuple[trio.CancelScope, trio.Semaphore]] = {}
-        self._host: ThreadHost | None = None
+        self._voices: dict[int, ThreadHost] = {}
+        """The model as 0, and what stands on it."""
 
     async def run(self) -> None:
         """Serve until told to close, or until the worker is gone."""
@@ -79,16 +83,16 @@ class Engine:
                         break
                     self._obey(order, nursery)
             nursery.cancel_scope.cancel()
-        if self._host is not None:
-            await self._host.close()
+        for voice in reversed(self._voices.values()):
+            await voice.close()
 
     def _obey(self, order: Order, nursery: trio.Nursery) -> None:
         match order:
             case Ping():
-                self._say(Pong(memory(), 0.0 if self._host is None else self._host.step_s))
+                self._say(Pong(memory(), max((voice.step_s for voice in self._voices.values()), default=0.0)))
             case Load():
                 nursery.start_soon(self._load, order)
-            case Speak() | Prepare():
+            case Speak() | Prepare() | Derive() | Drop():
                 job = self._jobs[order.id] = trio.CancelScope(), trio.Semaphore(WINDOW - 1)
                 nursery.start_soon(self._do, order, *job)
             case Taken(id) if id in self._jobs:
@@ -101,13 +105,16 @@ class Engine:
 
     async def _load(self, order: Load) -> None:
         try:
-            self._host = await open_thread_host(order.pack, order.settings, lambda _: find_adapter(order.adapter))
+            voice = await open_thread_host(order.pack, order.settings, lambda _: find_adapter(order.adapter))
         except TtswError as error:
             self._say(to_failed(0, error))
         else:
-            self._say(Loaded(self._host.model))
+            self._voices[0] = voice
+            self._say(Loaded(voice.model))
 
-    async def _do(self, order: Speak | Prepare, scope: trio.CancelScope, credit: trio.Semaphore) -> None:
+    async def _do(
+        self, order: Speak | Prepare | Derive | Drop, scope: trio.CancelScope, credit: trio.Semaphore
+    ) -> None:
         def send(samples: Samples, began: float) -> None:  # from the engine's own thread: the loop need not wake
             self._say(Chunk(order.id, monotonic() - began), to_bytes(samples))
 
@@ -117,16 +124,34 @@ class Engine:
         answer: Answer = Done(order.id)
         with scope:
             try:
-                if self._host is None:
-                    raise InternalError("nothing can be spoken before a model is loaded")
-                if isinstance(order, Speak):
-                    await self._host.run(order.text, order.options, send, take)
-                else:
-                    await self._host.prepare(order.options)
+                match order:
+                    case Speak():
+                        await self._voice(order.voice).run(order.text, order.options, send, take)
+                    case Prepare():
+                        await self._voice(order.voice).prepare(order.options)
+                    case Derive():
+                        answer = await self._derive(order)
+                    case Drop() if order.voice in self._voices:
+                        await self._voices.pop(order.voice).close()
             except TtswError as error:
                 answer = to_failed(order.id, error)
         del self._jobs[order.id]
         self._say(answer)
+
+    async def _derive(self, order: Derive) -> Derived:
+        derived = await self._voice(0).derive(order.pack)
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except trio.Cancelled:
+            await derived.close()  # noqa: ASYNC102 - it shields itself, with a deadline
+            raise
+        self._voices[order.id] = derived
+        return Derived(order.id, derived.model)
+
+    def _voice(self, number: int) -> ThreadHost:
+        if number not in self._voices:
+            raise InternalError("there is no such voice: it was not loaded, or was unloaded")
+        return self._voices[number]
 
 
 async def serve(sock: socket.socket) -> None:

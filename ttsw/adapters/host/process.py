@@ -24,7 +24,10 @@ from ttsw.adapters.host.wire import (
     Cancel,
     Chunk,
     Close,
+    Derive,
+    Derived,
     Done,
+    Drop,
     Failed,
     Frames,
     Load,
@@ -67,7 +70,7 @@ class Audio:
     seconds: float
 
 
-Reply = Audio | Done | TtswError
+Reply = Audio | Done | Derived | TtswError
 
 
 class ProcessHost:
@@ -123,9 +126,9 @@ class ProcessHost:
         """Utterances that the engine has not left yet; of those cancelled, it leaves each at its next step."""
         return len(self._busy)
 
-    async def prepare(self, options: Mapping[str, OptionValue]) -> None:
-        """See `Host.prepare`."""
-        async with self._ask(lambda number: Prepare(number, options)) as job:
+    async def prepare(self, options: Mapping[str, OptionValue], voice: int = 0) -> None:
+        """See `Host.prepare`; in a voice that was derived, or in the model's own."""
+        async with self._ask(lambda number: Prepare(number, options, voice)) as job:
             await job.reply()
 
     async def speak(
@@ -134,12 +137,13 @@ class ProcessHost:
         options: Mapping[str, OptionValue],
         convert: Callable[[Samples], T],
         take: Callable[[T, float], Awaitable[None]],
+        voice: int = 0,
     ) -> None:
-        """See `Host.speak`. The engine works ahead by `WINDOW` chunks.
+        """See `Host.speak`; in a voice that was derived, or in the model's own. It works ahead by `WINDOW` chunks.
 
         Cancelled, it returns at once; the engine leaves the utterance at its next step.
         """
-        async with self._ask(lambda number: Speak(number, text, options)) as job:
+        async with self._ask(lambda number: Speak(number, text, options, voice)) as job:
             while isinstance(reply := await job.reply(), Audio):
                 value = await self._convert(convert, reply.samples)
                 self._taking += 1
@@ -148,6 +152,33 @@ class ProcessHost:
                 finally:
                     self._taking -= 1
                 self._say(Taken(job.number))
+
+    async def derive(self, pack: VoicePack) -> "DerivedHost":
+        """Load a voice that stands on this model; see `Host.derive`. Cancelled, it leaves none behind."""
+        number = 0
+
+        def order(given: int) -> Order:
+            nonlocal number
+            number = given
+            return Derive(number, pack)
+
+        try:
+            async with self._ask(order) as job:
+                reply = await job.reply()
+        except BaseException:
+            self._say(Drop(next(self._ids), number))  # it may have been loaded in the last moment
+            raise
+        assert isinstance(reply, Derived), "what was asked for is answered"
+        return DerivedHost(self, number, reply.model)
+
+    async def drop(self, voice: int) -> None:
+        """Unload a voice that was derived.
+
+        Raises:
+            TtswError: It can't be; or the process has ended, and it with it.
+        """
+        async with self._ask(lambda number: Drop(number, voice)) as job:
+            await job.reply()
 
     async def lost(self) -> TtswError:
         """Wait until the process has ended though nobody has closed it; says why."""
@@ -261,7 +292,7 @@ class ProcessHost:
         match read_answer(head):
             case Chunk(number, seconds):
                 self._answer(number, Audio(np.frombuffer(body, np.float32).copy(), seconds))
-            case Done(number) as done:
+            case (Done(number) | Derived(number)) as done:
                 self._busy.discard(number)
                 self._answer(number, done)
             case Failed(0) as failed:
@@ -347,6 +378,54 @@ class ProcessHost:
         self._ended.set()
 
 
+class DerivedHost:
+    """A voice that stands on the model of a process, and shares that; from `ProcessHost.derive`."""
+
+    def __init__(self, base: ProcessHost, voice: int, model: Model) -> None:
+        self.model = model
+        self._base, self._voice = base, voice
+
+    def __repr__(self) -> str:
+        return f"<DerivedHost {self.model.pack.model_id} on {self._base!r}>"
+
+    @property
+    def waiting(self) -> int:
+        """None of its own: its steps wait among those of the model."""
+        return 0
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """See `Host.about`."""
+        return {"host": "process", "pid": str(self._base.pid)}
+
+    async def prepare(self, options: Mapping[str, OptionValue]) -> None:
+        """See `Host.prepare`."""
+        await self._base.prepare(options, self._voice)
+
+    async def speak(
+        self,
+        text: str,
+        options: Mapping[str, OptionValue],
+        convert: Callable[[Samples], T],
+        take: Callable[[T, float], Awaitable[None]],
+    ) -> None:
+        """See `ProcessHost.speak`."""
+        await self._base.speak(text, options, convert, take, self._voice)
+
+    async def derive(self, pack: VoicePack) -> "DerivedHost":
+        """Load a voice that stands on this one; the engine says whether that can be."""
+        raise UnavailableError(f"voice pack {pack.root}: {self.model.pack.model_id} stands on another model itself")
+
+    async def lost(self) -> TtswError:
+        """See `ProcessHost.lost`: with the process all goes."""
+        return await self._base.lost()
+
+    async def close(self) -> None:
+        """Unload the voice; where the process has ended, it is gone already."""
+        with trio.move_on_after(LEAVE_S, shield=True), suppress(UnavailableError):
+            await self._base.drop(self._voice)
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     """An order that was given, and what comes of it."""
@@ -354,7 +433,7 @@ class _Job:
     number: int
     replies: trio.MemoryReceiveChannel[Reply]
 
-    async def reply(self) -> Audio | Done:
+    async def reply(self) -> Audio | Done | Derived:
         reply = await self.replies.receive()
         if isinstance(reply, TtswError):
             raise type(reply)(str(reply))  # to each its own: tracebacks are written into errors

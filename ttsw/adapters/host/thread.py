@@ -26,13 +26,19 @@ CLOSE_S = 30.0
 
 
 class ThreadHost:
-    """Runs an adapter's steps in worker threads, at most `adapter.concurrency` at a time."""
+    """Runs an adapter's steps in worker threads, at most `adapter.concurrency` at a time.
 
-    def __init__(self, adapter: TTSAdapter) -> None:
+    Args:
+        adapter: The loaded model.
+        places: The places of the model that it stands on, which it shares; None gives it its own.
+    """
+
+    def __init__(self, adapter: TTSAdapter, places: trio.CapacityLimiter | None = None) -> None:
         self.adapter, self.model = adapter, describe(adapter)
         self._begun: dict[object, float] = {}
-        self._places = trio.CapacityLimiter(adapter.concurrency)
+        self._places = trio.CapacityLimiter(adapter.concurrency) if places is None else places
         self._closed = False
+        self._inside, self._left = 0, trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
         return (
@@ -103,33 +109,38 @@ class ThreadHost:
                 await trio.to_thread.run_sync(_close, chunks, limiter=self._places)
             raise
 
+    async def derive(self, pack: VoicePack) -> "ThreadHost":
+        """Load a voice that stands on this model; see `Host.derive`. Cancelled, it leaves none behind."""
+        limiter = trio.CapacityLimiter(1)
+        try:
+            derived = await trio.to_thread.run_sync(self.adapter.derive, pack, limiter=limiter)
+        except Exception as error:
+            raise _fault(pack, error) from error
+        return ThreadHost(derived, self._places)
+
     async def lost(self) -> TtswError:
         """Wait for ever: what ends a thread ends this process."""
         await trio.sleep_forever()
         raise AssertionError("for ever has ended")
 
     async def close(self) -> None:
-        """Unload the model: waits for the steps that run, then closes the adapter. Nothing can be spoken from then on.
+        """Unload the model: waits for its steps that run, then closes the adapter. Nothing can be spoken from now on.
 
         Raises:
             InternalError: A step still runs after `CLOSE_S`; the model stays in memory.
         """
+        self._closed = True
         with trio.move_on_after(CLOSE_S, shield=True) as scope:
-            borrowers = [object() for _ in range(self.adapter.concurrency)]
-            for borrower in borrowers:
-                await self._places.acquire_on_behalf_of(borrower)
-            self._closed = True
-            for borrower in borrowers:
-                self._places.release_on_behalf_of(borrower)
+            while self._inside:
+                await self._left.park()
             await trio.to_thread.run_sync(self.adapter.close, limiter=trio.CapacityLimiter(1))
         if scope.cancelled_caught:
+            self._closed = False
             raise InternalError(
                 f"{self.adapter.pack.model_id} can't be unloaded: a step has run for over {CLOSE_S:g} s"
             )
 
     def _step(self, chunks: Iterator[Samples], use: Callable[[Samples, float], T]) -> tuple[T] | None:
-        if self._closed:
-            raise UnavailableError(f"model {self.adapter.pack.model_id} was unloaded while it spoke")
         with self._timed() as started:
             chunk = next(chunks, None)
         return None if chunk is None else (use(chunk, started),)
@@ -144,15 +155,22 @@ class ThreadHost:
         run = object()
         self._begun[run] = monotonic()
         try:
+            if self._closed:
+                raise UnavailableError(f"model {self.adapter.pack.model_id} was unloaded while it spoke")
             yield self._begun[run]
         finally:
             del self._begun[run]
 
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
+        self._inside += 1
         try:
             return await trio.to_thread.run_sync(call, *args, limiter=self._places)
         except Exception as error:
             raise _fault(self.adapter.pack, error) from error
+        finally:
+            self._inside -= 1
+            if not self._inside:
+                self._left.unpark_all()
 
 
 async def open_thread_host(

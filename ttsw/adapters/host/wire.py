@@ -39,18 +39,34 @@ class Load(Message, frozen=True):
 
 
 class Prepare(Message, frozen=True):
-    """Worker: get ready for these options. Answered by Done or Failed."""
+    """Worker: get ready for these options, in this voice: 0 is the model itself. Answered by Done or Failed."""
 
     id: int
     options: Mapping[str, OptionValue]
+    voice: int = 0
 
 
 class Speak(Message, frozen=True):
-    """Worker: say this. Answered by Chunks, then Done or Failed."""
+    """Worker: say this, in this voice: 0 is the model itself. Answered by Chunks, then Done or Failed."""
 
     id: int
     text: str
     options: Mapping[str, OptionValue]
+    voice: int = 0
+
+
+class Derive(Message, frozen=True):
+    """Worker: load a voice that stands on the model, known by this id from then on. Answered by Derived or Failed."""
+
+    id: int
+    pack: VoicePack
+
+
+class Drop(Message, frozen=True):
+    """Worker: unload that voice; one that isn't there is no fault. Answered by Done or Failed."""
+
+    id: int
+    voice: int
 
 
 class Taken(Message, frozen=True):
@@ -76,6 +92,13 @@ class Close(Message, frozen=True):
 class Loaded(Message, frozen=True):
     """Engine: the model is loaded."""
 
+    model: Model
+
+
+class Derived(Message, frozen=True):
+    """Engine: the voice is loaded."""
+
+    id: int
     model: Model
 
 
@@ -121,8 +144,8 @@ class Pong(Message, frozen=True):
     step_s: float
 
 
-Order = Load | Prepare | Speak | Taken | Cancel | Ping | Close
-Answer = Loaded | Chunk | Done | Failed | Pong
+Order = Load | Prepare | Speak | Derive | Drop | Taken | Cancel | Ping | Close
+Answer = Loaded | Derived | Chunk | Done | Failed | Pong
 
 
 def _decode(kind: type, value: str) -> Path:

@@ -433,3 +433,76 @@ async def test_a_block_that_ends_without_closing_its_hosts_has_lost_none(pack, c
         host = await engines.open(pack(), EngineSettings(), launch())
     assert gone(host.pid)
     assert "engine lost" not in capsys.readouterr().out
+
+
+# What stands on the model.
+
+
+@pytest.fixture
+def voice(tmp_path):
+    def voice(load=""):
+        return VoicePack("trouble", "anna", tmp_path, sample_rate=24_000, options={"load": load}, base="trouble-voice")
+
+    return voice
+
+
+async def loaded(host):
+    """How many voices the engine has."""
+    return int((await speak(host, "loaded"))[0][0])
+
+
+async def test_voices_share_the_process_of_their_base(host, voice):
+    one, other = await host.derive(voice()), await host.derive(voice())
+    assert (one.model.pack, one.model.info["model_id"]) == (voice(), "trouble-anna")
+    assert one.about["pid"] == host.about["pid"]
+    assert "trouble-anna on <ProcessHost" in repr(one)
+    results = {}
+
+    async def run(name, host, count):
+        results[name] = await speak(host, f"count {count}")
+
+    async with trio.open_nursery() as nursery:
+        for name, each, count in (("base", host, 3), ("one", one, 4), ("other", other, 5)):
+            nursery.start_soon(run, name, each, count)
+    assert {name: len(chunks) for name, chunks in results.items()} == {"base": 3, "one": 4, "other": 5}
+    assert await loaded(host) == 3
+    await one.close()
+    assert await loaded(other) == 2
+    with pytest.raises(InternalError, match="no such voice: it was not loaded, or was unloaded"):
+        await speak(one, "count 1")
+    with pytest.raises(NotFoundError, match="no thirteen"):
+        await other.prepare({"seed": 13})
+
+
+async def test_a_voice_passes_the_conformance_suite(host, voice):
+    await check_adapter(await host.derive(voice()))
+    assert await loaded(host) == 1
+
+
+async def test_a_voice_that_cannot_be_loaded_costs_the_others_nothing(host, voice):
+    with pytest.raises(InternalError, match="the tensor has a hole"):
+        await host.derive(voice("error"))
+    with pytest.raises(OutOfMemoryError):
+        await host.derive(voice("memory"))
+    assert len(await speak(host, "count 3")) == 3
+    with pytest.raises(UnavailableError, match="trouble-anna stands on another model itself"):
+        await (await host.derive(voice())).derive(voice())
+
+
+async def test_who_leaves_while_a_voice_is_loaded_leaves_none_behind(host, voice):
+    with trio.move_on_after(0.1):
+        await host.derive(voice("sleep 0.5"))
+    await until(lambda: not host.busy)
+    assert await loaded(host) == 1
+
+
+async def test_a_voice_goes_with_its_process(host, voice):
+    derived = await host.derive(voice())
+    with pytest.raises(UnavailableError, match="killed by SIGKILL"):
+        await speak(derived, "then kill")
+    assert "killed by SIGKILL" in str(await derived.lost())
+    await derived.close()
+    with pytest.raises(UnavailableError):
+        await host.derive(voice())
+    with pytest.raises(UnavailableError):
+        await derived.prepare({})

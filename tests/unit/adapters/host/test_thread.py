@@ -7,6 +7,7 @@ import trio
 import ttsw.adapters.host.thread as host_module
 from ttsw.adapters.base import EngineSettings
 from ttsw.adapters.host.thread import ThreadHost, is_out_of_memory, open_thread_host
+from ttsw.adapters.mock import MockAdapter
 from ttsw.errors import InternalError, NotFoundError, OutOfMemoryError, UnavailableError
 from ttsw.testing import FakeAdapter
 from ttsw.types import VoicePack
@@ -37,6 +38,11 @@ class Engine(FakeAdapter):
                 yield np.full(4, number, np.float32)
         finally:
             self.left += 1
+
+    def derive(self, pack):
+        if pack.name == "broken":
+            raise ValueError("it is of another model")
+        return Engine(pack)
 
     def close(self):
         self.closed = True
@@ -243,3 +249,45 @@ async def test_what_goes_wrong_while_preparing_is_told(host, engine, monkeypatch
     monkeypatch.setattr(engine, "prepare", prepare)
     with pytest.raises(NotFoundError, match="no such recording"):
         await host.prepare({})
+
+
+# What stands on the model.
+
+
+async def test_a_voice_shares_the_places_of_its_base(host, engine, tmp_path):
+    derived = await host.derive(VoicePack("fake", "anna", tmp_path, base="fake-voice"))
+    assert derived.model.info["model_id"] == "fake-anna"
+    engine.gate.clear()
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(speak, host, 1)
+        while engine.inside < 2:
+            await trio.sleep(0.001)
+        nursery.start_soon(speak, derived, 1)
+        while not derived.waiting:
+            await trio.sleep(0.001)
+        assert derived.adapter.inside == 0
+        engine.gate.set()
+    assert derived.adapter.steps == 1
+
+
+async def test_a_voice_is_closed_while_its_base_speaks(host, engine, tmp_path):
+    derived = await host.derive(VoicePack("fake", "anna", tmp_path, base="fake-voice"))
+    engine.gate.clear()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(speak, host, 3)
+        while not engine.inside:
+            await trio.sleep(0.001)
+        await derived.close()
+        engine.gate.set()
+    assert (derived.adapter.closed, engine.closed, engine.steps) == (True, False, 3)
+    with pytest.raises(UnavailableError, match="model fake-anna was unloaded while it spoke"):
+        await speak(derived, 1)
+
+
+async def test_a_voice_that_cannot_be_loaded(host, tmp_path):
+    with pytest.raises(InternalError, match="the engine of fake-broken failed: ValueError: it is of another model"):
+        await host.derive(VoicePack("fake", "broken", tmp_path, base="fake-voice"))
+    other = ThreadHost(MockAdapter.load(VoicePack("mock", "440hz", tmp_path), EngineSettings()))
+    with pytest.raises(UnavailableError, match="no two voices of the family 'mock' share a model"):
+        await other.derive(VoicePack("mock", "anna", tmp_path, base="mock-440hz"))

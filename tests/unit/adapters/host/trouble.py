@@ -25,6 +25,7 @@ class Trouble(TTSAdapter):
         super().__init__(pack)
         self.settings = settings
         self.steps = self.left = 0
+        self.count = [pack.model_id]  # of all that is loaded
 
     @classmethod
     def load(cls, pack, settings):
@@ -33,6 +34,17 @@ class Trouble(TTSAdapter):
         _say(sys.stderr, f"loading {pack.model_id}")
         _act(trouble)
         return cls(pack, settings)
+
+    def derive(self, pack):
+        _say(sys.stderr, f"deriving {pack.model_id}")
+        _act(pack.options.get("load", ""))
+        derived = type(self)(pack, self.settings)
+        derived.count = self.count
+        self.count.append(pack.model_id)
+        return derived
+
+    def close(self):
+        self.count.remove(self.pack.model_id)
 
     def prepare(self, options):
         if options.get("seed") == 13:
@@ -51,6 +63,8 @@ class Trouble(TTSAdapter):
                     yield np.full(100, number, np.float32)
             elif word == "steps":
                 yield np.array([self.steps, self.left], np.float32)
+            elif word == "loaded":
+                yield np.array([len(self.count)], np.float32)
             elif word == "then":  # a chunk, and then trouble
                 yield np.zeros(100, np.float32)
                 _act(rest)
