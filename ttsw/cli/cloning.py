@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ttsw.adapters.clips import read_clip
+from ttsw.adapters.recordings import MOST_TRANSCRIPT, find_transcript
 from ttsw.cli.console import err, out
-from ttsw.errors import NotFoundError
+from ttsw.errors import InvalidArgumentError, NotFoundError
 from ttsw.models.clips import add_clip, clips_dir, find_clips, place, remove_clip
 
 Name = Annotated[str, typer.Argument(help="The clip's name.")]
@@ -21,6 +22,9 @@ Name = Annotated[str, typer.Argument(help="The clip's name.")]
 def clone(
     name: Annotated[str, typer.Argument(help="The name to give it: lower-case letters, digits and hyphens.")],
     file: Annotated[Path, typer.Argument(help="The recording of a voice: 1 to 60 s, best 6 s or more.")],
+    transcript: Annotated[
+        str, typer.Option("--transcript", "-t", metavar="TEXT", help="What is said in it, word for word.")
+    ] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Replace a clip of that name.")] = False,
 ) -> None:
     """Register a recording under a name, for models that clone the voice in it."""
@@ -29,13 +33,22 @@ def clone(
     if not file.is_file():
         raise NotFoundError(f"there is no file {file}")
     recording = read_clip(file)
-    clip = add_clip(folder, name, recording.samples, recording.rate, replace=replace)
+    said = transcript or find_transcript(file) or ""
+    if len(said.encode(errors="replace")) > MOST_TRANSCRIPT:
+        raise InvalidArgumentError(f"the transcript is longer than any recording's: {MOST_TRANSCRIPT} bytes")
+    clip = add_clip(folder, name, recording.samples, recording.rate, " ".join(said.split()), replace=replace)
     out.print(
         f"{name}: {clip.seconds:.1f} s at {clip.rate} Hz, {clip.rms_dbfs:.1f} dBFS RMS, in {escape(str(clip.path))}",
         soft_wrap=True,
     )
     for caution in clip.cautions():
         err.print(f"[yellow]caution:[/] {caution}", soft_wrap=True)
+    if not clip.transcript:
+        err.print(
+            "what is said in it isn't known (--transcript): XTTS needs no transcript, CosyVoice 2 is better with one, "
+            "CSM needs one",
+            soft_wrap=True,
+        )
     err.print(
         f'models that clone speak with it: ttsw say --model xtts-v2-… -O reference_audio={name} "…"', soft_wrap=True
     )
@@ -48,10 +61,17 @@ def clips(as_json: Annotated[bool, typer.Option("--json", help="Write a JSON lis
         rows = [asdict(clip) | {"cautions": clip.cautions()} for clip in found]
         typer.echo(json.dumps(rows, ensure_ascii=False, indent=2, default=str))
         return
-    table = Table("name", "length", "rate", "level", "registered", box=None)
+    table = Table("name", "length", "rate", "level", "registered", "transcript", box=None)
     for clip in found:
         when = clip.date.astimezone().strftime("%Y-%m-%d %H:%M")
-        table.add_row(clip.name, f"{clip.seconds:.1f} s", f"{clip.rate} Hz", f"{clip.rms_dbfs:.1f} dBFS", when)
+        table.add_row(
+            clip.name,
+            f"{clip.seconds:.1f} s",
+            f"{clip.rate} Hz",
+            f"{clip.rms_dbfs:.1f} dBFS",
+            when,
+            escape(clip.transcript),
+        )
     if found:
         out.print(table)
     elif not faults:

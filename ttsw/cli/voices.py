@@ -146,18 +146,21 @@ def _find(packs: Packs, target: str) -> tuple[Draft | None, str]:
 
 @voices_app.command()
 def add(
-    path: Annotated[Path, typer.Argument(help="A voice pack's folder, or a Piper voice: its .onnx file.")],
+    path: Annotated[
+        Path, typer.Argument(help="A voice pack's folder; a Piper voice: its .onnx file; a fine-tuned CSM's folder.")
+    ],
     name: Annotated[str, typer.Option("--id", metavar="NAME", help="Its name; its own if not given.")] = "",
     move: Annotated[bool, typer.Option("--move", help="Move the files, don't copy them.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a pack of that name.")] = False,
-    licence: Annotated[str, typer.Option("--license", help="The licence of a Piper voice.")] = "unknown",
+    licence: Annotated[str, typer.Option("--license", help="The licence of what comes without metadata.")] = "unknown",
+    base: Annotated[str, typer.Option("--base", metavar="ID", help="The model that a LoRA stands on.")] = "",
     no_check: Annotated[bool, typer.Option("--no-check", help="Don't load it and speak a sentence.")] = False,
     config: Config = None,
 ) -> None:
     """Add a voice pack to your own folder."""
     packs = open_packs(config)
     with open_bar(f"copying {path.name}") as progress:
-        adder = Adder(packs.own, packs.store, name, move, replace, licence, progress)
+        adder = Adder(packs.own, packs.store, name, move, replace, licence, base, progress)
         draft = adder.add(path)
     model_id = draft.pack.model_id
     out.print(f"{model_id}: added as {escape(str(draft.pack.root))}", soft_wrap=True)

@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ from ttsw.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from ttsw.models.csm_voice import CsmVoice, describe_csm, find_csm, guess_base
 from ttsw.models.digest import file_sha256
 from ttsw.models.drafts import Draft, size_text
 from ttsw.models.metadata import ModelName
@@ -45,6 +46,7 @@ class Adder:
         move: Take the files away from where they are.
         replace: Put it in the place of a pack of that name.
         licence: What is known of the licence of a voice that comes without metadata.
+        base: The id of the model that a LoRA stands on; empty takes it from what the LoRA says.
         progress: Told of the bytes that are copied, and of those that there are.
     """
 
@@ -54,10 +56,11 @@ class Adder:
     move: bool = False
     replace: bool = False
     licence: str = "unknown"
+    base: str = ""
     progress: Callable[[int, int], None] = field(default=lambda _done, _total: None)
 
     def add(self, source: Path) -> Draft:
-        """Add a pack's folder, or a Piper voice.
+        """Add a pack's folder, a Piper voice, or a fine-tuned CSM.
 
         Raises:
             NotFoundError: There is nothing at `source`.
@@ -70,8 +73,10 @@ class Adder:
         try:
             if (source / METADATA).is_file():
                 return self._add_folder(source)
+            if csm := find_csm(source):
+                return self._add_csm(csm)
             if voice := find_voice(source):
-                return self._add_voice(voice)
+                return self._add_piper(voice)
         except OSError as error:
             if error.errno in _FULL:
                 raise ResourceExhaustedError(f"the disk of {self.root} is full; nothing was added") from error
@@ -79,8 +84,8 @@ class Adder:
                 f"{source} cannot be added: {error.strerror}: {error.filename or self.root}"
             ) from error
         raise InvalidArgumentError(
-            f"{source} is no voice pack (a folder with {METADATA}), and no Piper voice (a .onnx file with its "
-            f".onnx.json beside it)"
+            f"{source} is no voice pack (a folder with {METADATA}), no Piper voice (a .onnx file with its .onnx.json "
+            f"beside it), and no fine-tuned CSM (a folder with adapter_config.json, or with a CSM's config.json)"
         )
 
     def _add_folder(self, source: Path) -> Draft:
@@ -102,20 +107,49 @@ class Adder:
                 source.unlink()
         return draft
 
-    def _add_voice(self, voice: PiperVoice) -> Draft:
-        name = self._checked_name("piper") or voice.name
+    def _add_piper(self, voice: PiperVoice) -> Draft:
+        files = {"model.onnx": voice.model, "config.json": voice.config}
+
+        def describe(name: str, checksums: dict[str, str]) -> str:
+            return describe_voice(voice, name, checksums, self.licence)
+
+        return self._add_files(voice.model, "piper", voice.name, files, describe)
+
+    def _add_csm(self, voice: CsmVoice) -> Draft:
+        base = self.base or guess_base(voice)
+        if voice.lora and not base:
+            raise InvalidArgumentError(
+                f"{voice.folder} is a LoRA of {voice.base!r}: name the model that it is to stand on with --base, for "
+                f"example sesame-csm-1b"
+            )
+
+        def describe(name: str, checksums: dict[str, str]) -> str:
+            return describe_csm(voice, name, base, checksums, self.licence)
+
+        return self._add_files(voice.folder, "sesame", voice.name, voice.files, describe)
+
+    def _add_files(
+        self,
+        source: Path,
+        family: str,
+        own_name: str,
+        files: Mapping[str, Path],
+        describe: Callable[[str, dict[str, str]], str],
+    ) -> Draft:
+        """Add a voice that comes without metadata: its files by role, described by name and checksums."""
+        name = self._checked_name(family) or own_name
         if not name:
-            raise InvalidArgumentError(f"{voice.model} has no name that a pack can have; name it with --id")
+            raise InvalidArgumentError(f"{source} has no name that a pack can have; name it with --id")
 
         def fill(folder: Path) -> None:
-            self._copy([(voice.model, "model.onnx"), (voice.config, "config.json")], folder)
-            checksums = {role: file_sha256(folder / role) for role in ("model.onnx", "config.json")}
-            (folder / METADATA).write_text(describe_voice(voice, name, checksums, self.licence), "utf-8")
+            self._copy([(path, role) for role, path in files.items()], folder)
+            checksums = {role: file_sha256(folder / role) for role in files}
+            (folder / METADATA).write_text(describe(name, checksums), "utf-8")
 
-        draft = self._install(voice.model, "piper", name, fill)
+        draft = self._install(source, family, name, fill)
         if self.move:
-            for file in voice:
-                file.unlink()
+            for path in files.values():
+                path.unlink()
         return draft
 
     def _checked_name(self, family: str) -> str:

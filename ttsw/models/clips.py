@@ -1,8 +1,8 @@
 """Reference recordings that a user has registered by name, for families that clone a voice from one.
 
-A clip is a WAV file in the user's data folder, mono, 24 bits, at the rate that it came with. Sessions name it
-(`reference_audio=NAME`). What recordings are fit to be one, `ttsw.adapters.clips` says; what could be better about one
-that is, `Clip.cautions`.
+A clip is a WAV file in the user's data folder, mono, 24 bits, at the rate that it came with; what is said in it, where
+that is known, stands beside it in a text file. Sessions name it (`reference_audio=NAME`). What recordings are fit to be
+one, `ttsw.adapters.clips` says; what could be better about one that is, `Clip.cautions`.
 """
 
 import math
@@ -42,6 +42,7 @@ class Clip:
         rms_dbfs: Its level, dBFS RMS; silence is -200.
         clipped: Whether it was recorded too loud.
         date: When it was registered.
+        transcript: What is said in it; empty where that isn't known.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Clip:
     rms_dbfs: float
     clipped: bool
     date: datetime
+    transcript: str = ""
 
     def cautions(self) -> tuple[str, ...]:
         """Say what could be better for a clone."""
@@ -72,7 +74,9 @@ def clips_dir(environ: Mapping[str, str]) -> Path:
     return data_dir(environ) / "clips"
 
 
-def add_clip(folder: Path, name: str, samples: Samples, rate: int, *, replace: bool = False) -> Clip:
+def add_clip(
+    folder: Path, name: str, samples: Samples, rate: int, transcript: str = "", *, replace: bool = False
+) -> Clip:
     """Register a recording, all at once or not at all.
 
     Args:
@@ -80,6 +84,7 @@ def add_clip(folder: Path, name: str, samples: Samples, rate: int, *, replace: b
         name: Its name.
         samples: The recording.
         rate: Its sample rate, Hz.
+        transcript: What is said in it; empty if that isn't known.
         replace: Put it in the place of a clip of that name.
 
     Raises:
@@ -97,7 +102,13 @@ def add_clip(folder: Path, name: str, samples: Samples, rate: int, *, replace: b
             soundfile.write(whole, samples, rate, "PCM_24")
             with whole.open("rb+") as file:
                 os.fsync(file.fileno())
+            said = Path(temporary, "said.txt")
+            said.write_text(transcript, "utf-8")
+            # in this order, so that no recording ever stands beside another's words
+            path.with_suffix(".txt").unlink(missing_ok=True)
             whole.replace(path)
+            if transcript:
+                said.replace(path.with_suffix(".txt"))
     except (OSError, soundfile.SoundFileError) as error:
         raise UnavailableError(f"{path} cannot be written: {error}") from error
     return read(path)
@@ -141,6 +152,7 @@ def remove_clip(folder: Path, name: str) -> None:
         raise NotFoundError(f"no clip {name!r}; there are: {', '.join(known) or 'none'}")
     try:
         known[name].unlink()
+        known[name].with_suffix(".txt").unlink(missing_ok=True)
     except OSError as error:
         raise UnavailableError(f"the clip {name!r} cannot be removed: {error.strerror}") from error
 
@@ -157,7 +169,14 @@ def read(path: Path) -> Clip:
     except (OSError, soundfile.SoundFileError) as error:
         raise UnavailableError(f"the clip {path} cannot be read: {error}") from error
     mono = samples.mean(axis=1)
-    return Clip(path.stem, path, len(mono) / rate, rate, _rms_dbfs(mono), _clipped(mono), date)
+    return Clip(path.stem, path, len(mono) / rate, rate, _rms_dbfs(mono), _clipped(mono), date, _read_transcript(path))
+
+
+def _read_transcript(path: Path) -> str:
+    try:
+        return path.with_suffix(".txt").read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _rms_dbfs(samples: Samples) -> float:

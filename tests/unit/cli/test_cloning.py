@@ -98,3 +98,17 @@ def test_a_clip_is_removed(run, recording, folder):
     assert not list(folder.iterdir())
     with pytest.raises(NotFoundError, match="no clip 'anna'; there are: none"):
         run("unclone", "anna")
+
+
+def test_what_is_said_is_taken_as_given_or_from_beside_the_recording(run, folder, recording):
+    path = recording(tone())
+    assert "isn't known (--transcript)" in run("clone", "none", path).stderr
+    result = run("clone", "given", path, "--transcript", " Ob blond\noder braun. ")
+    assert "--transcript" not in result.stderr
+    path.with_suffix(".txt").write_text("From beside it.")
+    run("clone", "beside", path)
+    rows = {row["name"]: row["transcript"] for row in json.loads(run("clips", "--json").stdout)}
+    assert rows == {"none": "", "given": "Ob blond oder braun.", "beside": "From beside it."}
+    assert "Ob blond oder braun." in run("clips").stdout
+    with pytest.raises(InvalidArgumentError, match="the transcript is longer than any recording's: 4096 bytes"):
+        run("clone", "long", path, "-t", "x" * 5000)

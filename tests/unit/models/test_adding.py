@@ -235,7 +235,41 @@ def test_what_is_neither_is_refused(add, tmp_path, root):
         add(tmp_path / "nothing")
     (tmp_path / "folder").mkdir()
     with pytest.raises(
-        InvalidArgumentError, match=r"folder is no voice pack \(a folder with metadata.yaml\), and no Pi"
+        InvalidArgumentError,
+        match=r"folder is no voice pack \(a folder with metadata.yaml\), no Pi.*no fine-tuned",
     ):
         add(tmp_path / "folder")
     assert untouched(root)
+
+
+@pytest.fixture
+def lora(tmp_path):
+    folder = tmp_path / "My LoRA"
+    folder.mkdir()
+    config = {"peft_type": "LORA", "base_model_name_or_path": "unsloth/csm-1b", "r": 16}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    (folder / "adapter_model.safetensors").write_text("weights")
+    (folder / "tokenizer.json").write_text("of no use")
+    return folder
+
+
+def test_a_lora_is_added_onto_the_model_that_it_was_trained_on(add, lora, root):
+    draft = add(lora)
+    assert (draft.pack.model_id, draft.pack.base) == ("sesame-my-lora", "sesame-csm-1b")
+    assert sorted(draft.pack.files) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert draft.pack.capabilities.lora
+    assert draft.pack.checksums["adapter_model.safetensors"] == hashlib.sha256(b"weights").hexdigest()
+
+
+def test_the_base_of_a_lora_can_be_named_and_must_be_where_it_is_unclear(add, lora):
+    assert add(lora, name="anna", base="sesame-tiny").pack.base == "sesame-tiny"
+    (lora / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": None}))
+    with pytest.raises(InvalidArgumentError, match="name the model that it is to stand on with --base, for example"):
+        add(lora)
+    with pytest.raises(InvalidArgumentError, match="base: 'X' is not valid: must be the full id of a model"):
+        add(lora, base="X")
+
+
+def test_a_lora_that_moves_leaves_what_it_doesnt_need(add, lora):
+    add(lora, move=True)
+    assert [path.name for path in lora.iterdir()] == ["tokenizer.json"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from ttsw.adapters.recordings import find_transcript
 from ttsw.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, UnavailableError
 from ttsw.models.clips import add_clip, clips_dir, find_clips, place, read, remove_clip
 
@@ -104,3 +105,13 @@ def test_a_clip_is_removed(tmp_path):
     remove_clip(tmp_path / "clips", "anna")
     with pytest.raises(NotFoundError, match="there are: none"):
         remove_clip(tmp_path / "clips", "anna")
+
+
+def test_what_is_said_in_a_clip_stands_beside_it_and_goes_with_it(tmp_path):
+    assert add_clip(tmp_path, "anna", tone(), RATE, "Ob blond oder braun.").transcript == "Ob blond oder braun."
+    assert find_transcript(tmp_path / "anna.wav") == "Ob blond oder braun."
+    assert add_clip(tmp_path, "anna", tone(8), RATE, replace=True).transcript == ""
+    assert find_transcript(tmp_path / "anna.wav") is None, "another recording's words"
+    add_clip(tmp_path, "anna", tone(8), RATE, "Again.", replace=True)
+    remove_clip(tmp_path, "anna")
+    assert list(tmp_path.iterdir()) == []
