@@ -4,44 +4,27 @@ import os
 import pickle
 import shutil
 import signal
-import subprocess
-import threading
 import time
 
 import grpc
 import numpy as np
-import psutil
 import pytest
 import soundfile
 
-from tests.integration.support import (
-    PAUSE,
-    RESUME,
-    STOP,
-    TTSW,
-    check_frames,
-    clean_environment,
-    eventually,
-    pcm,
-    refused,
-)
-from ttsw.adapters.environments import State, find
-from ttsw.cli.engine_checks import build_pack
+from tests.integration.support import PAUSE, RESUME, STOP, check_frames, eventually, refused
+from tests.integration.tiny import ROUNDING, build, difference, processes, samples, say_at_once, ttsw
 from ttsw.rpc.generated.tts import ErrorCode
 
 TINY = "xtts-v2-tiny"
 TEXT = "The birch canoe slid on the smooth planks."
-ROUNDING = 1e-2
-"""What is computed beside others is rounded otherwise, before it is brought to its level."""
+NUMBERS = ("one", "two", "three", "four")
 
 
 @pytest.fixture(scope="module")
 def packs(tmp_path_factory):
     """A folder with the voice pack `xtts-v2-tiny`, made by the library's own classes."""
-    environment = find("xtts-v2", os.environ)
-    assert environment.state is State.READY, "make test makes it, or: ttsw engines install xtts-v2"
     root = tmp_path_factory.mktemp("packs")
-    build_pack(environment, root)
+    build("xtts-v2", "builder.build(folder, 'tiny')", folder=root / "xtts-v2" / "tiny")
     return root
 
 
@@ -76,27 +59,7 @@ def recording(tmp_path):
     return path
 
 
-@pytest.fixture
-def ttsw():
-    def ttsw(*arguments, code=0):
-        done = subprocess.run(
-            [*TTSW, *map(str, arguments)], capture_output=True, text=True, env=clean_environment(), check=False
-        )
-        assert done.returncode == code, done.stderr
-        return done
-
-    return ttsw
-
-
-def samples(frames):
-    return np.frombuffer(pcm(frames), "<i2") / 32_768
-
-
-def processes(worker):
-    return psutil.Process(worker.process.pid).children()
-
-
-def test_it_is_spoken_with_through_serve_and_say(worker, ttsw, tmp_path):
+def test_it_is_spoken_with_through_serve_and_say(worker, tmp_path):
     out = tmp_path / "out.wav"
     ttsw("say", TEXT, "--addr", worker.address, "--model", TINY, "-O", "seed=1", "-O", "language=en", "-o", out)
     audio, rate = soundfile.read(out)
@@ -105,7 +68,7 @@ def test_it_is_spoken_with_through_serve_and_say(worker, ttsw, tmp_path):
     assert np.abs(audio).max() > 0.01
 
 
-def test_it_sounds_like_the_recording_that_it_is_shown(worker, client, ttsw, recording):
+def test_it_sounds_like_the_recording_that_it_is_shown(worker, client, recording):
     said = ttsw("voices", "clone", "anna", recording).stdout
     assert "anna: 6.0 s at 24000 Hz" in said
     own = samples(client.say(TEXT, model_id=TINY, seed=3))
@@ -115,12 +78,7 @@ def test_it_sounds_like_the_recording_that_it_is_shown(worker, client, ttsw, rec
     assert difference(own, other) > 5e-3, "random weights make little of it, but something"
 
 
-def difference(one, other):
-    size = min(len(one), len(other))
-    return np.abs(one[:size] - other[:size]).max()
-
-
-def test_a_recording_that_cant_be_cloned_is_refused_when_the_session_starts(client, ttsw, recording, tmp_path):
+def test_a_recording_that_cant_be_cloned_is_refused_when_the_session_starts(client, recording, tmp_path):
     answer = client.try_start("a", TINY, reference_audio="nobody")
     assert answer.error == ErrorCode.NOT_FOUND
     assert "nobody" in answer.message
@@ -158,22 +116,13 @@ def test_it_pauses_goes_on_and_stops(client):
 
 
 def test_several_speak_at_once_from_one_model_as_each_would_alone(worker, client, connect):
-    texts = [f"{TEXT} Number {number}." for number in ("one", "two", "three", "four")]
-    alone = [samples(client.say(text, model_id=TINY, seed=7)) for text in texts]
-    together: dict[int, np.ndarray] = {}
-
-    def speak(number):
-        together[number] = samples(connect(worker).say(texts[number], model_id=TINY, seed=7))
-
-    threads = [threading.Thread(target=speak, args=[number]) for number in range(4)]  # noqa: TID251
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    wanted = {number: (f"{TEXT} Number {number}.", {"model_id": TINY, "seed": 7}) for number in NUMBERS}
+    alone = {number: samples(client.say(text, **options)) for number, (text, options) in wanted.items()}
+    together = say_at_once(connect, worker, wanted)
     assert len(processes(worker)) == 1
-    for number, audio in enumerate(alone):
+    for number, audio in alone.items():
         assert len(together[number]) == len(audio)
-        assert np.abs(together[number] - audio).max() < ROUNDING
+        assert difference(together[number], audio) < ROUNDING
 
 
 def test_who_speaks_while_its_process_dies_is_told_and_speaks_again(worker, client):
