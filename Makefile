@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ENGINES := .engines
+FAMILIES := cosyvoice2 sesame xtts-v2
 GENERATED := ttsw/rpc/generated
 ARGS ?=
 
@@ -15,8 +16,10 @@ test: test-engines
 	$(BIN)/pytest $(ARGS)
 
 # What needs a family's own libraries is tested under its own interpreter.
-test-engines: $(ENGINES)/.xtts-v2.test
+test-engines: $(FAMILIES:%=$(ENGINES)/.%.test)
 	$(ENGINES)/xtts-v2/bin/python -m pytest -c tests/engines/pytest.ini tests/engines/pytorch tests/engines/xtts_v2
+	$(ENGINES)/sesame/bin/python -m pytest -c tests/engines/pytest.ini tests/engines/sesame
+	$(ENGINES)/cosyvoice2/bin/python -m pytest -c tests/engines/pytest.ini tests/engines/cosyvoice2
 
 check: lint types layers
 
@@ -52,9 +55,9 @@ $(VENV)/.dev: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 
-$(ENGINES)/.xtts-v2.test: $(VENV)/.dev ttsw/adapters/requirements/xtts-v2.txt
-	$(BIN)/ttsw engines install xtts-v2
-	$(ENGINES)/xtts-v2/bin/python -m pip install --quiet --disable-pip-version-check 'pytest>=9.0' 'pytest-trio>=0.8'
+$(ENGINES)/.%.test: $(VENV)/.dev ttsw/adapters/requirements/%.txt
+	$(BIN)/ttsw engines install $*
+	$(ENGINES)/$*/bin/python -m pip install --quiet --disable-pip-version-check 'pytest>=9.0' 'pytest-trio>=0.8'
 	touch $@
 
 clean:

@@ -21,7 +21,7 @@ from ttsw.models.packs import PackError, read_pack
 from ttsw.sessions.options import SessionOptions
 from ttsw.types import Samples, VoicePack
 
-BUILDERS = {"xtts-v2": "random_xtts"}
+BUILDERS = {"cosyvoice2": "random_cosyvoice2", "sesame": "random_csm", "xtts-v2": "random_xtts"}
 """By family, the module of `ttsw.testing` whose `build(folder, size)` makes a voice pack of random weights."""
 
 TEXT = "The birch canoe slid on the smooth planks."

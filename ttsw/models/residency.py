@@ -232,7 +232,7 @@ class Residency:
 
         One that keeps being lost isn't loaded again at once, as after failed loads.
         """
-        if instance.state not in {State.READY, State.DRAINING}:
+        if instance.lost or instance.state not in {State.READY, State.DRAINING}:
             return []
         effects = [effect for each in instance.carried for effect in self.lost(each, error, now)]
         instance.lost, instance.size = True, 0

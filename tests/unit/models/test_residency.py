@@ -991,8 +991,10 @@ def test_what_stands_on_a_lost_base_is_lost_with_it():
     world.release(y)
     base = world.residency.ready("m")
     lose(world, base)
+    lose(world, world.answers[x])  # whose own host tells it, too
     assert world.states() == {"m": "draining", "x": "draining", "y": "unloading"}
     assert world.revoked == [x]
+    assert not world.residency.failures, "it is lost once"
     again = world.have("x")
     assert world.answers[again].base is not base
     world.release(x)
