@@ -8,7 +8,7 @@ from ttsw.errors import NotFoundError
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def shipped_dir(name: Literal["voicepacks", "configs", "proto"], package: Path = _PACKAGE) -> Path:
+def shipped_dir(name: Literal["voicepacks", "configs", "profiles", "proto"], package: Path = _PACKAGE) -> Path:
     """Find a shipped folder: inside an installed wheel's package, or beside it in a checkout.
 
     Args:
