@@ -4,6 +4,7 @@ Decides what the worker tells of itself, and how it drains. Which tasks own what
 """
 
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -84,7 +85,7 @@ class Worker:
         )
         self.sessions = SessionTable(
             self.models.take,
-            limit=worker.capabilities.max_concurrent_sessions,
+            limit_of=self.session_limit,
             idle_timeout_s=worker.session_idle_timeout_s,
             lead_ms=config.audio.lead_ms,
             most_characters=worker.max_text_chars,
@@ -137,6 +138,21 @@ class Worker:
         """Start a session; see `SessionTable.start`, and `named` for the model."""
         return await self.sessions.start(session_id, self.named(model_id), options)
 
+    def session_limit(self, model_id: str) -> int:
+        """How many sessions a model takes where it has the worker to itself.
+
+        That is what the configuration or a profile says. Without either, it is the worker's limit, or a low number
+        where the model is made for a GPU; a voice that stands on another model has that one's.
+        """
+        pack = self.models.packs.get(model_id) or self.library.shelf.packs.get(model_id)
+        told = self.config.model_manager.max_sessions
+        limit = self.config.worker.capabilities.max_concurrent_sessions
+        if model_id in told or pack is None:
+            return told.get(model_id, limit)
+        if pack.base:
+            return self.session_limit(pack.base)
+        return int(min(limit, cautious_sessions(pack)))
+
     def named(self, model_id: str) -> str:
         """The model that a client means: an empty id is the default model's."""
         return model_id or self.config.model_manager.default_model_id
@@ -186,7 +202,7 @@ class Worker:
         return Snapshot(
             state=self.readiness.value,
             sessions=len(self.sessions),
-            sessions_limit=self.sessions.limit,
+            sessions_limit=self.session_limit(self.named("")),
             speaking=self.sessions.speaking,
             queued=sum(voice.host.waiting for voice in self.models.residents.values()),
             models=[ModelFigures(name, each.state.value, each.device, each.size) for name, each in standings.items()],
@@ -224,6 +240,7 @@ class Worker:
                 "version": __version__,
                 "device": ",".join(device.id for device in self.devices),
                 "models": sorted(self.library.shelf.packs),
+                "max_sessions": {model_id: self.session_limit(model_id) for model_id in sorted(self.models.residents)},
             },
             tuple(sorted(self.models.residents)),
             figures | {"device_memory_free_mb": free_mb},
@@ -236,6 +253,7 @@ class Worker:
         able = sum_up(Abilities.of(pack, infos.get(pack.model_id)) for pack in (self.models.packs | usable).values())
         told = self.config.worker.capabilities.model_dump(exclude_none=True)
         capabilities = asdict(able.capabilities) | {"languages": able.languages} | told
+        capabilities["max_concurrent_sessions"] = self.session_limit(self.named(""))
         return capabilities | {"languages": [*capabilities["languages"]]}
 
     def model_infos(self) -> dict[str, Mapping[str, Any]]:
@@ -273,6 +291,18 @@ class Worker:
 
     async def _relieve(self, model_id: str) -> bool:
         return await self.models.relieve(model_id)
+
+
+def cautious_sessions(pack: VoicePack) -> float:
+    """How many sessions a model may be given of which nobody has measured what it can: by its size on a GPU.
+
+    >>> from pathlib import Path
+    >>> [cautious_sessions(VoicePack("f", "a", Path(), vram_mb=size)) for size in (0, 900, 4096, 6000)]
+    [inf, 4, 3, 2]
+    """
+    if not pack.vram_mb:
+        return math.inf
+    return 4 if pack.vram_mb < 2_000 else 3 if pack.vram_mb < 5_500 else 2
 
 
 def limits(config: Config) -> Limits:

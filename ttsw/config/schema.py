@@ -149,6 +149,9 @@ class ModelManagerConfig(Section):
     """A model stays at least this long once loaded, against thrashing, ms."""
     evict_check_interval_ms: Deadline = 30_000.0
     """How often idle models are looked for, ms."""
+    max_sessions: Mapping[Text, Count] = Field(default_factory=dict)
+    """Sessions at once by model, where it has the worker to itself ({hibari-heart: 24}); one not named takes
+    worker.capabilities.max_concurrent_sessions, or 2 to 4 if it is made for a GPU. A profile sets it."""
     resident_cap: Count = 3
     """Most models in memory at once."""
     max_parallel_loads: Count = 1

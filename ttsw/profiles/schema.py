@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([-_.][a-z0-9]+)*$", max_length=100)]
 Megabytes = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -1,6 +1,6 @@
 """ModelInfo: what a client is told of each voice pack."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ttsw.models.abilities import Abilities
@@ -20,6 +20,8 @@ def model_infos(
     measured: Mapping[str, Mapping[str, Measured]],
     about: Mapping[str, Mapping[str, str]] | None = None,
     infos: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    limit_of: Callable[[str], int] | None = None,
 ) -> list[ModelInfo]:
     """Describe every pack on the shelf, the broken ones with their fault, and models whose pack is no more.
 
@@ -29,6 +31,7 @@ def model_infos(
         measured: What is known of models from earlier loads, by id and device.
         about: Where those in memory run, by id.
         infos: What those in memory say of themselves, by id.
+        limit_of: How many sessions a model takes where it has the worker to itself.
     """
     packs = {**manager.packs, **shelf.packs}
     faults = dict.fromkeys(manager.packs, "its voice pack has been removed; the model stays until it is unloaded")
@@ -39,7 +42,11 @@ def model_infos(
             Abilities.of(pack, (infos or {}).get(key)),
             manager.standing(key),
             measured.get(key, {}),
-            {"last_error": faults[key] or manager.standing(key).error} | dict((about or {}).get(key, {})),
+            {
+                "last_error": faults[key] or manager.standing(key).error,
+                "max_sessions": str(limit_of(key)) if limit_of else "",
+                **(about or {}).get(key, {}),
+            },
         )
         for key, pack in packs.items()
     ]

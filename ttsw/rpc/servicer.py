@@ -119,7 +119,8 @@ class TTSServicer(TtsServiceBase):
         models = self._worker.models
         about = {model_id: voice.host.about for model_id, voice in models.residents.items()}
         infos = self._worker.model_infos()
-        return ListModelsResponse(models=model_infos(shelf, models, measured, about, infos))
+        limit_of = self._worker.session_limit
+        return ListModelsResponse(models=model_infos(shelf, models, measured, about, infos, limit_of=limit_of))
 
     async def load_model(self, message: LoadModelRequest) -> LoadModelResponse:
         """Have a model in memory."""

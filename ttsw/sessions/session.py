@@ -88,12 +88,17 @@ class Session:
         self._most_characters = most_characters
         self._fell_silent = fell_silent
         self._tally = tally
-        self._touched = trio.current_time()
+        self._started = self._touched = trio.current_time()
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
 
     def __repr__(self) -> str:
         return f"<Session {self.session_id!r} on {self.model_id}: {self.state}, {self.utterance!r}>"
+
+    @property
+    def age_s(self) -> float:
+        """How long it has been there, s."""
+        return trio.current_time() - self._started
 
     async def run(self, *, task_status: trio.TaskStatus[Self] = trio.TASK_STATUS_IGNORED) -> None:
         """Be there until ended, cancelled, or idle for too long."""

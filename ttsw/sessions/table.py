@@ -1,5 +1,6 @@
 """The sessions there are: starts them, finds them, ends them. Owner of every session's task and lease."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Protocol, Self
@@ -8,7 +9,7 @@ import structlog
 import trio
 
 from ttsw.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, TtswError
-from ttsw.sessions.admission import admit
+from ttsw.sessions.admission import Turnover, admit
 from ttsw.sessions.metronome import Metronome
 from ttsw.sessions.session import Session
 from ttsw.sessions.voice import Voice
@@ -46,7 +47,7 @@ class SessionTable:
 
     Args:
         lend: Lends the models.
-        limit: Sessions there may be at once.
+        limit_of: How many sessions a model takes where it has the worker to itself; see `ttsw.sessions.admission`.
         idle_timeout_s: How long one may be without activity, s.
         lead_ms: Default lead of `pacing=realtime`, ms.
         most_characters: Longest text of one utterance.
@@ -57,25 +58,26 @@ class SessionTable:
         self,
         lend: Lend,
         *,
-        limit: int,
+        limit_of: Callable[[str], int],
         idle_timeout_s: float,
         lead_ms: float = 40.0,
         most_characters: int = 100_000,
         tally: Tally | None = None,
     ) -> None:
-        self.limit = limit
+        self._limit_of = limit_of
         self.draining = False
         self._lend = lend
         self._idle_timeout_s, self._lead_ms, self._most_characters = idle_timeout_s, lead_ms, most_characters
         self._tally = tally
         self._sessions: dict[str, Session] = {}
-        self._starting: set[str] = set()
+        self._starting: dict[str, str] = {}
+        self._turnover = Turnover()
         self._serial = count(1)
         self._metronome = Metronome()
         self._nursery: trio.Nursery | None = None
 
     def __repr__(self) -> str:
-        return f"<SessionTable {len(self._sessions)}/{self.limit}, {self.speaking} speaking>"
+        return f"<SessionTable {len(self._sessions)}, {self.speaking} speaking>"
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -104,15 +106,18 @@ class SessionTable:
         check_session_id(session_id)
         if session_id in self._sessions or session_id in self._starting:
             raise AlreadyExistsError(f"a session {session_id!r} exists; end it first, or choose another id")
-        admit(active=len(self._sessions) + len(self._starting), limit=self.limit, draining=self.draining)
+        sessions = [*self._sessions.values()]
+        active = Counter([*(session.model_id for session in sessions), *self._starting.values()])
+        retry_s = self._turnover.next_end_s(session.age_s for session in sessions)
+        admit(model_id, active, self._limit_of, draining=self.draining, retry_s=retry_s)
         assert self._nursery is not None, "the table is not running"
-        self._starting.add(session_id)
+        self._starting[session_id] = model_id
         try:
             name = f"session {session_id}"
             session: Session = await self._nursery.start(self._run, session_id, model_id, options, name=name)
             return session
         finally:
-            self._starting.discard(session_id)
+            del self._starting[session_id]
 
     def __getitem__(self, session_id: str) -> Session:
         """Find a session.
@@ -173,6 +178,7 @@ class SessionTable:
             except Exception:  # its own speech has failed, and its siblings go on
                 log.exception("session failed")
             finally:
+                self._turnover.ended(session.age_s)
                 if self._sessions.get(session_id) is session:  # otherwise it was ended, and the id may be another's
                     del self._sessions[session_id]
 

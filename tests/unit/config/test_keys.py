@@ -16,7 +16,7 @@ def test_the_schema_by_key():
 def test_leaves_and_nest_are_inverse():
     config = Config(
         engines={"mock": EngineConfig(options={"a": "b"})},
-        model_manager=ModelManagerConfig(memory_budget_mb={"cpu": 300.0}),
+        model_manager=ModelManagerConfig(memory_budget_mb={"cpu": 300.0}, max_sessions={"mock-440hz": 3}),
     )
     tree = config.model_dump()
     assert nest({key: Setting(value, "test") for key, value in leaves(tree)}) == tree

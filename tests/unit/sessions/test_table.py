@@ -53,7 +53,7 @@ def lender():
 
 @pytest.fixture
 async def table(nursery, lender):
-    table = SessionTable(lender, limit=2, idle_timeout_s=60)
+    table = SessionTable(lender, limit_of=lambda _: 2, idle_timeout_s=60)
     await nursery.start(table.run)
     return table
 
@@ -198,7 +198,7 @@ async def test_draining_takes_nothing_new_and_ends_what_is_there(autojump_clock,
     assert table.end_all(UnavailableError("stopped")) == 1
     await wait_all_tasks_blocked()
     assert len(table) == 0
-    assert "0/2" in repr(table)
+    assert repr(table) == "<SessionTable 0, 0 speaking>"
 
 
 @pytest.mark.parametrize("session_id", ["", "a" * 257, "a\nb", "\x00"])
@@ -244,3 +244,15 @@ async def test_no_two_sessions_are_the_same_to_an_engine_that_remembers(autojump
     known = [session.options.engine["session"] for session in (first, again)]
     assert len(set(known)) == 2
     assert all(name.startswith("a#") for name in known)
+
+
+async def test_a_refusal_tells_when_the_next_session_will_end(autojump_clock, table):
+    await table.start("a", "fake-voice", {})
+    await trio.sleep(20)
+    table.end("a")
+    await wait_all_tasks_blocked()
+    await table.start("a", "fake-voice", {})
+    await table.start("b", "fake-voice", {})
+    await trio.sleep(12)
+    with pytest.raises(ResourceExhaustedError, match=r"all 2 sessions of fake-voice are taken .* in about 8\.0 s"):
+        await table.start("c", "fake-voice", {})
