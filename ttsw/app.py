@@ -30,6 +30,7 @@ from ttsw.registry.registrar import Registrar
 from ttsw.rpc.health import HealthBoard, HealthServicer
 from ttsw.rpc.reflection import ReflectionServicer
 from ttsw.rpc.servicer import TTSServicer
+from ttsw.simulation.source import Simulation
 from ttsw.supervision import supervise
 from ttsw.tasktree import render_tree
 from ttsw.telemetry.service import serve_metrics
@@ -45,8 +46,18 @@ GOODBYE_S = 5.0
 """How long calls may take to end once the sessions have."""
 
 
-async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+async def run(
+    config: Config,
+    *,
+    simulation: Simulation | None = None,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
     """Serve until SIGTERM or SIGINT; then drain and return. `started` carries the address, `grpc://HOST:PORT`.
+
+    Args:
+        config: The configuration.
+        simulation: What stands in the place of this machine's devices and models; None for these.
+        task_status: Told the address.
 
     Raises:
         ConfigError: The configuration asks for what can't be had.
@@ -54,7 +65,7 @@ async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_S
     """
     start, stop = trio.CancelScope(), trio.Event()
     async with open_tracer(config.tracing, config.worker.name) as tracer, trio.open_nursery() as infrastructure:
-        worker = Worker(config, tracer=tracer)
+        worker = Worker(config, tracer=tracer, simulation=simulation)
         rpc = Services(worker)
         await infrastructure.start(watch_signals, start, stop)
         url = await infrastructure.start(serve_metrics, config.metrics, worker.metrics, worker.look)

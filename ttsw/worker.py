@@ -6,9 +6,10 @@ Decides what the worker tells of itself, and how it drains. Which tasks own what
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -17,7 +18,7 @@ import trio
 from ttsw import __version__
 from ttsw.adapters.host.engines import Engines
 from ttsw.config import Config, state_dir
-from ttsw.device import find_devices
+from ttsw.device import Device, find_devices
 from ttsw.errors import UnavailableError
 from ttsw.hosting import Hosting
 from ttsw.models.abilities import Abilities, sum_up
@@ -33,6 +34,7 @@ from ttsw.sessions.stats import Stats
 from ttsw.sessions.table import SessionTable
 from ttsw.sessions.utterance import Utterance
 from ttsw.sessions.voice import Voice
+from ttsw.simulation.source import Simulation
 from ttsw.telemetry.figures import ModelFigures, Snapshot
 from ttsw.telemetry.metrics import Metrics
 from ttsw.telemetry.tracing import NO_TRACER, Tracer
@@ -59,9 +61,17 @@ class Worker:
         config: The configuration.
         metrics: What is told of it; metrics of its own if None.
         tracer: What follows its utterances.
+        simulation: What stands in the place of this machine's devices and models; None for these.
     """
 
-    def __init__(self, config: Config, *, metrics: Metrics | None = None, tracer: Tracer = NO_TRACER) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        metrics: Metrics | None = None,
+        tracer: Tracer = NO_TRACER,
+        simulation: Simulation | None = None,
+    ) -> None:
         self.config = config
         self.metrics = metrics or Metrics(config.worker.name)
         self.tracer = tracer
@@ -71,12 +81,18 @@ class Worker:
         self.stats = Stats()
         self._utterance_ends = trio.lowlevel.ParkingLot()
         models, worker = config.model_manager, config.worker
-        self.library = open_packs(config)
-        self.devices = find_devices()
-        self.book = open_book(config)
         self._engines = Engines()
-        self._hosting = Hosting(config, self._engines, self.devices)
-        load = VoiceLoader(config, self._hosting, self.book, self._relieve)
+        self.library: Library | Simulation
+        self.devices: Sequence[Device]
+        if simulation is None:
+            self.library, self.devices, self.book = open_packs(config), find_devices(), open_book(config)
+            hosting = Hosting(config, self._engines, self.devices)
+            self._usable_here = hosting.usable
+            load: VoiceLoader | Simulation = VoiceLoader(config, hosting, self.book, self._relieve)
+        else:
+            self.library, self.devices = simulation, [simulation.device]
+            self.book = RecordBook(state_folder(config) / "simulated" / simulation.profile.name)
+            self._usable_here, load = simulation.usable, simulation
         self.models = ModelManager[Voice](
             PackSource(self.library.refresh, self.book, self.devices, load.places, load),
             limits(config),
@@ -262,7 +278,7 @@ class Worker:
 
     def _usable(self) -> dict[str, VoicePack]:
         packs = self.library.refresh().packs
-        return {model_id: pack for model_id, pack in packs.items() if self._hosting.usable(pack)}
+        return {model_id: pack for model_id, pack in packs.items() if self._usable_here(pack)}
 
     async def figures(self) -> dict[str, float]:
         """The worker's figures by name, as GetCapabilities gives them. Memory is that of GPUs where there are any."""
@@ -321,7 +337,12 @@ def limits(config: Config) -> Limits:
 
 def open_book(config: Config) -> RecordBook:
     """Open what was measured of models at earlier loads."""
-    return RecordBook((config.model_manager.state_dir or state_dir(os.environ)) / "models")
+    return RecordBook(state_folder(config) / "models")
+
+
+def state_folder(config: Config) -> Path:
+    """Give the folder of what the worker keeps."""
+    return config.model_manager.state_dir or state_dir(os.environ)
 
 
 def open_packs(config: Config) -> Library:

@@ -1,7 +1,7 @@
-"""Laying the layers: defaults < file < environment < flags, validated once as a whole.
+"""Laying the layers: defaults < file < profile < environment < flags, validated once as a whole.
 
 Validating the whole, rather than each layer, lets a certificate come from the file and its key from the environment;
-each fault still names the layer that gave it. A further layer (a profile) is one more `|` in `trace_config`.
+each fault still names the layer that gave it.
 """
 
 from collections.abc import Mapping
@@ -17,22 +17,25 @@ from ttsw.config.yaml_file import read_settings
 from ttsw.errors import ConfigError
 
 
-def load_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
+def load_config(
+    path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object], profile: Settings | None = None
+) -> Config:
     """Load the configuration.
 
     Args:
         path: The YAML file; None for none.
         environ: The environment's variables.
         flags: Values by dotted key (`worker.grpc_port`), as a command line gives them; a None counts as not given.
+        profile: What a profile sets: over the file, under the environment.
 
     Raises:
         ConfigError: Something can't be used; the text lists all faults, each with origin, key, value and what is valid.
     """
-    return trace_config(path, environ, flags)[0]
+    return trace_config(path, environ, flags, profile)[0]
 
 
 def trace_config(
-    path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]
+    path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object], profile: Settings | None = None
 ) -> tuple[Config, dict[str, str]]:
     """Load the configuration, and say where each value comes from.
 
@@ -42,7 +45,8 @@ def trace_config(
     Raises:
         ConfigError: As `load_config`.
     """
-    given = (read_settings(path) if path else {}) | environment_settings(environ) | _flag_settings(flags)
+    file = read_settings(path) if path else {}
+    given = file | (profile or {}) | environment_settings(environ) | _flag_settings(flags)
     try:
         config = Config.model_validate(nest(given))
     except ValidationError as error:

@@ -116,6 +116,11 @@ class WorkerConfig(Section):
     """On shutdown, running speech may finish within this time, s."""
     max_text_chars: Count = 100_000
     """Longest text of one utterance, characters."""
+    profile: str | None = None
+    """Profile to run by: a name (ttsw profiles list), a file, or auto, which chooses by the device. It sets memory
+    budgets, resident_cap and max_sessions. serve --profile sets it too."""
+    strict_profile: bool = False
+    """Don't start where the profile is of another device, driver or model; otherwise that is only said."""
     capabilities: CapabilitiesConfig = CapabilitiesConfig()
 
     @model_validator(mode="after")
