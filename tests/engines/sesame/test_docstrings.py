@@ -1,0 +1,19 @@
+"""Examples in the engine's docstrings hold, as `tests/unit/test_docstrings.py` shows for all that needs no engine."""
+
+import doctest
+import pkgutil
+from importlib import import_module
+
+import pytest
+
+import ttsw.adapters.sesame
+
+MODULES = [each.name for each in pkgutil.iter_modules(ttsw.adapters.sesame.__path__)]
+EXAMPLES = {"codec": 1, "text": 1}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_hold(name):
+    results = doctest.testmod(import_module(f"ttsw.adapters.sesame.{name}"))
+    assert results.failed == 0
+    assert results.attempted == EXAMPLES.get(name, 0)

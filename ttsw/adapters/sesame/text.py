@@ -1,0 +1,94 @@
+"""Text as CSM can take it: in parts that it can speak at once, in tokens, and with a bound for what becomes of it.
+
+CSM reads text as it is written, numbers and all. A part is short enough that its audio and what was said before fit
+into the model's memory. What can't be spoken, of which the model would make sound all the same, is nothing.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tokenizers import Tokenizer
+
+from ttsw.adapters.sesame.files import BEGIN, END
+
+MOST_CHARACTERS = 300
+"""Of a part: some 20 s of speech, a minute at most, of the two and a half that the model's memory holds."""
+
+LEAST_S, PER_LETTER_S = 3.0, 0.2
+"""Audio that a part may become: 3 s, and so much for each letter. Speech has 12 to 17 letters a second, so that this is
+three times what it takes."""
+
+_SPACE = re.compile(r"\s")
+_PLACES = (re.compile(r"[.!?…][\"”’»)]*\s"), re.compile(r"[,;:—–][\"”’»)]*\s"), _SPACE)
+
+
+class Part(NamedTuple):
+    """What is spoken at once.
+
+    Args:
+        tokens: What the model reads: the speaker, and the text.
+        most_s: Audio that it may become, s.
+    """
+
+    tokens: tuple[int, ...]
+    most_s: float
+
+
+class Reader:
+    """Reads text for one model.
+
+    Args:
+        tokenizer: The model's.
+        most_tokens: Tokens that a part may have.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, most_tokens: int) -> None:
+        self._tokenizer, self._most = tokenizer, most_tokens
+        known = tokenizer.get_vocab(with_added_tokens=True)
+        self._begin, self._end = known[BEGIN], known[END]
+
+    def read(self, text: str, speaker: int) -> Iterator[Part]:
+        """Yield the parts of a text; none where there is nothing to say."""
+        for words in split(text, MOST_CHARACTERS):
+            yield from self._parts(words, speaker)
+
+    def encode(self, words: str, speaker: int) -> tuple[int, ...]:
+        """Give the tokens of what somebody says, with the marks around them, as the model was trained to read it."""
+        ids = self._tokenizer.encode(f"[{speaker}]{words}", add_special_tokens=False).ids
+        return (self._begin, *ids, self._end)
+
+    def _parts(self, words: str, speaker: int) -> Iterator[Part]:
+        if not any(letter.isalnum() for letter in words):
+            return
+        tokens = self.encode(words, speaker)
+        if len(tokens) <= self._most or len(words) < 2:
+            yield Part(tokens[: self._most], LEAST_S + PER_LETTER_S * len(words))
+        else:
+            for half in split(words, -(-len(words) // 2)):
+                yield from self._parts(half, speaker)
+
+
+def split(text: str, most: int) -> Iterator[str]:
+    """Yield parts of at most `most` characters, cut after a sentence, failing that a clause, failing that a word.
+
+    >>> [*split("One, two. Three four, five.", 14)]
+    ['One, two.', 'Three four,', 'five.']
+    """
+    text = text.strip()
+    while len(text) > most:
+        cut = _place(text, most)
+        yield text[:cut].rstrip()
+        text = text[cut:].lstrip()
+    if text:
+        yield text
+
+
+def _place(text: str, most: int) -> int:
+    """The last place of the best kind in the second half of what a part may have, failing that any space."""
+    window = text[: most + 1]
+    for kind, least in (*((kind, most // 2) for kind in _PLACES), (_SPACE, 0)):
+        ends = (len(window[: found.end()].rstrip()) for found in kind.finditer(window))
+        if fitting := [end for end in ends if least < end <= most]:
+            return fitting[-1]
+    return most
