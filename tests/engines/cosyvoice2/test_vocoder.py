@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - as everywhere
 
 from tests.engines.cosyvoice2.library import audio, noise_of
-from ttsw.adapters.cosyvoice2.vocoder import EARLY, Speech, Stretch, Vocoder, fade_out
+from ttsw.adapters.cosyvoice2.vocoder import EARLY, Speech, Vocoder
+from ttsw.adapters.pytorch.audio import Stretch, fade_out
 
 COUNT = 130
 ROUNDING = 5e-4
@@ -128,7 +129,7 @@ def test_tempo_is_the_librarys(vocoder, library, speed):
     stretched = F.interpolate(frames().T[None], scale_factor=1 / speed, mode="linear")[0].T
     assert len(stretched) == int(COUNT / speed)
     for size in (1, 26, COUNT):
-        stretch = Stretch(speed)
+        stretch = Stretch(1 / speed)
         parts = torch.cat([
             stretch.push(frames()[at : at + size], end=at + size >= COUNT) for at in range(0, COUNT, size)
         ])

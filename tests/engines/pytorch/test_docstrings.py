@@ -9,7 +9,7 @@ import pytest
 import ttsw.adapters.pytorch
 
 MODULES = [each.name for each in pkgutil.iter_modules(ttsw.adapters.pytorch.__path__)]
-EXAMPLES = {"sampling": 2}
+EXAMPLES = {"audio": 1, "sampling": 2, "splitting": 1}
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -10,7 +10,8 @@ import torch
 
 from tests.engines.sesame.making import BOOKS
 from ttsw.adapters.clips import Clip
-from ttsw.adapters.sesame.codec import Codec, fade_out
+from ttsw.adapters.pytorch.audio import fade_out
+from ttsw.adapters.sesame.codec import Codec
 
 FRAME = 1920
 

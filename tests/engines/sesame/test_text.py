@@ -5,8 +5,9 @@ from tokenizers import processors
 from transformers import EncodecFeatureExtractor, PreTrainedTokenizerFast
 from transformers.models.csm.processing_csm import CsmProcessor
 
+from ttsw.adapters.pytorch.splitting import split
 from ttsw.adapters.sesame.files import BEGIN, END, read_tokenizer
-from ttsw.adapters.sesame.text import LEAST_S, MOST_CHARACTERS, PER_LETTER_S, Reader, split
+from ttsw.adapters.sesame.text import LEAST_S, MOST_CHARACTERS, PER_LETTER_S, Reader
 
 
 @pytest.mark.parametrize("words", ["Hello there.", "Größe, naïve — “so”!", "[1]two [2]three", "12 %"])

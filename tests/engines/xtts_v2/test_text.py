@@ -2,8 +2,9 @@
 
 import pytest
 
+from ttsw.adapters.pytorch.splitting import split
 from ttsw.adapters.xtts import text as module
-from ttsw.adapters.xtts.text import Reader, split
+from ttsw.adapters.xtts.text import Reader
 from ttsw.errors import InvalidArgumentError, UnavailableError
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - as everywhere
 
-from ttsw.adapters.xtts.vocoder import Stretch, Vocoder, fade_out
+from ttsw.adapters.pytorch.audio import Stretch, fade_out
+from ttsw.adapters.xtts.vocoder import Vocoder
 
 TOKENS = 16
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
+from ttsw.adapters.pytorch.audio import Stretch, fade_out
 from ttsw.types import Samples
 
 EARLY = 8
@@ -48,7 +49,7 @@ class Vocoder:
             chance: Makes the noise.
             speed: Tempo; 1 is the voice's own.
         """
-        return Speech(self, chance, None if speed == 1 else Stretch(speed))
+        return Speech(self, chance, None if speed == 1 else Stretch(1 / speed))
 
 
 class Speech:
@@ -166,37 +167,6 @@ class Source:
             self._noise = np.concatenate([self._noise, made])
 
 
-class Stretch:
-    """Linear interpolation of frames that come piece by piece, as torch does it for all at once.
-
-    Args:
-        speed: Frames in for each frame out.
-    """
-
-    def __init__(self, speed: float) -> None:
-        self._speed = speed
-        self._held: Tensor | None = None
-        self._first = self._out = 0
-
-    def push(self, frames: Tensor, *, end: bool = False) -> Tensor:
-        """Give the frames that these complete: shapes (n, bands) and (m, bands)."""
-        held = frames if self._held is None else torch.cat([self._held, frames])
-        known = self._first + len(held)
-        count = int(known / self._speed) + 2
-        where = np.maximum((np.arange(self._out, max(self._out, count)) + 0.5) * self._speed - 0.5, 0)
-        where = where[: max(0, int(known / self._speed) - self._out)] if end else where[where < known - 1]
-        before = np.minimum(where.astype(np.int64), known - 1)
-        share = torch.from_numpy((where - before).astype(np.float32)).to(held.device)[:, None]
-        low, high = (
-            held[torch.from_numpy(each - self._first).to(held.device)]
-            for each in (before, np.minimum(before + 1, known - 1))
-        )
-        self._out += len(where)
-        first = min(known, max(self._first, int(self._out * self._speed - 1)))
-        self._held, self._first = held[first - self._first :].clone(), first
-        return low * (1 - share) + high * share
-
-
 def reach(hift: Module, hop: int) -> tuple[int, int]:
     """Say how many frames before and after its own a sample of HiFT's audio depends on, its pitch aside.
 
@@ -232,17 +202,6 @@ def fade_over(old: Samples, new: Samples) -> Samples:
     count = min(len(old), len(new))
     rising = np.sin((np.arange(count, dtype=np.float32) + 0.5) * np.float32(np.pi / 2 / max(1, count))) ** 2
     return np.concatenate([new[:count] * rising + old[:count] * (1 - rising), new[count:]])
-
-
-def fade_out(audio: Samples, samples: int) -> Samples:
-    """Let audio end in silence: its last samples, as many, fade out linearly.
-
-    >>> fade_out(np.ones(5, np.float32), 4).tolist()
-    [1.0, 0.75, 0.5, 0.25, 0.0]
-    """
-    count = min(samples, len(audio))
-    ramp = np.linspace(1, 0, count + 1, dtype=np.float32)[1:]
-    return np.concatenate([audio[: len(audio) - count], audio[len(audio) - count :] * ramp])
 
 
 def _radius(block: Any) -> int:  # noqa: ANN401 - a module of the library's

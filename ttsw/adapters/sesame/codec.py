@@ -113,14 +113,3 @@ class Speech:
         known = torch.cat([x.new_zeros(*x.shape[:-1], past) if held is None else held, x], dim=-1)
         self._held[layer] = known[..., -past:].clone()
         return known
-
-
-def fade_out(audio: Samples, samples: int) -> Samples:
-    """Let audio end in silence: its last samples, as many, fade out linearly.
-
-    >>> fade_out(np.ones(5, np.float32), 4).tolist()
-    [1.0, 0.75, 0.5, 0.25, 0.0]
-    """
-    count = min(samples, len(audio))
-    ramp = np.linspace(1, 0, count + 1, dtype=np.float32)[1:]
-    return np.concatenate([audio[: len(audio) - count], audio[len(audio) - count :] * ramp])

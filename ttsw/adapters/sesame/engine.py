@@ -8,12 +8,13 @@ import torch
 
 from ttsw.adapters.base import EngineSettings
 from ttsw.adapters.memory import trim_memory
+from ttsw.adapters.pytorch.audio import fade_out
 from ttsw.adapters.pytorch.batch import Batch
 from ttsw.adapters.pytorch.devices import prepare_device
 from ttsw.adapters.pytorch.voices import identify
 from ttsw.adapters.pytorch.weights import pack_file
 from ttsw.adapters.sesame.checkpoint import load_model
-from ttsw.adapters.sesame.codec import FADE_S, Codec, fade_out
+from ttsw.adapters.sesame.codec import FADE_S, Codec
 from ttsw.adapters.sesame.draws import Draws
 from ttsw.adapters.sesame.files import read_draws, read_tokenizer, weights_file
 from ttsw.adapters.sesame.frames import Decoder, Made, Utterance

@@ -4,12 +4,12 @@ CSM reads text as it is written, numbers and all. A part is short enough that it
 into the model's memory. What can't be spoken, of which the model would make sound all the same, is nothing.
 """
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
+from ttsw.adapters.pytorch.splitting import split
 from ttsw.adapters.sesame.files import BEGIN, END
 
 MOST_CHARACTERS = 300
@@ -18,9 +18,6 @@ MOST_CHARACTERS = 300
 LEAST_S, PER_LETTER_S = 3.0, 0.2
 """Audio that a part may become: 3 s, and so much for each letter. Speech has 12 to 17 letters a second, so that this is
 three times what it takes."""
-
-_SPACE = re.compile(r"\s")
-_PLACES = (re.compile(r"[.!?…][\"”’»)]*\s"), re.compile(r"[,;:—–][\"”’»)]*\s"), _SPACE)
 
 
 class Part(NamedTuple):
@@ -67,28 +64,3 @@ class Reader:
         else:
             for half in split(words, -(-len(words) // 2)):
                 yield from self._parts(half, speaker)
-
-
-def split(text: str, most: int) -> Iterator[str]:
-    """Yield parts of at most `most` characters, cut after a sentence, failing that a clause, failing that a word.
-
-    >>> [*split("One, two. Three four, five.", 14)]
-    ['One, two.', 'Three four,', 'five.']
-    """
-    text = text.strip()
-    while len(text) > most:
-        cut = _place(text, most)
-        yield text[:cut].rstrip()
-        text = text[cut:].lstrip()
-    if text:
-        yield text
-
-
-def _place(text: str, most: int) -> int:
-    """The last place of the best kind in the second half of what a part may have, failing that any space."""
-    window = text[: most + 1]
-    for kind, least in (*((kind, most // 2) for kind in _PLACES), (_SPACE, 0)):
-        ends = (len(window[: found.end()].rstrip()) for found in kind.finditer(window))
-        if fitting := [end for end in ends if least < end <= most]:
-            return fitting[-1]
-    return most

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from threading import Lock
 from typing import NamedTuple
 
+from ttsw.adapters.pytorch.splitting import split
 from ttsw.adapters.xtts.imports import VoiceBpeTokenizer
 from ttsw.errors import InvalidArgumentError, UnavailableError
 
@@ -19,9 +20,7 @@ LEAST_S, PER_LETTER_S = 3.0, 0.2
 """Audio that a part may become at the voice's own tempo: 3 s, and so much for each letter of what is read (numbers as
 words, Chinese as pinyin). Speech has 12 to 17 letters a second, so that this is three times what it takes."""
 
-_SPACE = re.compile(r"\s")
 _HINDI = ("शून्य", "एक", "दो", "तीन", "चार", "पाँच", "छह", "सात", "आठ", "नौ")
-_PLACES = (re.compile(r"[.!?…؟।][\"”’»)]*\s|[。！？]"), re.compile(r"[,;:—–،؛][\"”’»)]*\s|[，、；：]"), _SPACE)  # noqa: RUF001
 
 
 class Part(NamedTuple):
@@ -116,31 +115,6 @@ def spell_digits(words: str) -> str:
     ['कमरा', 'एक', 'दो']
     """
     return re.sub(r"\d", lambda digit: f" {_HINDI[int(digit[0])]} ", words)
-
-
-def split(text: str, most: int) -> Iterator[str]:
-    """Yield parts of at most `most` characters, cut after a sentence, failing that a clause, failing that a word.
-
-    >>> [*split("One, two. Three four, five.", 14)]
-    ['One, two.', 'Three four,', 'five.']
-    """
-    text = text.strip()
-    while len(text) > most:
-        cut = _place(text, most)
-        yield text[:cut].rstrip()
-        text = text[cut:].lstrip()
-    if text:
-        yield text
-
-
-def _place(text: str, most: int) -> int:
-    """The last place of the best kind in the second half of what a part may have, failing that any space."""
-    window = text[: most + 1]
-    for kind, least in (*((kind, most // 2) for kind in _PLACES), (_SPACE, 0)):
-        ends = (len(window[: found.end()].rstrip()) for found in kind.finditer(window))
-        if fitting := [end for end in ends if least < end <= most]:
-            return fitting[-1]
-    return most
 
 
 def _base(language: str) -> str:

@@ -1,0 +1,32 @@
+"""Where a text is cut that is too long to be spoken at once."""
+
+import re
+from collections.abc import Iterator
+
+_SPACE = re.compile(r"\s")
+_PLACES = (re.compile(r"[.!?…؟।][\"”’»)]*\s|[。！？]"), re.compile(r"[,;:—–،؛][\"”’»)]*\s|[，、；：]"), _SPACE)  # noqa: RUF001
+
+
+def split(text: str, most: int) -> Iterator[str]:
+    """Yield parts of at most `most` characters, cut after a sentence, failing that a clause, failing that a word.
+
+    >>> [*split("One, two. Three four, five.", 14)]
+    ['One, two.', 'Three four,', 'five.']
+    """
+    text = text.strip()
+    while len(text) > most:
+        cut = _place(text, most)
+        yield text[:cut].rstrip()
+        text = text[cut:].lstrip()
+    if text:
+        yield text
+
+
+def _place(text: str, most: int) -> int:
+    """The last place of the best kind in the second half of what a part may have, failing that any space."""
+    window = text[: most + 1]
+    for kind, least in (*((kind, most // 2) for kind in _PLACES), (_SPACE, 0)):
+        ends = (len(window[: found.end()].rstrip()) for found in kind.finditer(window))
+        if fitting := [end for end in ends if least < end <= most]:
+            return fitting[-1]
+    return most
