@@ -25,7 +25,7 @@ figures that got worse within a window; or nothing did, and the search ended."""
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Spread(_Section):
@@ -275,7 +275,5 @@ class Profile(_Section):
         unknown = {*self.derived.sessions, *self.derived.resident} - self.models.keys()
         if unknown:
             names = ", ".join(sorted(unknown))
-            raise PydanticCustomError(
-                "wanted", "derived names what models lacks: {names}", {"names": names}
-            )
+            raise PydanticCustomError("wanted", "derived names what models lacks: {names}", {"names": names})
         return self

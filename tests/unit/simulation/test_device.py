@@ -25,9 +25,7 @@ def test_who_holds_what_is_seen(device):
 
 def test_more_than_there_is_cannot_be_had(device):
     device.hold("a", 900)
-    with pytest.raises(
-        OutOfMemoryError, match=r"the simulated NVIDIA .* 101 MB are wanted, and 100 MB"
-    ):
+    with pytest.raises(OutOfMemoryError, match=r"the simulated NVIDIA .* 101 MB are wanted, and 100 MB"):
         device.hold("b", 101)
     device.hold("a", 1_000)
     assert device.ours == 10**9
