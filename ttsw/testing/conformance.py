@@ -52,6 +52,8 @@ def check_description(model: Model) -> None:
     assert model.info["model_id"] == model.pack.model_id, "model_info names another model than the voice pack"
     assert 8_000 <= model.sample_rate <= 192_000, f"sample_rate {model.sample_rate} Hz is no rate of speech"
     assert model.concurrency >= 1, "concurrency is the number of steps that may run at once: at least 1"
+    if model.info.get("zero_shot"):
+        assert "reference_audio" in model.options, "zero_shot is claimed, and no recording can be shown"
     for name, option in model.options.items():
         assert name.isidentifier(), f"option {name!r} is no identifier"
         assert option.help, f"option {name!r} has no help"

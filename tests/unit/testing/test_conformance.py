@@ -133,3 +133,13 @@ async def test_a_broken_adapter_is_caught(kind, fault):
 async def test_bad_declarations_are_caught():
     with pytest.raises(Exception, match="is not valid"):
         await check_adapter(load(BadDefault))
+
+
+async def test_a_claim_that_does_not_hold_is_caught():
+    class Claims(Good):
+        @property
+        def model_info(self):
+            return super().model_info | {"zero_shot": True}
+
+    with pytest.raises(AssertionError, match="zero_shot is claimed, and no recording can be shown"):
+        await check_adapter(Claims(VoicePack("fake", "voice", Path())))
