@@ -10,9 +10,8 @@ import json
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from itertools import pairwise
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
@@ -21,19 +20,15 @@ import numpy as np
 import torch
 import trio
 
+from bench.engines.common import TEXT, Figures, allocated, peak, show, speak_together, stop_to_idle, timed
 from ttsw.adapters.base import EngineSettings
 from ttsw.adapters.bootstrap import Finder
-from ttsw.adapters.host.thread import ThreadHost
 from ttsw.adapters.xtts import text
 from ttsw.adapters.xtts.adapter import CHUNK, XttsAdapter
 from ttsw.adapters.xtts.conditioning import Voice
-from ttsw.types import Samples, VoicePack
+from ttsw.types import VoicePack
 
-TEXT = "The birch canoe slid on the smooth planks, and nobody saw it go."
-ROUNDS = 5
 TOKENS_PER_S = 22_050 / 1024
-
-Figures = dict[str, Any]
 
 
 def main() -> None:
@@ -77,7 +72,7 @@ def measure(root: Path, device: str, sessions: list[int], tokens: int) -> Figure
     figures["clone_s"] = perf_counter() - started
     figures["step_ms_by_rows"] = {rows: step_ms(adapter, rows) for rows in sessions}
     figures["chunks"] = chunk_times(adapter, tokens)
-    figures["by_sessions"] = {count: trio.run(speak_together, adapter, count) for count in sessions}
+    figures["by_sessions"] = {count: trio.run(speak_together, [adapter] * count) for count in sessions}
     figures["stop_to_idle_ms"] = trio.run(stop_to_idle, adapter)
     figures["peak_mb"] = peak(device)
     adapter.close()
@@ -138,84 +133,6 @@ def by_library(adapter: XttsAdapter, voice: Voice, tokens: int) -> Iterator[Any]
         suppress_tokens=[model.gpt.stop_audio_token],
     ):
         yield chunk.cpu()
-
-
-def timed(chunks: Iterator[Any]) -> Iterator[float]:
-    """Yield the seconds that each chunk took."""
-    marks = [perf_counter()]
-    marks += (perf_counter() for _ in chunks)
-    return (after - before for before, after in pairwise(marks))
-
-
-async def speak_together(adapter: XttsAdapter, count: int) -> Figures:
-    """So many utterances at once through a host, in rounds: time to the first audio, and seconds a second of audio."""
-    host, first, audio_s = ThreadHost(adapter), [], 0.0
-    spent = 0.0
-
-    async def one(number: int, started: float) -> None:
-        heard: list[float] = []
-
-        async def take(chunk: Samples, _seconds: float) -> None:
-            nonlocal audio_s
-            await trio.lowlevel.checkpoint()
-            heard.append(perf_counter() - started)
-            audio_s += len(chunk) / adapter.sample_rate
-
-        await host.speak(TEXT, {"seed": number}, lambda chunk: chunk, take)
-        first.append(heard[0])
-
-    for _ in range(ROUNDS if adapter._device.type == "cuda" else 2):
-        started = perf_counter()
-        async with trio.open_nursery() as nursery:
-            for number in range(count):
-                nursery.start_soon(one, number, started)
-        spent += perf_counter() - started
-    p95 = quantiles(first, n=20, method="inclusive")[-1] if len(first) > 1 else first[0]
-    return {
-        "ttfa_p50_ms": median(first) * 1000,
-        "ttfa_p95_ms": p95 * 1000,
-        "rtf_all": spent / audio_s,
-        "rtf_each": spent / audio_s * count,
-    }
-
-
-async def stop_to_idle(adapter: XttsAdapter) -> float:
-    """From the cancelling of an utterance, within a step, to the model's rest: the median, ms."""
-    host, times = ThreadHost(adapter), []
-
-    async def take(_chunk: Samples, _seconds: float) -> None:
-        await trio.lowlevel.checkpoint()
-
-    for number in range(ROUNDS):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(host.speak, TEXT, {"seed": number}, lambda chunk: chunk, take)
-            await trio.sleep(0.2 + 0.03 * number)
-            started = perf_counter()
-            nursery.cancel_scope.cancel()
-        times.append(perf_counter() - started)
-    return median(times) * 1000
-
-
-def allocated(device: str) -> float:
-    """Memory that torch holds on a GPU, MB; of main memory torch keeps no count: 0."""
-    return torch.cuda.memory_allocated(device) / 1e6 if device.startswith("cuda") else 0.0
-
-
-def peak(device: str) -> float:
-    """The most that torch has held on a GPU, MB."""
-    return torch.cuda.max_memory_allocated(device) / 1e6 if device.startswith("cuda") else 0.0
-
-
-def show(figures: Figures, indent: str = "") -> None:
-    """Print figures, line by line."""
-    for name, value in figures.items():
-        if isinstance(value, dict):
-            print(f"{indent}{name}")
-            show(value, indent + "  ")
-        elif isinstance(value, list):
-            print(f"{indent}{name}: {' '.join(f'{each:.0f}' for each in value)}")
-        else:
-            print(f"{indent}{name}: {value:.3g}" if isinstance(value, float) else f"{indent}{name}: {value}")
 
 
 if __name__ == "__main__":
