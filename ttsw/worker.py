@@ -102,6 +102,7 @@ class Worker:
         self.sessions = SessionTable(
             self.models.take,
             limit_of=self.session_limit,
+            mixed=models.mixed_sessions or math.inf,
             idle_timeout_s=worker.session_idle_timeout_s,
             lead_ms=config.audio.lead_ms,
             most_characters=worker.max_text_chars,

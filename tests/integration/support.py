@@ -52,6 +52,18 @@ def clean_environment(**extra: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | extra
 
 
+def serve_in_vain(*arguments, **environment):
+    """Run `ttsw serve` where it can't start, and return what it says on stderr."""
+    ended = subprocess.run(
+        [*TTSW, "serve", "--host", "127.0.0.1", *arguments], env=clean_environment(**environment), timeout=PATIENCE_S,
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert not ended.stdout
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
 def eventually(condition, patience_s: float = PATIENCE_S):
     """Ask until the answer is true, and return it: for what happens in another process, where no event reaches us."""
     deadline = time.monotonic() + patience_s

@@ -3,34 +3,19 @@
 import contextlib
 import signal
 import socket
-import subprocess
 
 import grpc
 import pytest
 
 from tests.integration.support import (
-    PATIENCE_S,
-    TTSW,
     check_frames,
-    clean_environment,
     eventually,
     refused,
+    serve_in_vain,
 )
 from ttsw.rpc.generated.tts import ErrorCode
 
 COLD = {"model_manager__warmup_enabled": "false"}
-
-
-def serve_in_vain(*arguments, **environment):
-    """Run `ttsw serve` where it can't start, and return what it says on stderr."""
-    ended = subprocess.run(
-        [*TTSW, "serve", "--host", "127.0.0.1", *arguments], env=clean_environment(**environment), timeout=PATIENCE_S,
-        capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 1
-    assert not ended.stdout
-    assert "Traceback" not in ended.stderr
-    return ended.stderr
 
 
 # ---- stopping

@@ -4,17 +4,25 @@ import os
 from pathlib import Path
 
 from ttsw.config import Config, load_config
+from ttsw.config.keys import Settings
 from ttsw.errors import NotFoundError
 from ttsw.worker import find_packs
 
 
-def configure(file: Path | None, adapter: str | None, default_model: str | None, **flags: object) -> Config:
+def configure(
+    file: Path | None,
+    adapter: str | None,
+    default_model: str | None,
+    profile: Settings | None = None,
+    **flags: object,
+) -> Config:
     """Load the configuration under flags by dotted key.
 
     Args:
         file: The configuration file.
         adapter: A family whose first model is to be the default.
         default_model: The default model; wins over `adapter`.
+        profile: What a profile sets.
         flags: Values by dotted key; None counts as not given.
 
     Raises:
@@ -22,10 +30,11 @@ def configure(file: Path | None, adapter: str | None, default_model: str | None,
         NotFoundError: The family has no voice pack.
     """
     flags["model_manager.default_model_id"] = default_model
-    config = load_config(file, os.environ, flags)
+    config = load_config(file, os.environ, flags, profile)
     if adapter is None or default_model is not None:
         return config
-    return load_config(file, os.environ, flags | {"model_manager.default_model_id": _first_of(adapter, config)})
+    flags |= {"model_manager.default_model_id": _first_of(adapter, config)}
+    return load_config(file, os.environ, flags, profile)
 
 
 def _first_of(family: str, config: Config) -> str:

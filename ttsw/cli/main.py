@@ -5,10 +5,12 @@ from typing import Annotated
 import typer
 
 from ttsw import __version__
+from ttsw.cli.bench import bench
 from ttsw.cli.config import config_app
 from ttsw.cli.console import Debug, faults_for_people
 from ttsw.cli.engines import engines_app
 from ttsw.cli.models import models_app
+from ttsw.cli.profiles import profiles_app
 from ttsw.cli.say import say
 from ttsw.cli.serve import serve
 from ttsw.cli.voices import voices_app
@@ -45,9 +47,11 @@ def options(
 app.command()(serve)
 app.command()(say)
 app.command()(workers)
+app.command()(bench)
 app.add_typer(models_app, name="models")
 app.add_typer(voices_app, name="voices")
 app.add_typer(engines_app, name="engines")
+app.add_typer(profiles_app, name="profiles")
 app.add_typer(config_app, name="config")
 
 

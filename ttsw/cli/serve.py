@@ -9,7 +9,12 @@ import typer
 
 from ttsw.app import run
 from ttsw.cli.loading import configure
+from ttsw.cli.profiling import announce_none, choose_profile, read_named, refuse_mismatch
+from ttsw.config import Config
+from ttsw.errors import NotFoundError
 from ttsw.logs import configure_logging
+from ttsw.profiles.schema import Profile
+from ttsw.simulation.source import Simulation
 
 
 def serve(
@@ -21,27 +26,67 @@ def serve(
     gpu: Annotated[
         list[int] | None, typer.Option(help="GPU that models may be on; may be given several times. All if not given.")
     ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Profile to run by: a name (ttsw profiles list), a file, or auto."),
+    ] = None,
+    strict_profile: Annotated[
+        bool, typer.Option("--strict-profile", help="Don't start where the profile isn't this machine's.")
+    ] = False,
+    simulate: Annotated[
+        str | None,
+        typer.Option(metavar="PROFILE", help="Simulate this profile's device and models; no sound but a tone."),
+    ] = None,
+    simulate_noise: Annotated[
+        float, typer.Option(min=0, max=0.9, hidden=True, help="How much each simulated wait differs by chance.")
+    ] = 0.0,
     takeover: Annotated[
         bool, typer.Option("--takeover", help="Take the name from a worker that is registered under it.")
     ] = False,
     log_format: Annotated[str | None, typer.Option(help="json or console.")] = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; then let running speech finish, and exit."""
-    settings = configure(
-        config,
-        adapter,
-        default_model,
-        **{
-            "worker.grpc_host": host,
-            "worker.grpc_port": port,
-            "logging.format": log_format,
-            "model_manager.gpus": gpu or None,
-            "redis.takeover": takeover or None,
-        },
-    )
+    flags: dict[str, object] = {
+        "worker.grpc_host": host,
+        "worker.grpc_port": port,
+        "worker.profile": profile,
+        "worker.strict_profile": strict_profile or None,
+        "logging.format": log_format,
+        "model_manager.gpus": gpu or None,
+        "redis.takeover": takeover or None,
+    }
+    simulation = None if simulate is None else Simulation(read_named(simulate), simulate_noise)
+    settings = configure(config, adapter, default_model, None, **flags)
+    if simulation is not None:
+        default_model = simulated_default(simulation.profile, settings, default_model)
+        settings = configure(config, None, default_model, None, **flags)
+    chosen = None
+    if settings.worker.profile is not None:
+        devices = None if simulation is None else [simulation.device]
+        chosen = choose_profile(settings.worker.profile, settings, devices=devices)
+        settings = configure(config, adapter if simulation is None else None, default_model, chosen.settings, **flags)
     log = settings.logging
     configure_logging(log.level, log.format, include_session_id=log.include_session_id)
-    trio.run(partial(run, task_status=_Announcement()), settings)
+    if chosen is None:
+        announce_none(settings)
+    else:
+        chosen.announce()
+        if settings.worker.strict_profile:
+            refuse_mismatch(chosen)
+    trio.run(partial(run, simulation=simulation, task_status=_Announcement()), settings)
+
+
+def simulated_default(profile: Profile, settings: Config, named: str | None) -> str:
+    """Choose the default model of a simulation: the one that is named or configured, if it is simulated, or the first.
+
+    Raises:
+        NotFoundError: The model that is named isn't simulated.
+    """
+    if named is not None and named not in profile.models:
+        there = ", ".join(profile.models)
+        raise NotFoundError(f"the profile {profile.name} simulates no model {named!r}; there are: {there}")
+    configured = settings.model_manager.default_model_id
+    return named or (configured if configured in profile.models else next(iter(profile.models)))
 
 
 class _Announcement(trio.TaskStatus[str]):

@@ -157,6 +157,8 @@ class ModelManagerConfig(Section):
     max_sessions: Mapping[Text, Count] = Field(default_factory=dict)
     """Sessions at once by model, where it has the worker to itself ({hibari-heart: 24}); one not named takes
     worker.capabilities.max_concurrent_sessions, or 2 to 4 if it is made for a GPU. A profile sets it."""
+    mixed_sessions: Count | None = None
+    """Sessions at once where they are on several models; null leaves it to their shares of max_sessions alone."""
     resident_cap: Count = 3
     """Most models in memory at once."""
     max_parallel_loads: Count = 1

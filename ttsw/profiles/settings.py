@@ -18,6 +18,7 @@ def to_settings(profile: Profile, devices: Iterable[str]) -> Mapping[Key, object
     manager: dict[Key, object] = {
         ("memory_headroom_mb",): derived.headroom_mb,
         ("resident_cap",): derived.resident_cap,
+        ("mixed_sessions",): derived.mixed_sessions,
         **{("memory_budget_mb", device): derived.budget_mb for device in devices},
         **{("max_sessions", model_id): count for model_id, count in derived.sessions.items()},
     }

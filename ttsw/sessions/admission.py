@@ -5,6 +5,7 @@ speak at once. Sessions on several models fit while their shares are no more tha
 same limit, that is a plain count.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from statistics import median
@@ -23,6 +24,7 @@ def admit(
     active: Mapping[str, int],
     limit_of: Callable[[str], int],
     *,
+    mixed: float = math.inf,
     draining: bool = False,
     retry_s: float = UNKNOWN_S,
 ) -> None:
@@ -32,6 +34,7 @@ def admit(
         model_id: The model that it wants.
         active: Sessions there are now, by model.
         limit_of: How many sessions a model takes where it has the worker to itself.
+        mixed: How many sessions there may be at once where they are on several models.
         draining: Whether the worker is about to stop.
         retry_s: When there may be room again, s.
 
@@ -42,12 +45,14 @@ def admit(
     refuse_while(draining=draining)
     limit = limit_of(model_id)
     taken = sum(count / limit_of(other) for other, count in active.items() if count)
-    if active.get(model_id, 0) < limit and taken + 1 / limit <= 1 + 1e-9:
-        return
     others = {other: count for other, count in active.items() if count and other != model_id}
+    full = bool(others) and sum(active.values()) >= mixed
+    if not full and active.get(model_id, 0) < limit and taken + 1 / limit <= 1 + 1e-9:
+        return
     if others:
         held = ", ".join(f"{count} on {other}" for other, count in sorted({**active, **others}.items()) if count)
         why = f"the worker is full: {held}; alone, {model_id} would have {limit}"
+        why += f", and several models {mixed:g} together" * full
     else:
         why = f"all {limit} sessions of {model_id} are taken"
     raise ResourceExhaustedError(

@@ -1,5 +1,6 @@
 """The sessions there are: starts them, finds them, ends them. Owner of every session's task and lease."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -48,6 +49,7 @@ class SessionTable:
     Args:
         lend: Lends the models.
         limit_of: How many sessions a model takes where it has the worker to itself; see `ttsw.sessions.admission`.
+        mixed: How many there may be at once on several models.
         idle_timeout_s: How long one may be without activity, s.
         lead_ms: Default lead of `pacing=realtime`, ms.
         most_characters: Longest text of one utterance.
@@ -59,12 +61,13 @@ class SessionTable:
         lend: Lend,
         *,
         limit_of: Callable[[str], int],
+        mixed: float = math.inf,
         idle_timeout_s: float,
         lead_ms: float = 40.0,
         most_characters: int = 100_000,
         tally: Tally | None = None,
     ) -> None:
-        self._limit_of = limit_of
+        self._limit_of, self._mixed = limit_of, mixed
         self.draining = False
         self._lend = lend
         self._idle_timeout_s, self._lead_ms, self._most_characters = idle_timeout_s, lead_ms, most_characters
@@ -109,7 +112,7 @@ class SessionTable:
         sessions = [*self._sessions.values()]
         active = Counter([*(session.model_id for session in sessions), *self._starting.values()])
         retry_s = self._turnover.next_end_s(session.age_s for session in sessions)
-        admit(model_id, active, self._limit_of, draining=self.draining, retry_s=retry_s)
+        admit(model_id, active, self._limit_of, mixed=self._mixed, draining=self.draining, retry_s=retry_s)
         assert self._nursery is not None, "the table is not running"
         self._starting[session_id] = model_id
         try:

@@ -37,6 +37,13 @@ def test_sessions_on_several_models_share_the_worker():
     assert not fits("a", c=1)
 
 
+def test_several_models_may_have_a_limit_together():
+    admit("a", {"a": 5}, LIMITS.__getitem__, mixed=5)
+    admit("b", {"a": 4}, LIMITS.__getitem__, mixed=5)
+    with pytest.raises(ResourceExhaustedError, match="alone, b would have 4, and several models 5 together"):
+        admit("b", {"a": 5}, LIMITS.__getitem__, mixed=5)
+
+
 def test_a_refusal_says_who_is_there_and_when_to_try_again():
     with pytest.raises(ResourceExhaustedError) as caught:
         admit("b", {"a": 6, "b": 2, "c": 0}, LIMITS.__getitem__, retry_s=3.26)

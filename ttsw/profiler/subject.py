@@ -1,0 +1,117 @@
+"""What a measurement needs: a server to measure, a crowd to load it with, and a way to see its memory.
+
+The real ones are in `server`, `listeners` and `memory`; tests have others, which misbehave on purpose.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from ttsw.profiler.samples import Heard, Order
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A model as the server tells of it.
+
+    Args:
+        family: Its family.
+        version: Its pack's version.
+        base: The model that it stands on.
+        device: Where it is; empty where it isn't loaded.
+        size_mb: What it counts for there.
+        allocated_mb: What its tensors take.
+        error: Why it can't be used.
+    """
+
+    family: str
+    version: str = ""
+    base: str = ""
+    device: str = ""
+    size_mb: float | None = None
+    allocated_mb: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A device's memory at a moment.
+
+    Args:
+        total_mb: What there is.
+        ours_mb: What the server has of it.
+        others_mb: What others have of it.
+    """
+
+    total_mb: float
+    ours_mb: float
+    others_mb: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a server keeps of a model.
+
+    Args:
+        digest: Over its files.
+        lufs: How loud its voice is.
+    """
+
+    digest: str | None = None
+    lufs: float | None = None
+
+
+class Subject(Protocol):
+    """The server that is measured."""
+
+    async def models(self) -> Mapping[str, Seen]:
+        """Every model that the server knows."""
+        ...
+
+    async def load(self, model_id: str) -> float:
+        """Have a model loaded; returns how long that took, s.
+
+        Raises:
+            TtswError: It can't be loaded.
+        """
+        ...
+
+    async def unload(self, model_id: str) -> float:
+        """Have a model unloaded; returns how long that took, s.
+
+        Raises:
+            TtswError: It can't be.
+        """
+        ...
+
+    def take_rtf(self, model_id: str) -> list[float]:
+        """Time to compute by length of the model's utterances since this was last asked."""
+        ...
+
+    def record(self, model_id: str) -> Known:
+        """What the server keeps of a model between runs."""
+        ...
+
+
+class Listeners(Protocol):
+    """The load generator."""
+
+    async def listen(self, order: Order) -> Heard:
+        """Carry out an order.
+
+        Raises:
+            TtswError: It can't be.
+        """
+        ...
+
+
+class Meter(Protocol):
+    """Sees the device's memory."""
+
+    async def look(self) -> Memory:
+        """Look at it.
+
+        Raises:
+            UnavailableError: The device no longer answers.
+        """
+        ...

@@ -1,0 +1,125 @@
+"""Measures a profile's claims again, in about a minute: loads each model once, and runs its published level once."""
+
+from datetime import UTC, datetime
+
+import trio
+
+from ttsw.config import Config
+from ttsw.errors import FailedPreconditionError, NotFoundError, TtswError
+from ttsw.profiler.bench import OpenStage, Target, open_watch
+from ttsw.profiler.building import headroom_mb
+from ttsw.profiler.disturbances import Watch
+from ttsw.profiler.facts import find_gpu, host_facts, software
+from ttsw.profiler.faults import one_fault
+from ttsw.profiler.findings import Draft, Findings
+from ttsw.profiler.measuring import ModelBench, Progress, Stage
+from ttsw.profiler.plans import QUICK
+from ttsw.profiler.subject import Seen
+from ttsw.profiles.schema import DeviceFacts, Profile
+
+LOAD_S = 5.0
+"""What starting a server and loading a model is thought to take, s."""
+LEAST_S = 4.0
+"""The shortest that a level is measured, s."""
+
+
+async def verify(profile: Profile, *, config: Config, progress: Progress, seconds: float = 60.0) -> Profile:
+    """Measure a profile's models again, as far as they can be loaded; a GPU's on the first GPU.
+
+    Args:
+        profile: The profile.
+        config: The configuration.
+        progress: Told how it gets on.
+        seconds: How long it may take, about, s.
+
+    Returns:
+        A profile of what was found. A model's `sessions` are those published, if they kept the SLOs, and absent if
+        not; its `sweep` has the one level that was measured.
+
+    Raises:
+        TtswError: There is no such device, or not one model could be loaded.
+    """
+    gpu = await trio.to_thread.run_sync(find_gpu, 0) if profile.device.kind == "gpu" else None
+    target = Target(config, gpu)
+    watch = await trio.to_thread.run_sync(open_watch, target)
+    device = await trio.to_thread.run_sync(target.facts)
+    return await verify_on(profile, device, target.open_stage, watch=watch, progress=progress, seconds=seconds)
+
+
+async def verify_on(
+    profile: Profile,
+    device: DeviceFacts,
+    open_stage: OpenStage,
+    *,
+    watch: Watch,
+    progress: Progress,
+    seconds: float = 60.0,
+) -> Profile:
+    """Measure a profile's models again on stages that are opened for them; see `verify`.
+
+    Args:
+        profile: The profile.
+        device: What there is now.
+        open_stage: Opens a stage.
+        watch: Notices what disturbs.
+        progress: Told how it gets on.
+        seconds: How long it may take, about, s.
+    """
+    findings = Findings()
+    level_s = max(LEAST_S, seconds / max(1, len(profile.models)) - LOAD_S - QUICK.settle_s - QUICK.drain_s)
+    for number, (model_id, facts) in enumerate(profile.models.items()):
+        sessions = profile.derived.sessions.get(model_id, facts.sessions or 1)
+        left_s = (LOAD_S + QUICK.level_s(level_s)) * (len(profile.models) - number)
+        progress.stage(f"{model_id}: loading it, then {sessions} at once", left_s)
+        try:
+            with one_fault():
+                async with open_stage([model_id]) as stage:
+                    draft = findings.models[model_id] = Draft(await _find(stage, model_id))
+                    bench = ModelBench(
+                        stage,
+                        model_id,
+                        draft,
+                        QUICK,
+                        profile.slo,
+                        headroom_mb=headroom_mb(device.memory_mb),
+                        watch=watch,
+                        progress=progress,
+                    )
+                    await bench.load_once()
+                    verdict = await bench.measure_level(sessions, "confirm", seconds=level_s)
+                    draft.sessions, draft.bound = (sessions, None) if verdict.level.passed else (None, verdict.bound)
+        except TtswError as error:
+            findings.notes.append(f"{model_id}: {error}")
+    return _built(profile, device, findings, watch)
+
+
+async def _find(stage: Stage, model_id: str) -> Seen:
+    known = await stage.subject.models()
+    if model_id not in known:
+        raise NotFoundError("it isn't there any more")
+    return known[model_id]
+
+
+def _built(profile: Profile, device: DeviceFacts, findings: Findings, watch: Watch) -> Profile:
+    models = findings.facts()
+    if not models:
+        raise FailedPreconditionError(f"not one model of {profile.name} could be measured: {'; '.join(findings.notes)}")
+    derived = profile.derived.model_copy(
+        update={
+            "sessions": {each: count for each, count in profile.derived.sessions.items() if each in models},
+            "resident": tuple(each for each in profile.derived.resident if each in models),
+        }
+    )
+    return Profile(
+        name=profile.name,
+        provenance="measured",
+        date=datetime.now(UTC),
+        device=device,
+        host=host_facts(),
+        software=software(facts.family for facts in models.values()),
+        slo=profile.slo,
+        disturbances=(*watch.told(), *findings.notes),
+        models=models,
+        derived=derived,
+        notes=f"A check of {profile.name}: each model loaded once, its published level run once.",
+    )

@@ -1,0 +1,115 @@
+"""Charts as SVG: lines over the number of sessions, and a bar of what memory holds. All texts are escaped here."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import NamedTuple
+
+WIDTH, HEIGHT = 560, 220
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 34
+
+
+class Line(NamedTuple):
+    """A line.
+
+    Args:
+        name: What it shows.
+        points: Sessions and value, by rising sessions.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float]]
+
+
+def line_chart(title: str, unit: str, lines: Sequence[Line], *, limit: float | None = None, top: float = 0.0) -> str:
+    """Draw lines over sessions.
+
+    Args:
+        title: What it is, for those who can't see it.
+        unit: What is on the vertical axis.
+        lines: Lines; the nth has the class `line-n`.
+        limit: Where a line across marks what must be kept to.
+        top: The least that the vertical axis reaches to.
+    """
+    points = [point for line in lines for point in line.points]
+    if not points:
+        return ""
+    most = max(x for x, _ in points)
+    highest = nice(max([top, limit or 0.0, *(y for _, y in points)]))
+
+    def x(sessions: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * (0.5 if most <= 1 else (sessions - 1) / (most - 1))
+
+    def y(value: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / highest
+
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
+        *(_level(y(highest * step / 4), f"{highest * step / 4:g}") for step in range(5)),
+        *(_tick(x(sessions), f"{sessions:g}") for sessions in _ticks({x for x, _ in points})),
+        f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">sessions at once</text>',
+        f'<text x="{LEFT}" y="{HEIGHT - 4}">{escape(unit)}</text>',
+    ]
+    if limit is not None:
+        parts.append(f'<line class="slo" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(limit):.1f}" y2="{y(limit):.1f}"/>')
+        parts.append(
+            f'<text class="slo" x="{WIDTH - RIGHT}" y="{y(limit) - 4:.1f}" text-anchor="end">SLO {limit:g}</text>'
+        )
+    for number, line in enumerate(lines):
+        places = [(x(at), y(value), at, value) for at, value in line.points]
+        path = " ".join(f"{left:.1f},{down:.1f}" for left, down, _, _ in places)
+        parts.append(f'<polyline class="line-{number}" points="{path}"/>')
+        parts += [
+            f'<circle class="line-{number}" cx="{left:.1f}" cy="{down:.1f}" r="3"><title>{escape(line.name)}, {at:g} '
+            f"sessions: {value:.4g}</title></circle>"
+            for left, down, at, value in places
+        ]
+    return "".join([*parts, "</svg>", _legend((f"line-{n}", line.name) for n, line in enumerate(lines))])
+
+
+def memory_bar(title: str, parts: Sequence[tuple[str, float]], total: float) -> str:
+    """Draw what memory holds, as shares of `total`; what isn't named is free."""
+    drawn, left = [f'<svg viewBox="0 0 {WIDTH} 36" role="img" aria-label="{escape(title)}">'], 0.0
+    drawn.append(f'<rect class="free" x="0" y="2" width="{WIDTH}" height="32" rx="3"/>')
+    for number, (name, size) in enumerate(parts):
+        wide = WIDTH * size / total if total > 0 else 0.0
+        drawn.append(
+            f'<rect class="part-{number % 6}" x="{left:.1f}" y="2" width="{wide:.1f}" height="32">'
+            f"<title>{escape(name)}: {size:.0f} MB</title></rect>"
+        )
+        left += wide
+    names = [(f"part-{n % 6}", f"{name}: {size:.0f} MB") for n, (name, size) in enumerate(parts)]
+    rest = total - sum(size for _, size in parts)
+    return "".join([*drawn, "</svg>", _legend([*names, ("free", f"free: {max(0.0, rest):.0f} MB")])])
+
+
+def nice(value: float) -> float:
+    """Round up to a number that reads well on an axis.
+
+    >>> [nice(value) for value in (0, 0.07, 3.1, 101, 2000)]
+    [1.0, 0.08, 4.0, 200.0, 2000.0]
+    """
+    if value <= 0:
+        return 1.0
+    power = float(f"1e{f'{value:e}'.partition('e')[2]}")
+    return next(float(f"{step * power:.6g}") for step in (1, 2, 4, 6, 8, 10) if step * power >= value * (1 - 1e-9))
+
+
+def _ticks(values: set[float]) -> list[float]:
+    """Choose ten of the values on the horizontal axis, at most."""
+    ordered = sorted(values)
+    every = -(-len(ordered) // 10)
+    return ordered[::every]
+
+
+def _level(y: float, text: str) -> str:
+    line = f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+    return f'{line}<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{escape(text)}</text>'
+
+
+def _tick(x: float, text: str) -> str:
+    return f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{escape(text)}</text>'
+
+
+def _legend(entries: Iterable[tuple[str, str]]) -> str:
+    items = "".join(f'<li><i class="{kind}"></i>{escape(name)}</li>' for kind, name in entries)
+    return f'<ul class="legend">{items}</ul>'
