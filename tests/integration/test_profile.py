@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from tests.integration.support import check_frames, eventually, serve_in_vain
-from ttsw.profiles.files import read_profile
+from ttsw.profiles.files import find_profile, read_profile
 from ttsw.profiles.schema import Profile
 from ttsw.rpc.generated.tts import ErrorCode
 
@@ -110,3 +110,15 @@ def test_simulated_models_come_and_go_by_the_memory_of_the_device(start_worker, 
     assert states == {"f-a": "ready", "f-b": "absent", "f-c": "ready"}, "two fit, and the default stays"
     eventually(lambda: client.metric("device_memory_used_mb") == 8_000)
     assert client.metric("device_memory_total_mb") == 12_000
+
+
+def test_a_measured_profile_takes_what_it_says_and_refuses_half_as_many_more(start_worker, connect):
+    limit = read_profile(find_profile("cpu-2core", {})).derived.sessions["hibari-heart"]
+    worker = start_worker("--adapter", "hibari", "--profile", "cpu-2core")
+    (line,) = told(worker, "profile")
+    assert line["provenance"] == "measured"
+    client = connect(worker)
+    answers = [client.try_start(f"s{number}", "") for number in range(limit + limit // 2)]
+    assert [answer.success for answer in answers] == [True] * limit + [False] * (limit // 2)
+    assert {answer.error for answer in answers[limit:]} == {ErrorCode.RESOURCE_EXHAUSTED}
+    check_frames(client.speak("s0", TEXT), "s0")
