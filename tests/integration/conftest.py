@@ -1,5 +1,7 @@
 """Workers to talk to, shared where a test leaves no trace, and their logs beside a test that fails."""
 
+from contextlib import contextmanager
+
 import pytest
 
 from tests.integration.support import Client, Worker
@@ -17,10 +19,9 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-@pytest.fixture(scope="session")
-def start_worker(request, tmp_path_factory):
-    """Start workers; whatever still runs in the end is told to stop, and must do so in order."""
-    folder = tmp_path_factory.mktemp("workers")
+@contextmanager
+def starting(request, folder):
+    """Give what starts workers; whatever still runs in the end is told to stop, and must do so in order."""
     workers: list[Worker] = []
     logs = request.session.stash.setdefault(_LOGS, [])
 
@@ -44,17 +45,31 @@ def start_worker(request, tmp_path_factory):
             worker.kill()
 
 
-@pytest.fixture(scope="session")
-def worker(start_worker):
+@pytest.fixture(scope="module")
+def start_worker(request, tmp_path_factory):
+    """Start workers, which end with the module."""
+    with starting(request, tmp_path_factory.mktemp("workers")) as start:
+        yield start
+
+
+@pytest.fixture(scope="package")
+def start_shared(request, tmp_path_factory):
+    """Start workers that many modules talk to."""
+    with starting(request, tmp_path_factory.mktemp("shared-workers")) as start:
+        yield start
+
+
+@pytest.fixture(scope="package")
+def worker(start_shared):
     """A worker on the mock voice."""
-    return start_worker(worker__capabilities__max_concurrent_sessions=64)
+    return start_shared(worker__capabilities__max_concurrent_sessions=64)
 
 
-@pytest.fixture(scope="session")
-def piper_worker(start_worker):
+@pytest.fixture(scope="package")
+def piper_worker(start_shared):
     """A worker on a real voice."""
     pytest.importorskip("piper", reason="the voice comes with the extra `piper`, which is not installed")
-    return start_worker("--adapter", "piper")
+    return start_shared("--adapter", "piper")
 
 
 @pytest.fixture

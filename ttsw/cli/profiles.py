@@ -219,13 +219,16 @@ class _Told:
 def verify(
     name: Name,
     seconds: Annotated[float, typer.Option("--seconds", min=10, max=3600, help="How long it may take, about.")] = 60.0,
+    gpu: Annotated[
+        int | None, typer.Option(help="On this GPU, by its number for CUDA; one of the profile's name if not given.")
+    ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Measure a profile's figures again, in about a minute; exit with 1 if something has drifted."""
     profile = _read(name)
     settings = load_config(config, os.environ, {})
-    again = trio.run(partial(measure_again, profile, config=settings, seconds=seconds, progress=_Told()))
+    again = trio.run(partial(measure_again, profile, config=settings, seconds=seconds, gpu=gpu, progress=_Told()))
     rows = drift(profile, again)
     missing = sorted(profile.models.keys() - again.models.keys())
     if as_json:

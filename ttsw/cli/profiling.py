@@ -63,11 +63,15 @@ class Chosen:
             resident_cap=derived.resident_cap,
             **({"note": ESTIMATED} if profile.provenance == "estimated" else {}),
         )
+        slow = [model_id for model_id in derived.sessions if profile.models[model_id].sessions == 0]
+        if slow:
+            log.warning("too slow", models=slow, what=TOO_SLOW)
         for mismatch in self.mismatches:
             tell = log.info if mismatch.gravity == "note" else log.warning
             tell("profile mismatch", gravity=mismatch.gravity, what=mismatch.text)
 
 
+TOO_SLOW = "not even one session kept the SLOs when it was measured; one at a time is let in all the same"
 ESTIMATED = "its figures are estimated from published specifications and the models' sizes; ttsw bench measures"
 
 

@@ -1,5 +1,6 @@
 """`ttsw serve`: logs on stderr, and on stdout one line once it serves."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -67,13 +68,12 @@ def serve(
         settings = configure(config, adapter if simulation is None else None, default_model, chosen.settings, **flags)
     log = settings.logging
     configure_logging(log.level, log.format, include_session_id=log.include_session_id)
-    if chosen is None:
-        announce_none(settings)
-    else:
+    if chosen is not None:
         chosen.announce()
         if settings.worker.strict_profile:
             refuse_mismatch(chosen)
-    trio.run(partial(run, simulation=simulation, task_status=_Announcement()), settings)
+    ready = _Announcement(None if chosen is not None else partial(announce_none, settings))
+    trio.run(partial(run, simulation=simulation, task_status=ready), settings)
 
 
 def simulated_default(profile: Profile, settings: Config, named: str | None) -> str:
@@ -92,5 +92,11 @@ def simulated_default(profile: Profile, settings: Config, named: str | None) -> 
 class _Announcement(trio.TaskStatus[str]):
     """Says on stdout where the worker serves. One that is stopped while it starts never serves, and says nothing."""
 
+    def __init__(self, note: Callable[[], None] | None) -> None:
+        """Keep what is to be said in the log before."""
+        self._note = note
+
     def started(self, value: str | None = None) -> None:
+        if self._note is not None:
+            self._note()
         typer.echo(f"ready {value}")

@@ -36,7 +36,7 @@ class NvmlDevice:
         number: The N of `cuda:N`.
         uuid: What NVML and CUDA call it: `GPU-…`, or `MIG-…` for a part.
         nvml: The module `pynvml`, or a stand-in.
-        tree: Which processes are ours.
+        tree: Which processes are ours; whoever looks for another process's memory may put in that one's.
 
     Raises:
         UnavailableError: It doesn't answer.
@@ -45,7 +45,7 @@ class NvmlDevice:
     def __init__(self, number: int, uuid: str, nvml: ModuleType, tree: ProcessTree) -> None:
         self.id = f"cuda:{number}"
         self.uuid = self.name = uuid
-        self._nvml, self._tree = nvml, tree
+        self._nvml, self.tree = nvml, tree
         self._lock = Lock()
         try:
             self._handle: object | None = _open(nvml, uuid)
@@ -72,7 +72,7 @@ class NvmlDevice:
             UnavailableError: The GPU is lost, or its driver has gone.
         """
         total, free, processes = self._ask(self._look)
-        ours = self._tree.look() if processes else {}
+        ours = self.tree.look() if processes else {}
         # Not NVML's `used`: newer drivers leave out of it what is reserved. `free` never had it.
         return MemorySnapshot(self.id, total, total - free, sum(size for pid, size in processes if pid in ours))
 

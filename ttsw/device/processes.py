@@ -1,4 +1,4 @@
-"""Which processes are ours: this one and its descendants.
+"""Which processes are ours: this one and its descendants, or another one and its.
 
 psutil's `children(recursive=True)` reads the parent of every process of the system each time: 24 ms beside 480 of them.
 A stranger never becomes our child, so here each process is asked for its parent once, when it is first seen; a look
@@ -11,18 +11,29 @@ from threading import Lock
 
 import psutil
 
+from ttsw.errors import UnavailableError
+
 
 class ProcessTree:
-    """This process and its descendants. May be asked from several threads.
+    """A process and its descendants. May be asked from several threads.
 
     A descendant whose own parent has ended still counts. A number that the system has given to another process between
     two looks isn't noticed: it would have to come around its whole range of numbers meanwhile.
+
+    Args:
+        pid: The process; this one if None.
+
+    Raises:
+        UnavailableError: It has ended.
     """
 
-    def __init__(self) -> None:
-        self._own = os.getpid()
+    def __init__(self, pid: int | None = None) -> None:
+        self._own = os.getpid() if pid is None else pid
         self._lock = Lock()
-        self._ours = {self._own: psutil.Process(self._own)}
+        try:
+            self._ours = {self._own: psutil.Process(self._own)}
+        except psutil.Error as error:
+            raise UnavailableError(f"process {pid} has ended") from error
         self._others: set[int] = set()
 
     def __repr__(self) -> str:

@@ -1,6 +1,7 @@
 """Child processes that end with the block that started them, whatever happens in it.
 
-Each has a session of its own, so that Ctrl-C reaches the bench alone, which then ends them in order.
+Each has a session of its own, so that Ctrl-C reaches the bench alone, which then ends them in order. Where the bench
+itself is killed, the kernel ends them.
 """
 
 import os
@@ -13,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 import trio
 
 from ttsw.errors import UnavailableError
+from ttsw.lifeline import tied
 
 LINES_KEPT = 200
 """Last lines of what it wrote on stderr, for an error's text."""
@@ -98,14 +100,22 @@ async def open_child(
         heed: Gets each line of its stderr.
         patience_s: How long it may take to end.
     """
-    process = await trio.lowlevel.open_process(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=dict(os.environ if environ is None else environ),
-        start_new_session=True,
-    )
+    theirs, lifeline = os.pipe()
+    try:
+        process = await trio.lowlevel.open_process(
+            tied(theirs, command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(theirs,),
+            env=dict(os.environ if environ is None else environ),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(lifeline)
+        raise
+    finally:
+        os.close(theirs)
     child = Child(process, name)
     failure: Exception | None = None
     try:
@@ -120,6 +130,7 @@ async def open_child(
                 nursery.cancel_scope.cancel(reason="the child has ended")
     finally:
         _kill(process)
+        os.close(lifeline)
     if failure is not None:
         raise failure
 

@@ -51,16 +51,17 @@ class PairBench:
         Raises:
             TtswError: One can't be loaded, or the server has ended.
         """
-        halves = [Group(group.model, max(1, group.sessions // 2)) for group in groups]
-        one, other = halves
+        one, other = halves = [Group(group.model, max(1, group.sessions // 2)) for group in groups]
         for group in halves:
             await self._stage.subject.load(group.model)
         length_s = self._plan.level_s(self._plan.pair_s)
-        self._progress.stage(f"{one.model} and {other.model}: both speak", left_s + 2 * length_s)
+        self._progress.stage(f"{one.model} and {other.model}: both speak", left_s + 3 * length_s)
         found += await self._both(one, other)
-        self._progress.stage(f"{one.model} speaks, {other.model} is loaded", left_s + length_s)
-        await self._stage.subject.unload(other.model)
-        found.append(await self._beside_loads(one, other.model))
+        for speaking, loaded, after_s in ((one, other, length_s), (other, one, 0.0)):
+            self._progress.stage(f"{speaking.model} speaks, {loaded.model} is loaded", left_s + length_s + after_s)
+            await self._stage.subject.load(speaking.model)
+            await self._stage.subject.unload(loaded.model)
+            found.append(await self._beside_loads(speaking, loaded.model))
 
     async def _both(self, one: Group, other: Group) -> list[Interference]:
         levels = await self._listen((one, other))

@@ -28,7 +28,9 @@ LEVEL_LOOK_S = 0.5
 ENOUGH: Mapping[Kind, int] = {"probe": 4, "confirm": 12}
 """Utterances that a level should have,"""
 LONGER = 2.0
-"""and how much longer it may take for that than it is meant to."""
+"""and how much longer it may take for that than it is meant to;"""
+LEAST = 2.0
+"""but in any case it lasts for so many utterances."""
 ALONE_S = 60.0
 """How long a few utterances may take, s."""
 
@@ -235,7 +237,8 @@ class ModelBench:
     def _length_s(self, sessions: int, kind: Kind) -> float:
         """How long a level is measured: longer where few sessions say little, within reason."""
         meant_s = self._plan.probe_s if kind == "probe" else self._plan.confirm_s
-        return min(max(meant_s, ENOUGH[kind] * self._mean_s / sessions), LONGER * meant_s)
+        each_s = self._mean_s / sessions
+        return max(meant_s, min(ENOUGH[kind] * each_s, LONGER * meant_s), LEAST * each_s)
 
     async def _disturbed(self, heard: Heard) -> list[str]:
         words = await trio.to_thread.run_sync(self._watch.look)

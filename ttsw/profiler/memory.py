@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-import psutil
 import trio
 
 from ttsw.device import CpuDevice, Device
@@ -19,25 +18,6 @@ from ttsw.errors import TtswError, UnavailableError
 from ttsw.profiler.subject import Memory, Meter
 
 MB = 1e6
-
-
-class ServerTree(ProcessTree):
-    """A server's process and its descendants.
-
-    Args:
-        pid: The server's process.
-
-    Raises:
-        UnavailableError: It has ended.
-    """
-
-    def __init__(self, pid: int) -> None:
-        super().__init__()
-        self._own = pid
-        try:
-            self._ours = {pid: psutil.Process(pid)}
-        except psutil.Error as error:
-            raise UnavailableError(f"process {pid} has ended") from error
 
 
 class DeviceMeter:
@@ -90,7 +70,7 @@ class FiguresMeter:
 
 def meter_of_cpu(pid: int) -> DeviceMeter:
     """Look at main memory."""
-    return DeviceMeter(CpuDevice(ServerTree(pid)), 0.0)
+    return DeviceMeter(CpuDevice(ProcessTree(pid)), 0.0)
 
 
 def meter_of_gpu(gpu: NvmlDevice, pid: int, before_mb: float) -> DeviceMeter:
@@ -101,7 +81,7 @@ def meter_of_gpu(gpu: NvmlDevice, pid: int, before_mb: float) -> DeviceMeter:
         pid: The server's process.
         before_mb: What was in use before there was a server.
     """
-    gpu._tree = ServerTree(pid)
+    gpu.tree = ProcessTree(pid)
     return DeviceMeter(gpu, before_mb)
 
 

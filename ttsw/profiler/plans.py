@@ -78,7 +78,7 @@ class Plan:
     def pairs_s(self, models: int) -> float:
         """How long the pairs of so many models take, s."""
         pairs = min(self.pairs, models * (models - 1) // 2)
-        return pairs * (2 * self.level_s(self.pair_s) + 3 * LOAD_S)
+        return pairs * (3 * self.level_s(self.pair_s) + 5 * LOAD_S)
 
 
 NORMAL = Plan()

@@ -1,9 +1,10 @@
 """Runs a measurement until it is done or interrupted, and gives the profile of whatever was found until then."""
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import trio
 
@@ -67,21 +68,10 @@ async def measure(
         watch=watch,
         progress=progress,
     )
-    stopped, fault = trio.Event() if stop is None else stop, None
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_watch_signals, stopped)
-        nursery.start_soon(_cancel_on, stopped, nursery.cancel_scope)
-        try:
-            with one_fault():
-                await bench.run(model_ids)
-        except TtswError as error:  # raised below, so that no exception group is made of it
-            fault = error
-        nursery.cancel_scope.cancel(reason="it is measured")
-    if fault is not None and not stopped.is_set():
-        raise fault
+    interrupted = await _run_until(trio.Event() if stop is None else stop, partial(bench.run, model_ids))
     facts = bench.findings.facts()
     if not facts:
-        return Measured(None, stopped.is_set())
+        return Measured(None, interrupted)
     profile = build(
         bench.findings,
         name=name or name_of(device),
@@ -90,10 +80,27 @@ async def measure(
         host=await trio.to_thread.run_sync(host_facts),
         software=await trio.to_thread.run_sync(software, [each.family for each in facts.values()]),
         slo=slo,
-        disturbances=(*watch.told(), *([INTERRUPTED] if stopped.is_set() else [])),
+        disturbances=(*watch.told(), *([INTERRUPTED] if interrupted else [])),
         notes="" if target.simulated is None else f"Measured on a simulation of {target.simulated.name}, on no device.",
     )
-    return Measured(profile, stopped.is_set())
+    return Measured(profile, interrupted)
+
+
+async def _run_until(stop: trio.Event, run: Callable[[], Awaitable[None]]) -> bool:
+    """Run something until it is done, or interrupted by a signal or `stop`; say whether it was interrupted."""
+    fault = None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_watch_signals, stop)
+        nursery.start_soon(_cancel_on, stop, nursery.cancel_scope)
+        try:
+            with one_fault():
+                await run()
+        except TtswError as error:  # raised below, so that no exception group is made of it
+            fault = error
+        nursery.cancel_scope.cancel(reason="it has ended")
+    if fault is not None and not stop.is_set():
+        raise fault
+    return stop.is_set()
 
 
 async def _watch_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -6,16 +6,18 @@ from datetime import UTC, datetime
 import trio
 
 from ttsw.config import Config
-from ttsw.errors import FailedPreconditionError, NotFoundError, TtswError
+from ttsw.device import find_devices
+from ttsw.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, TtswError
 from ttsw.profiler.bench import OpenStage, Target, open_watch
 from ttsw.profiler.building import headroom_mb
 from ttsw.profiler.disturbances import Watch
-from ttsw.profiler.facts import find_gpu, host_facts, software
+from ttsw.profiler.facts import find_gpu, host_facts, refuse_whole_mig, software
 from ttsw.profiler.faults import one_fault
 from ttsw.profiler.findings import Draft, Findings
 from ttsw.profiler.measuring import ModelBench, Progress, Stage
 from ttsw.profiler.plans import QUICK
 from ttsw.profiler.subject import Seen
+from ttsw.profiles.choosing import same_product
 from ttsw.profiles.schema import DeviceFacts, Profile
 
 LOAD_S = 5.0
@@ -24,14 +26,17 @@ LEAST_S = 4.0
 """The shortest that a level is measured, s."""
 
 
-async def verify(profile: Profile, *, config: Config, progress: Progress, seconds: float = 60.0) -> Profile:
-    """Measure a profile's models again, as far as they can be loaded; a GPU's on the first GPU.
+async def verify(
+    profile: Profile, *, config: Config, progress: Progress, seconds: float = 60.0, gpu: int | None = None
+) -> Profile:
+    """Measure a profile's models again, as far as they can be loaded.
 
     Args:
         profile: The profile.
         config: The configuration.
         progress: Told how it gets on.
         seconds: How long it may take, about, s.
+        gpu: The GPU, by its number for CUDA; if None, the first of the profile's name, or else the first one.
 
     Returns:
         A profile of what was found. A model's `sessions` are those published, if they kept the SLOs, and absent if
@@ -40,11 +45,36 @@ async def verify(profile: Profile, *, config: Config, progress: Progress, second
     Raises:
         TtswError: There is no such device, or not one model could be loaded.
     """
-    gpu = await trio.to_thread.run_sync(find_gpu, 0) if profile.device.kind == "gpu" else None
-    target = Target(config, gpu)
+    target = await trio.to_thread.run_sync(find_target, profile, config, gpu)
     watch = await trio.to_thread.run_sync(open_watch, target)
     device = await trio.to_thread.run_sync(target.facts)
     return await verify_on(profile, device, target.open_stage, watch=watch, progress=progress, seconds=seconds)
+
+
+def find_target(profile: Profile, config: Config, number: int | None) -> Target:
+    """Find the device that a profile is to be held against.
+
+    Args:
+        profile: The profile.
+        config: The configuration.
+        number: The GPU, by its number for CUDA; if None, the first of the profile's name, or else the first one.
+
+    Raises:
+        InvalidArgumentError: A GPU is named for a CPU's profile.
+        NotFoundError: There is no such GPU.
+        UnavailableError: There is no driver, or it doesn't answer.
+    """
+    if profile.device.kind == "cpu":
+        if number is not None:
+            raise InvalidArgumentError(f"{profile.name} is a CPU's profile: --gpu is of no use")
+        return Target(config)
+    if number is None:
+        gpus = [device for device in find_devices() if device.id != "cpu"]
+        alike = (place for place, gpu in enumerate(gpus) if same_product(gpu.name, profile.device.name))
+        number = next(alike, 0)
+    gpu = find_gpu(number)
+    refuse_whole_mig(gpu)
+    return Target(config, gpu)
 
 
 async def verify_on(

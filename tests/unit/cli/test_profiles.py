@@ -209,8 +209,8 @@ def again(monkeypatch):
             update={"models": {"piper-anna": anna}, "derived": derived, "disturbances": ("a neighbour",)}
         )
 
-        async def verify(profile, *, config, seconds, progress):
-            asked.append((profile, config, seconds))
+        async def verify(profile, *, config, seconds, gpu, progress):
+            asked.append((profile, config, seconds, gpu))
             progress.stage("piper-anna: [loading] it", 12.0)
             progress.level("piper-anna", level(9, 400.0, passed=False), "confirm")
             return found
@@ -223,7 +223,7 @@ def again(monkeypatch):
 
 def test_what_holds_is_said(run, again):
     asked = again()
-    result = run("verify", "sample", "--seconds", "30")
+    result = run("verify", "sample", "--seconds", "30", "--gpu", "1")
     assert result.stdout == "sample holds\nnot measured: hibari-heart\n"
     for words in (
         "piper-anna: [loading] it … about 12 s",
@@ -231,7 +231,7 @@ def test_what_holds_is_said(run, again):
         "a neighbour",
     ):
         assert words in " ".join(result.stderr.split())
-    assert asked == [(MEASURED, asked[0][1], 30.0)]
+    assert asked == [(MEASURED, asked[0][1], 30.0, 1)]
 
 
 def test_drift_is_shown_and_ends_with_1(run, again):

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+import structlog
 
 from ttsw.cli import profiling as module
 from ttsw.cli.profiling import choose_profile, refuse_mismatch
@@ -26,7 +27,7 @@ def environ(tmp_path, monkeypatch):
 def write(tmp_path):
     """Writes a profile into the user's own folder."""
 
-    def write(name, device, **more):
+    def write(name, device, sessions=9, **more):
         derived = Derived(
             headroom_mb=100, budget_mb=900, resident_cap=5, mixed_sessions=6, margin=1.0, sessions={"mock-440hz": 9}
         )
@@ -35,7 +36,7 @@ def write(tmp_path):
             provenance="measured",
             date=datetime(2026, 1, 1, tzinfo=UTC),
             device=device,
-            models={"mock-440hz": ModelFacts(family="mock", size_mb=1, peak_mb=1, sessions=9, **more)},
+            models={"mock-440hz": ModelFacts(family="mock", size_mb=1, peak_mb=1, sessions=sessions, **more)},
             derived=derived,
         )
         folder = tmp_path / "data" / "ttsw" / "profiles"
@@ -123,3 +124,11 @@ def test_other_files_of_a_model_are_a_warning(environ, write, monkeypatch):
 def test_a_profile_that_is_not_there(environ):
     with pytest.raises(NotFoundError, match="no profile 'tiny'"):
         choose_profile("tiny", CONFIG, environ, [CPU])
+
+
+def test_a_model_that_is_too_slow_for_one_session_is_named_at_the_start(environ, write):
+    write("small", gpu(), sessions=0)
+    with structlog.testing.capture_logs() as lines:
+        choose_profile("small", CONFIG, environ, [device(0)]).announce()
+    (line,) = (each for each in lines if each["event"] == "too slow")
+    assert (line["models"], line["log_level"]) == (["mock-440hz"], "warning")

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from ttsw.device.processes import ProcessTree, resident_bytes
+from ttsw.errors import UnavailableError
 
 # A child that has a child, whose number it prints; both end with their input.
 FAMILY = """
@@ -35,6 +36,14 @@ def tree():
 def before(tree):
     """This process, and what else the test run has started."""
     return frozenset(tree.look())
+
+
+def test_a_tree_of_another_process():
+    with running("input()") as child:
+        tree = ProcessTree(child.pid)
+        assert set(tree.look()) == {child.pid}
+    with pytest.raises(UnavailableError, match=f"process {child.pid} has ended"):
+        ProcessTree(child.pid)
 
 
 def test_what_psutil_finds(tree, before):

@@ -36,7 +36,7 @@ def test_times_go_on():
     after = read_times(lambda: 2.0, ProcessTree(), seen)
     assert after.ours_s > before.ours_s > 0
     assert after.busy_s >= before.busy_s
-    assert list(seen) == [os.getpid()]
+    assert os.getpid() in seen
 
 
 def test_what_ended_processes_did_is_still_ours():

@@ -5,54 +5,14 @@ import inspect
 import pynvml
 import pytest
 
-from tests.unit.device.fake_nvml import GIB, FakeNvml, Gpu, parameters
+from tests.unit.device.fake_nvml import GIB, Gpu, parameters
+from tests.unit.profiler.telling_nvml import TellingNvml
 from ttsw import __version__
 from ttsw.errors import NotFoundError, UnavailableError
 from ttsw.profiler.disturbances import GpuWatch, others_mb
 from ttsw.profiler.facts import cpu_facts, find_gpu, gpu_facts, host_facts, refuse_whole_mig, software
 
-UNSUPPORTED = pynvml.NVML_ERROR_NOT_SUPPORTED
 THERMAL = pynvml.nvmlClocksThrottleReasonSwThermalSlowdown
-
-
-class TellingNvml(FakeNvml):
-    """A fake that tells of clocks and power, too."""
-
-    def __init__(self, *gpus, mute=(), mig=0, reasons=0):
-        super().__init__(*gpus)
-        self.mute, self.mig, self.reasons = set(mute), mig, reasons
-
-    def _tell(self, name, handle, value):
-        self._gpu(handle)
-        if name in self.mute:
-            raise pynvml.NVMLError(UNSUPPORTED)
-        return value
-
-    def nvmlSystemGetDriverVersion(self):  # noqa: N802
-        return "580.1"
-
-    def nvmlDeviceGetEnforcedPowerLimit(self, handle):  # noqa: N802
-        return self._tell("power", handle, 450_000)
-
-    def nvmlDeviceGetMaxClockInfo(self, handle, type):  # noqa: A002, N802
-        assert type == pynvml.NVML_CLOCK_SM
-        return self._tell("clock", handle, 2520)
-
-    def nvmlDeviceGetCudaComputeCapability(self, handle):  # noqa: N802
-        return self._tell("capability", handle, [8, 9])
-
-    def nvmlDeviceGetEccMode(self, handle):  # noqa: N802
-        return self._tell("ecc", handle, [1, 1])
-
-    def nvmlDeviceGetMigMode(self, device):  # noqa: N802
-        return self._tell("mig", device, [self.mig, self.mig])
-
-    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle):  # noqa: N802
-        return self._tell("reasons", handle, self.reasons)
-
-    def nvmlDeviceGetTemperature(self, handle, sensor):  # noqa: N802
-        assert sensor == pynvml.NVML_TEMPERATURE_GPU
-        return self._tell("temperature", handle, 84)
 
 
 OWN = {name: function for name, function in vars(TellingNvml).items() if name.startswith("nvml")}

@@ -1,27 +1,15 @@
 """How a server's memory is seen."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 import trio
 
 from ttsw.errors import UnavailableError
-from ttsw.profiler.memory import DeviceMeter, FiguresMeter, ServerTree, meter_of_cpu, open_peak, session_mb
+from ttsw.profiler.memory import DeviceMeter, FiguresMeter, meter_of_cpu, open_peak, session_mb
 from ttsw.testing.devices import FakeDevice
 
 MB = 1_000_000
-
-
-def test_a_tree_of_another_process():
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        tree = ServerTree(child.pid)
-        assert set(tree.look()) == {child.pid}
-        assert os.getpid() not in tree.look()
-        child.kill()
-    with pytest.raises(UnavailableError, match="has ended"):
-        ServerTree(child.pid)
 
 
 async def test_memory_of_a_process():

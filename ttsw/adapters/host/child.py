@@ -4,10 +4,7 @@ It runs under whatever interpreter its family needs. So nothing is imported here
 of ttsw that need no more than these.
 """
 
-import fcntl
 import os
-import select
-import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -47,6 +44,7 @@ from ttsw.adapters.host.wire import (
     to_failed,
 )
 from ttsw.errors import InternalError, TtswError, UnavailableError
+from ttsw.lifeline import die_with
 from ttsw.types import Samples
 
 READ = 65_536
@@ -186,23 +184,6 @@ def memory() -> Memory:
     if torch is None or not torch.cuda.is_initialized():
         return Memory(resident)
     return Memory(resident, int(torch.cuda.memory_allocated()), int(torch.cuda.memory_reserved()))
-
-
-def die_with(lifeline: int) -> None:
-    """Have the kernel kill this process when the other end of a pipe is closed, as the worker's end closes it.
-
-    That needs nothing of this interpreter, which may be stuck; and unlike PR_SET_PDEATHSIG it doesn't ask which of the
-    worker's threads has started us. Elsewhere than on Linux, the end of the socket is all there is.
-    """
-    if sys.platform != "linux":
-        return
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    poll = select.poll()
-    poll.register(lifeline, 0)
-    if poll.poll(0):  # it was closed before
-        os._exit(1)
 
 
 def main(arguments: Mapping[str, int]) -> None:

@@ -15,6 +15,8 @@ import trio
 from ttsw.adapters.bootstrap import command
 from ttsw.errors import UnavailableError
 
+LEAVE_S = 5.0
+"""How long an engine that is told to end, or to drop a voice, may take, s."""
 DIE_S = 10.0
 """How long the system may take to end a process that is killed, s."""
 

@@ -18,7 +18,8 @@ import trio
 
 from ttsw.adapters.base import EngineSettings
 from ttsw.adapters.host.base import Model
-from ttsw.adapters.host.launch import DIE_S, Child, Launch, ending, start
+from ttsw.adapters.host.derived import DerivedHost
+from ttsw.adapters.host.launch import DIE_S, LEAVE_S, Child, Launch, ending, start
 from ttsw.adapters.host.outbox import Outbox
 from ttsw.adapters.host.wire import (
     Cancel,
@@ -55,8 +56,6 @@ log = structlog.get_logger(__name__)
 READ = 65_536
 PING_S = 1.0
 """How often an engine is asked whether it is there, s."""
-LEAVE_S = 5.0
-"""How long an engine that is told to end may take, s."""
 TAIL = 20
 """Lines of an engine's stderr that are kept."""
 LONGEST_LINE = 500
@@ -153,7 +152,7 @@ class ProcessHost:
                     self._taking -= 1
                 self._say(Taken(job.number))
 
-    async def derive(self, pack: VoicePack) -> "DerivedHost":
+    async def derive(self, pack: VoicePack) -> DerivedHost:
         """Load a voice that stands on this model; see `Host.derive`. Cancelled, it leaves none behind."""
         number = 0
 
@@ -376,54 +375,6 @@ class ProcessHost:
         for number in self._replies:
             self._answer(number, self._error or self._unloaded())
         self._ended.set()
-
-
-class DerivedHost:
-    """A voice that stands on the model of a process, and shares that; from `ProcessHost.derive`."""
-
-    def __init__(self, base: ProcessHost, voice: int, model: Model) -> None:
-        self.model = model
-        self._base, self._voice = base, voice
-
-    def __repr__(self) -> str:
-        return f"<DerivedHost {self.model.pack.model_id} on {self._base!r}>"
-
-    @property
-    def waiting(self) -> int:
-        """None of its own: its steps wait among those of the model."""
-        return 0
-
-    @property
-    def about(self) -> Mapping[str, str]:
-        """See `Host.about`."""
-        return {"host": "process", "pid": str(self._base.pid)}
-
-    async def prepare(self, options: Mapping[str, OptionValue]) -> None:
-        """See `Host.prepare`."""
-        await self._base.prepare(options, self._voice)
-
-    async def speak(
-        self,
-        text: str,
-        options: Mapping[str, OptionValue],
-        convert: Callable[[Samples], T],
-        take: Callable[[T, float], Awaitable[None]],
-    ) -> None:
-        """See `ProcessHost.speak`."""
-        await self._base.speak(text, options, convert, take, self._voice)
-
-    async def derive(self, pack: VoicePack) -> "DerivedHost":
-        """Load a voice that stands on this one; the engine says whether that can be."""
-        raise UnavailableError(f"voice pack {pack.root}: {self.model.pack.model_id} stands on another model itself")
-
-    async def lost(self) -> TtswError:
-        """See `ProcessHost.lost`: with the process all goes."""
-        return await self._base.lost()
-
-    async def close(self) -> None:
-        """Unload the voice; where the process has ended, it is gone already."""
-        with trio.move_on_after(LEAVE_S, shield=True), suppress(UnavailableError):
-            await self._base.drop(self._voice)
 
 
 @dataclass(frozen=True, slots=True)
