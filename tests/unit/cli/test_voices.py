@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from functools import partial
 from types import SimpleNamespace
 
@@ -134,9 +135,9 @@ def test_packs_are_those_of_the_configuration(run, tmp_path):
 @pytest.mark.usefixtures("tone")
 def test_a_good_pack_is_read_loaded_and_spoken(run):
     said = run("check", "mock-tone").stdout
-    assert said.startswith("mock-tone: good: 1 file, 6 bytes, 1 with the right checksum; loaded in 0.0 s, ")
+    assert said.startswith("mock-tone: good: 1 file, 6 bytes, 1 with the right checksum; loaded in ")
     assert said.rstrip().endswith("LUFS")
-    assert "of audio at 48000 Hz, RTF 0.0" in said
+    assert re.search(r"of audio at 48000 Hz, RTF \d\.\d", said)
 
 
 def test_a_pack_is_checked_by_its_folder(run, tone, tmp_path, monkeypatch):
