@@ -1,11 +1,13 @@
 """Charts as SVG: lines over the number of sessions, and a bar of what memory holds. All texts are escaped here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from statistics import median
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 560, 220
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 34
+TICK_ROOM = 24
 
 
 class Line(NamedTuple):
@@ -13,7 +15,8 @@ class Line(NamedTuple):
 
     Args:
         name: What it shows.
-        points: Sessions and value, by rising sessions.
+        points: Sessions and value, by rising sessions. Where a number of sessions comes several times, the line goes
+            through the median of its values.
     """
 
     name: str
@@ -45,7 +48,7 @@ def line_chart(title: str, unit: str, lines: Sequence[Line], *, limit: float | N
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
         *(_level(y(highest * step / 4), f"{highest * step / 4:g}") for step in range(5)),
-        *(_tick(x(sessions), f"{sessions:g}") for sessions in _ticks({x for x, _ in points})),
+        *(_tick(place, f"{sessions:g}") for sessions, place in _ticks({at: x(at) for at, _ in points})),
         f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">sessions at once</text>',
         f'<text x="{LEFT}" y="{HEIGHT - 4}">{escape(unit)}</text>',
     ]
@@ -56,7 +59,7 @@ def line_chart(title: str, unit: str, lines: Sequence[Line], *, limit: float | N
         )
     for number, line in enumerate(lines):
         places = [(x(at), y(value), at, value) for at, value in line.points]
-        path = " ".join(f"{left:.1f},{down:.1f}" for left, down, _, _ in places)
+        path = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in medians(line.points))
         parts.append(f'<polyline class="line-{number}" points="{path}"/>')
         parts += [
             f'<circle class="line-{number}" cx="{left:.1f}" cy="{down:.1f}" r="3"><title>{escape(line.name)}, {at:g} '
@@ -94,11 +97,25 @@ def nice(value: float) -> float:
     return next(float(f"{step * power:.6g}") for step in (1, 2, 4, 6, 8, 10) if step * power >= value * (1 - 1e-9))
 
 
-def _ticks(values: set[float]) -> list[float]:
-    """Choose ten of the values on the horizontal axis, at most."""
-    ordered = sorted(values)
-    every = -(-len(ordered) // 10)
-    return ordered[::every]
+def medians(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Put one point for each number of sessions, in the middle of those there are.
+
+    >>> medians([(1, 5.0), (4, 7.0), (4, 9.0), (4, 20.0)])
+    [(1, 5.0), (4, 9.0)]
+    """
+    values: dict[float, list[float]] = {}
+    for at, value in points:
+        values.setdefault(at, []).append(value)
+    return [(at, median(values[at])) for at in sorted(values)]
+
+
+def _ticks(places: Mapping[float, float]) -> list[tuple[float, float]]:
+    """Choose values to be named on the horizontal axis: the highest, and of the others those that leave room."""
+    chosen: list[tuple[float, float]] = []
+    for value in sorted(places, reverse=True):
+        if not chosen or chosen[-1][1] - places[value] >= TICK_ROOM:
+            chosen.append((value, places[value]))
+    return chosen[::-1]
 
 
 def _level(y: float, text: str) -> str:

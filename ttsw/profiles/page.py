@@ -18,9 +18,9 @@ body { background: var(--ground); color: var(--text); font: 15px/1.5 system-ui, 
 h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2.5rem; } .dim { color: var(--dim); }
 .estimated { border-left: 4px solid var(--b); padding: .5rem 1rem; background: var(--free); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 1rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; } pre { white-space: pre-wrap; }
-th, td { padding: .2rem .8rem .2rem 0; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-th:first-child, td:first-child, td.text, th.text { text-align: left; } td.text { white-space: normal; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; } pre { white-space: pre-wrap; }
+th, td { padding: .2rem .7rem .2rem 0; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; }
+th:first-child, td:first-child, td.text { text-align: left; } .why td { white-space: normal; }
 svg { width: 100%; height: auto; } svg text { font-size: 11px; fill: var(--dim); } svg text.slo { fill: var(--slo); }
 .grid { stroke: var(--rule); } line.slo { stroke: var(--slo); stroke-dasharray: 5 4; }
 polyline { fill: none; stroke-width: 2; }
@@ -33,7 +33,7 @@ polyline.line-0 { stroke: var(--a); } polyline.line-1 { stroke: var(--b); } poly
 .free { fill: var(--free); background: var(--free); }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; margin: .2rem 0;
   font-size: 13px; } .legend i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; }
-.no { color: var(--slo); }
+.no, .why td { color: var(--slo); }
 """
 
 
@@ -141,13 +141,16 @@ _LEVEL = (
 
 
 def level_table(levels: Iterable[tuple[str, Level]]) -> str:
-    """Make the table of levels, each after what it is of, if there is anything to say of that."""
-    rows = []
+    """Make the table of levels, each after what it is of, if there is anything to say of that.
+
+    What a level doesn't keep to is told below it.
+    """
+    rows: list[str] = []
     for what, level in levels:
         ttfa = level.ttfa_ms
         said = f"{what}: " if what else ""
         chance = " (by chance)" if level.arrivals == "poisson" else ""
-        rows.append((
+        cells = (
             f"{said}{level.sessions}{chance}",
             *((ttfa.p50, ttfa.p95, ttfa.p99) if ttfa else (None,) * 3),
             level.rtf.p95 if level.rtf else None,
@@ -159,9 +162,14 @@ def level_table(levels: Iterable[tuple[str, Level]]) -> str:
             level.errors,
             level.utterances,
             level.memory_mb,
-            "kept" if level.passed else f"not kept: {level.why}",
-        ))
-    return table(_LEVEL, rows)
+            "kept" if level.passed else "not kept",
+        )
+        rows.append(_row(cells))
+        if level.why:
+            rows.append(
+                f'<tr class="why"><td></td><td class="text" colspan="{len(cells) - 1}">{escape(level.why)}</td></tr>'
+            )
+    return _table(_LEVEL, rows)
 
 
 def _rest(profile: Profile) -> Iterator[str]:
@@ -181,9 +189,16 @@ def _rest(profile: Profile) -> Iterator[str]:
 
 def table(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Make a table; what is absent stays empty."""
+    return _table(heading, map(_row, rows))
+
+
+def _table(heading: Sequence[str], rows: Iterable[str]) -> str:
     head = "".join(f"<th>{escape(text)}</th>" for text in heading)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _row(cells: Sequence[object]) -> str:
+    return f"<tr>{''.join(map(_cell, cells))}</tr>"
 
 
 def _cell(value: object) -> str:

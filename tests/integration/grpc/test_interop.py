@@ -217,4 +217,4 @@ async def test_a_drain_lets_the_stream_end_and_refuses_the_next(stub, server):
         trio.from_thread.run_sync(server.drain, trio_token=token)
 
     assert await in_thread(work) == (list(range(50)), grpc.StatusCode.UNAVAILABLE)
-    assert not server.connections
+    await until(lambda: not server.connections)

@@ -684,7 +684,9 @@ class Anything(RuleBasedStateMachine):
             instance
             for instance in self.world.residency.instances
             if due_alone(instance)
-            and all(due_alone(each) for each in instance.carried if each.state is not State.UNLOADING or each.unfinished)
+            and all(
+                due_alone(each) for each in instance.carried if each.state is not State.UNLOADING or each.unfinished
+            )
         }
         effects = self.world.residency.tick(self.world.now)
         assert {effect.instance for effect in effects} == due

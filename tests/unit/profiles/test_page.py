@@ -59,7 +59,7 @@ def test_the_page_shows_what_was_measured():
         "measured on 2026-11-22",
         "load average 3.5",
         "piper-anna while hibari-heart speaks: 2",
-        "not kept: TTFA p95 is above the SLO",
+        "not kept TTFA p95 is above the SLO",
         "SLO 300",
         "sessions at once",
         "onnxruntime",
