@@ -5,8 +5,10 @@ from typing import Literal
 
 LEVELS = 9
 """Levels that a quick search takes, mostly: some steps up, a second chance, some halvings,"""
-MORE_LEVELS = 14
-"""and any other."""
+MORE_LEVELS = 18
+"""and any other,"""
+REFUTED = 3
+"""which has so many confirmations fail, mostly."""
 LOAD_S = 3.0
 """What a load and an unload are thought to take, while nobody knows, s."""
 
@@ -65,10 +67,9 @@ class Plan:
 
     def search_s(self, done: int = 0) -> float:
         """How long a search takes of which so many levels are done, s."""
-        confirming = self.confirmations + (1 if self.confirmations else 0)
-        return max((LEVELS if self.coarse else MORE_LEVELS) - done, 1) * self.level_s(
-            self.probe_s
-        ) + confirming * self.level_s(self.confirm_s)
+        levels = LEVELS if self.coarse else MORE_LEVELS
+        confirming = self.confirmations and self.confirmations + 1 + (0 if self.coarse else REFUTED)
+        return max(levels - done, 1) * self.level_s(self.probe_s) + confirming * self.level_s(self.confirm_s)
 
     def model_s(self) -> float:
         """How long a model takes, s."""
