@@ -1,4 +1,4 @@
-"""A test that hangs on trio fails, and shows where all its tasks wait, rather than holding up all that come after it."""
+"""A test that hangs on trio fails, and shows where all its tasks wait, rather than holding up all others."""
 
 import threading
 from functools import partial

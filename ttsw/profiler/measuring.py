@@ -29,8 +29,8 @@ ENOUGH: Mapping[Kind, int] = {"probe": 4, "confirm": 12}
 """Utterances that a level should have,"""
 LONGER = 2.0
 """and how much longer it may take for that than it is meant to;"""
-LEAST = 2.0
-"""but in any case it lasts for so many utterances."""
+LEAST = 1.5
+"""but in any case it lasts for so many of the longest utterances, so that each session begins one meanwhile."""
 ALONE_S = 60.0
 """How long a few utterances may take, s."""
 
@@ -96,7 +96,7 @@ class ModelBench:
         self._stage, self._model_id, self._draft, self._plan, self._slo = stage, model_id, draft, plan, slo
         self._headroom_mb, self._watch, self._progress, self._later_s = headroom_mb, watch, progress, later_s
         self._seeds = count(1)
-        self._mean_s = 3.0
+        self._mean_s = self._longest_s = 3.0
 
     async def run(self) -> None:
         """Measure all of it.
@@ -143,6 +143,7 @@ class ModelBench:
     async def measure_first(self) -> None:
         """Hear the first and the second utterance, then some as fast as they come: do their figures agree?"""
         heard = await self._listen(1, ALONE_S, most=2)
+        self._learn_length(heard)
         first_ms = [1000 * each.first_s for each in heard.utterances if each.first_s is not None]
         if len(first_ms) > 1:
             self._draft.first_ms, self._draft.second_ms = (round(each, 1) for each in first_ms[:2])
@@ -237,8 +238,8 @@ class ModelBench:
     def _length_s(self, sessions: int, kind: Kind) -> float:
         """How long a level is measured: longer where few sessions say little, within reason."""
         meant_s = self._plan.probe_s if kind == "probe" else self._plan.confirm_s
-        each_s = self._mean_s / sessions
-        return max(meant_s, min(ENOUGH[kind] * each_s, LONGER * meant_s), LEAST * each_s)
+        enough_s = ENOUGH[kind] * self._mean_s / sessions
+        return max(meant_s, min(enough_s, LONGER * meant_s), LEAST * self._longest_s / sessions)
 
     async def _disturbed(self, heard: Heard) -> list[str]:
         words = await trio.to_thread.run_sync(self._watch.look)
@@ -256,6 +257,7 @@ class ModelBench:
         took_s = [each.took_s for each in heard.utterances if each.finished and each.stop_s is None]
         if took_s:
             self._mean_s = sum(took_s) / len(took_s)
+            self._longest_s = max(self._longest_s, *took_s)
 
     async def measure_poisson(self, sessions: int) -> Level:
         """Have as many utterances come by chance as so many sessions would say."""

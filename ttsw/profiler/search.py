@@ -175,11 +175,12 @@ def _refuted(outcomes: Sequence[Outcome], limits: Limits) -> list[int]:
 
 
 def _lowered(outcomes: Sequence[Outcome], limits: Limits) -> int | None:
-    """The candidate after failed confirmations: lower by 1, then by 2, 4, 8 … as each one fails."""
+    """The candidate after failed confirmations: a step lower (1, or half of what it may be off), then 2, 4, 8 steps."""
     refuted = _refuted(outcomes, limits)
     if not refuted:
         return None
-    return max(int(min(refuted) > 1), refuted[-1] - int(2 ** (len(refuted) - 1)))
+    step = max(1, int(refuted[0] * limits.coarse / 2))
+    return max(int(min(refuted) > 1), refuted[-1] - step * 2 ** (len(refuted) - 1))
 
 
 def _confirm(candidate: int, bound: Bound, outcomes: Sequence[Outcome], limits: Limits) -> Run | Done:

@@ -126,3 +126,14 @@ def test_coarse_searches_stop_halving_early():
     coarse = search(cliff(75, "ttfa"), Limits(MOST, coarse=0.2))
     assert len(coarse[1]) < len(exact[1])
     assert 75 * 0.8 <= coarse[0].sessions <= 75
+
+
+def test_a_coarse_search_steps_down_as_far_as_it_may_be_off():
+    limits = Limits(200, coarse=0.2)
+    passed = [Outcome(sessions, "probe", passed=True) for sessions in (64, 100)]
+    seen = [*passed, Outcome(101, "probe", passed=False), Outcome(101, "probe", passed=False)]
+    assert next_step(seen, limits) == Run(100, "confirm")
+    seen.append(Outcome(100, "confirm", passed=False))
+    assert next_step(seen, limits) == Run(90, "confirm")
+    seen.append(Outcome(90, "confirm", passed=False))
+    assert next_step(seen, limits) == Run(70, "confirm")
