@@ -6,6 +6,7 @@ What is measured goes into a draft at once. Decides nothing about levels: `searc
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Protocol
 
@@ -216,7 +217,10 @@ class ModelBench:
         await trio.to_thread.run_sync(self._watch.look)
         subject.take_rtf(self._model_id)
         async with open_peak(self._stage.meter, LEVEL_LOOK_S) as peak:
-            heard = await self._listen(sessions, length_s, arrivals=arrivals, stop_every=plan.stop_every)
+            hear = partial(self._listen, sessions, arrivals=arrivals, stop_every=plan.stop_every)
+            heard = await hear(length_s)
+            if not heard.utterances and not heard.refused:  # what was spoken had begun before, and lasted
+                heard = await hear(LONGER * length_s)
         disturbed = await self._disturbed(heard)
         rtf = subject.take_rtf(self._model_id)
         if any(each.error for each in heard.utterances) or heard.refused:

@@ -180,7 +180,7 @@ def _lowered(outcomes: Sequence[Outcome], limits: Limits) -> int | None:
     if not refuted:
         return None
     step = max(1, int(refuted[0] * limits.coarse / 2))
-    return max(int(min(refuted) > 1), refuted[-1] - step * 2 ** (len(refuted) - 1))
+    return max(int(min(refuted) > 1), refuted[-1] - (step << (len(refuted) - 1)))
 
 
 def _confirm(candidate: int, bound: Bound, outcomes: Sequence[Outcome], limits: Limits) -> Run | Done:

@@ -31,6 +31,7 @@ class FakeModel:
         rate: Audio's length beside what it should be.
         pace: How long audio takes to come beside its length.
         noise: TTFA is off by up to this share.
+        lasts_s: One session alone begins nothing in a shorter time, since it still speaks.
     """
 
     limit: int = 10_000
@@ -46,6 +47,7 @@ class FakeModel:
     rate: float = 1.0
     pace: float = 1.0
     noise: float = 0.0
+    lasts_s: float = 0.0
     device: str = "cpu"
     family: str = "fake"
 
@@ -157,6 +159,8 @@ class World:
 
     def _say(self, order, model_id, model, sessions):
         many = order.most or max(15, min(60, sessions * 3))
+        if sessions == 1 and order.most is None and order.seconds < model.lasts_s:
+            many = 0
         found = []
         for number in range(many):
             began_s = order.seconds * number / many

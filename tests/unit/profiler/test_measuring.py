@@ -114,6 +114,18 @@ async def test_a_model_that_is_too_slow_for_one(measure):
     assert all(level.arrivals == "closed" for level in profile.models["a"].sweep)
 
 
+async def test_one_session_that_begins_nothing_meanwhile_is_heard_for_longer(measure):
+    facts = (await measure(World({"a": FakeModel(limit=4, lasts_s=PLAN.probe_s + 1)}))).models["a"]
+    assert (facts.sessions, facts.bound) == (4, "ttfa")
+    assert all(level.passed for level in facts.sweep if level.sessions == 1)
+
+
+async def test_a_session_that_never_begins_fails(measure):
+    facts = (await measure(World({"a": FakeModel(limit=4, lasts_s=1000.0)}))).models["a"]
+    assert (facts.sessions, facts.bound) == (0, "ttfa")
+    assert facts.sweep[0].why.startswith("no utterance began to sound within ")
+
+
 async def test_a_model_that_stalls(measure):
     profile = await measure(World({"a": FakeModel(stall_s=0.4)}))
     facts = profile.models["a"]
