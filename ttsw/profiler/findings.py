@@ -94,36 +94,36 @@ class Draft:
     def _load(self) -> LoadFacts:
         load = spread(each.load_s for each in self._warm())
         assert load is not None, "there is a cycle"
-        unloads = [each for each in self.cycles if each.after_mb is not None]
+        later = self.cycles[1:]  # libraries stay behind after the first
         return LoadFacts(
             load_s=load,
-            unload_s=spread(each.unload_s for each in unloads if each.unload_s is not None),
-            returned_percent=_returned(unloads),
-            leak_mb=leak_mb(unloads),
+            unload_s=spread(each.unload_s for each in later if each.unload_s is not None),
+            returned_percent=_returned(later),
+            leak_mb=leak_mb(self.cycles),
             first_ms=self.first_ms,
             second_ms=self.second_ms,
             lufs=self.known.lufs,
         )
 
 
-def _returned(unloads: Iterable[Cycle]) -> float | None:
+def _returned(cycles: Iterable[Cycle]) -> float | None:
     """How much of the memory came back, %: the middle of the unloads."""
     shares = [
-        100 * (each.settled_mb - (each.after_mb or 0.0)) / (each.settled_mb - each.before_mb)
-        for each in unloads
-        if each.settled_mb > each.before_mb
+        100 * (each.settled_mb - each.after_mb) / (each.settled_mb - each.before_mb)
+        for each in cycles
+        if each.after_mb is not None and each.settled_mb > each.before_mb
     ]
     return round(median(shares), 1) if shares else None
 
 
-def leak_mb(unloads: Iterable[Cycle]) -> float | None:
+def leak_mb(cycles: Iterable[Cycle]) -> float | None:
     """What each load and unload leaves behind, MB: the slope after the first; None of fewer than two more.
 
     >>> cycles = [Cycle(1.0, 0, 0, 0, 1.0, after) for after in (50.0, 60.0, 70.0)]
     >>> leak_mb(cycles), leak_mb(cycles[:2])
     (10.0, None)
     """
-    after = [each.after_mb for each in unloads if each.after_mb is not None][1:]
+    after = [each.after_mb for each in cycles if each.after_mb is not None][1:]
     if len(after) < 2:
         return None
     return round((after[-1] - after[0]) / (len(after) - 1), 2)

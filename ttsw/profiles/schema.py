@@ -144,7 +144,7 @@ class Level(_Section):
 
 
 class LoadFacts(_Section):
-    """What loading and unloading take.
+    """What loading and unloading take, after the first load, which brings in libraries too.
 
     Args:
         load_s: Time from the request to ready.

@@ -23,7 +23,7 @@ from ttsw.rpc.generated.tts import ModelInfo
 
 TINY = replace(
     QUICK,
-    cycles=1,
+    cycles=2,
     probe_s=0.5,
     confirm_s=0.5,
     settle_s=0.1,
@@ -153,7 +153,7 @@ async def test_the_mock_voice_is_measured_end_to_end(run, tmp_path):
     facts = profile.models[LARGE]
     assert facts.family == "mock"
     assert len(facts.digest) == 64
-    assert facts.load.load_s.n == 1
+    assert facts.load.load_s.n == 2
     assert 70 < facts.size_mb < 100
     assert facts.load.returned_percent > 80
     assert facts.load.first_ms > 0
