@@ -14,6 +14,8 @@ from ttsw.profiler.plans import Plan
 from ttsw.profiler.samples import Group, Order
 from ttsw.profiles.schema import Interference, Level, Slo
 
+SHARES = (1 / 2, 3 / 8, 1 / 4)
+"""Of what each can speak alone, so much is tried while both speak, until one is kept."""
 REST_S = 0.2
 """Between an unload and the next load, s."""
 
@@ -41,7 +43,7 @@ class PairBench:
         self._stage, self._plan, self._slo, self._progress = stage, plan, slo, progress
 
     async def run(self, groups: Sequence[Group], found: list[Interference], left_s: float) -> None:
-        """Measure a pair, each with half of the sessions that it can speak alone.
+        """Measure a pair, each with half of the sessions that it can speak alone; with less, if that is too much.
 
         Args:
             groups: The two, with the sessions that each can speak alone.
@@ -51,24 +53,27 @@ class PairBench:
         Raises:
             TtswError: One can't be loaded, or the server has ended.
         """
-        one, other = halves = [Group(group.model, max(1, group.sessions // 2)) for group in groups]
-        for group in halves:
+        one, other = _part(groups, SHARES[0])
+        for group in groups:
             await self._stage.subject.load(group.model)
         length_s = self._plan.level_s(self._plan.pair_s)
         self._progress.stage(f"{one.model} and {other.model}: both speak", left_s + 3 * length_s)
-        found += await self._both(one, other)
+        await self._both(groups, found)
         for speaking, loaded, after_s in ((one, other, length_s), (other, one, 0.0)):
             self._progress.stage(f"{speaking.model} speaks, {loaded.model} is loaded", left_s + length_s + after_s)
             await self._stage.subject.load(speaking.model)
             await self._stage.subject.unload(loaded.model)
             found.append(await self._beside_loads(speaking, loaded.model))
 
-    async def _both(self, one: Group, other: Group) -> list[Interference]:
-        levels = await self._listen((one, other))
-        return [
-            Interference(speaking=group.model, beside=beside.model, doing="speaks", level=level)
-            for group, beside, level in zip((one, other), (other, one), levels, strict=True)
-        ]
+    async def _both(self, groups: Sequence[Group], found: list[Interference]) -> None:
+        for one, other in dict.fromkeys(_part(groups, share) for share in SHARES):
+            levels = await self._listen((one, other))
+            found += [
+                Interference(speaking=group.model, beside=beside.model, doing="speaks", level=level)
+                for group, beside, level in zip((one, other), (other, one), levels, strict=True)
+            ]
+            if all(level.passed for level in levels):
+                return
 
     async def _beside_loads(self, one: Group, other: str) -> Interference:
         async with trio.open_nursery() as nursery:
@@ -98,7 +103,11 @@ class PairBench:
             verdict = judge(heard, together, self._slo, model=group.model, rtf=rtf, memory_mb=peak.most_mb)
             levels.append(verdict.level)
             others = ", ".join(each.model for each in groups if each is not group)
-            told = f"beside {others}" if others else f"beside loads of {beside}"
+            told = f"together with {others}" if others else f"beside loads of {beside}"
             self._progress.level(group.model, verdict.level, told)
         await stage.subject.models()  # raises where the server has ended
         return levels
+
+
+def _part(groups: Sequence[Group], share: float) -> tuple[Group, ...]:
+    return tuple(Group(group.model, max(1, int(group.sessions * share))) for group in groups)

@@ -96,7 +96,7 @@ QUICK = Plan(
     pair_s=4.0,
     most=128,
     factor=4,
-    coarse=0.15,
+    coarse=0.2,
     second_chance="first",
 )
 FULL = replace(

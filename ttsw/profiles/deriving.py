@@ -15,8 +15,8 @@ Sessions are counted like this:
   memory for beside the model alone. A model that doesn't fit, or of which nothing was measured, has none.
 - *mixed_sessions*: the least of those that may speak together, which are the resident ones, and no more than there is
   memory for beside all of these; for nobody has measured which mixture comes. Only where each two of them were measured
-  beside each other, both ways, and kept the SLOs, the least margin's share of those counts instead, if it is more; and
-  where any two didn't, it is less than that many.
+  beside each other, both ways, and kept the SLOs in the end, the least margin's share of those counts instead: if it is
+  more, or some failed before with more sessions. Where any two failed to the end, it is less than that many.
 """
 
 import math
@@ -67,8 +67,10 @@ def derive(
         model_id: found for model_id in sorted(models) if (found := _sessions(model_id, models, budget, margin))
     }
     together = [each for each in resident if each in sessions]
-    measured = {(each.speaking, each.beside): each.level for each in interference if each.doing == "speaks"}
-    pairs = [measured.get(pair) for pair in permutations(together, 2)]
+    measured = [each for each in interference if each.doing == "speaks"]
+    pairs = [
+        [each.level for each in measured if (each.speaking, each.beside) == pair] for pair in permutations(together, 2)
+    ]
     return Derived(
         headroom_mb=headroom,
         budget_mb=budget,
@@ -139,13 +141,15 @@ def _fitting(memory: float, each: float) -> int:
     return 10**9 if each <= 0 else max(1, math.floor(min(1e9, memory / each + _ROUNDING)))
 
 
-def _mixed(together: Sequence[str], sessions: Mapping[str, int], pairs: Sequence[Level | None], margin: float) -> int:
+def _mixed(
+    together: Sequence[str], sessions: Mapping[str, int], pairs: Sequence[Sequence[Level]], margin: float
+) -> int:
     """Sessions at once of models that speak together, as far as memory lets them; `pairs` is what was measured."""
     mixed = min((sessions[each] for each in together), default=1)
-    passed = [level for level in pairs if level is not None and level.passed]
-    if pairs and len(passed) == len(pairs):
-        return max(mixed, min(_share(level.sessions, margin) for level in passed))
-    failed = [level.sessions - 1 for level in pairs if level is not None and not level.passed]
+    failed = [level.sessions - 1 for levels in pairs for level in levels if not level.passed]
+    if pairs and all(levels and levels[-1].passed for levels in pairs):
+        kept = min(_share(levels[-1].sessions, margin) for levels in pairs)
+        return kept if failed else max(mixed, kept)
     return max(1, min([mixed, *failed]))
 
 

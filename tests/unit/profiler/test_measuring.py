@@ -210,8 +210,28 @@ async def test_pairs_speak_and_are_loaded_beside_each_other(measure):
     world = World({"a": FakeModel(limit=8), "b": FakeModel(limit=6), "c": FakeModel(limit=0)})
     profile = await measure(world)
     told = [(each.speaking, each.beside, each.doing, each.level.sessions) for each in profile.interference]
-    assert told == [("a", "b", "speaks", 7), ("b", "a", "speaks", 7), ("a", "b", "loads", 4), ("b", "a", "loads", 3)]
-    assert [each.level.passed for each in profile.interference] == [True, False, True, True]
+    assert told == [
+        ("a", "b", "speaks", 7),
+        ("b", "a", "speaks", 7),
+        ("a", "b", "speaks", 5),
+        ("b", "a", "speaks", 5),
+        ("a", "b", "loads", 4),
+        ("b", "a", "loads", 3),
+    ]
+    assert [each.level.passed for each in profile.interference] == [True, False, True, True, True, True]
+
+
+async def test_what_a_pair_keeps_with_less_is_what_may_speak_together(measure):
+    profile = await measure(World({"a": FakeModel(limit=80), "b": FakeModel(limit=60)}))
+    assert [each.level.passed for each in profile.interference][:4] == [True, False, True, True]
+    assert profile.derived.mixed_sessions == int(0.9 * 52)
+
+
+async def test_pairs_that_fail_with_least_are_not_tried_again(measure):
+    profile = await measure(World({"a": FakeModel(limit=1), "b": FakeModel(limit=1)}))
+    both = [each.level for each in profile.interference if each.doing == "speaks"]
+    assert [(each.sessions, each.passed) for each in both] == [(2, False), (2, False)]
+    assert profile.derived.mixed_sessions == 1
 
 
 async def test_the_time_left_gets_less(measure, log):

@@ -138,6 +138,10 @@ def beside(one, other, sessions, *, passed=True):
     return Interference(speaking=one, beside=other, doing="speaks", level=level(sessions, passed=passed))
 
 
+def both_ways(sessions, *, passed=True):
+    return [beside("a", "b", sessions, passed=passed), beside("b", "a", sessions, passed=passed)]
+
+
 PAIR = {"a": model(sessions=10), "b": model(sessions=4)}
 
 
@@ -149,6 +153,10 @@ PAIR = {"a": model(sessions=10), "b": model(sessions=4)}
         ([beside("a", "b", 8), beside("b", "a", 6)], 5),
         ([beside("a", "b", 2), beside("b", "a", 2)], 3),
         ([beside("a", "b", 8), beside("b", "a", 3, passed=False)], 2),
+        ([*both_ways(9, passed=False), *both_ways(7)], 6),
+        ([*both_ways(9, passed=False), *both_ways(2)], 1),
+        ([beside("a", "b", 9, passed=False), beside("b", "a", 9), *both_ways(7)], 6),
+        ([*both_ways(9, passed=False), *both_ways(3, passed=False)], 2),
         ([beside("a", "b", 1, passed=False)], 1),
         ([beside("a", "c", 2, passed=False)], 3),
         ([beside("a", "b", 2, passed=False).model_copy(update={"doing": "loads"})], 3),
