@@ -31,7 +31,7 @@ ENOUGH: Mapping[Kind, int] = {"probe": 4, "confirm": 12}
 LONGER = 2.0
 """and how much longer it may take for that than it is meant to;"""
 LEAST = 1.5
-"""but in any case it lasts for so many of the longest utterances, so that each session begins one meanwhile."""
+"""but in any case it lasts for so many of the longest utterances, by all sessions, so that one begins meanwhile."""
 ALONE_S = 60.0
 """How long a few utterances may take, s."""
 
