@@ -29,7 +29,7 @@ from ttsw.models.shelf import Library, Shelf, open_library
 from ttsw.models.source import PackSource
 from ttsw.registry.record import WorkerRecord
 from ttsw.sessions.admission import refuse_while
-from ttsw.sessions.session import Session
+from ttsw.sessions.session import Link, Session
 from ttsw.sessions.stats import Stats
 from ttsw.sessions.table import SessionTable
 from ttsw.sessions.utterance import Utterance
@@ -104,6 +104,7 @@ class Worker:
             limit_of=self.session_limit,
             mixed=models.mixed_sessions or math.inf,
             idle_timeout_s=worker.session_idle_timeout_s,
+            orphan_timeout_s=worker.session_orphan_timeout_s,
             lead_ms=config.audio.lead_ms,
             most_characters=worker.max_text_chars,
             tally=self.metrics.tally,
@@ -151,9 +152,11 @@ class Worker:
         cut = self.sessions.end_all(UnavailableError("the worker has stopped; speak the rest through another worker"))
         log.info("drained", utterances_cut=cut)
 
-    async def start_session(self, session_id: str, model_id: str, options: dict[str, str]) -> Session:
+    async def start_session(
+        self, session_id: str, model_id: str, options: dict[str, str], link: Link | None = None
+    ) -> Session:
         """Start a session; see `SessionTable.start`, and `named` for the model."""
-        return await self.sessions.start(session_id, self.named(model_id), options)
+        return await self.sessions.start(session_id, self.named(model_id), options, link)
 
     def session_limit(self, model_id: str) -> int:
         """How many sessions a model takes where it has the worker to itself.
@@ -174,8 +177,8 @@ class Worker:
         """The model that a client means: an empty id is the default model's."""
         return model_id or self.config.model_manager.default_model_id
 
-    def begin(self, session_id: str, metadata: Mapping[str, object] | None = None) -> tuple[Session, Utterance]:
-        """Begin an utterance of a session.
+    async def begin(self, session_id: str, metadata: Mapping[str, object] | None = None) -> tuple[Session, Utterance]:
+        """Begin an utterance of a session; waits a moment for the end of an earlier one.
 
         Raises:
             NotFoundError: There is no such session.
@@ -183,6 +186,7 @@ class Worker:
             UnavailableError: The worker is draining.
         """
         session = self.sessions[session_id]
+        await session.wait_silent()
         refuse_while(draining=self.sessions.draining)
         utterance = session.begin()
         utterance.trace = self.tracer.utterance(session.model_id, session_id, metadata or {})

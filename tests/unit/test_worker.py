@@ -39,11 +39,11 @@ async def test_sessions_that_name_no_model_get_the_default_one(worker):
 
 async def test_draining_waits_for_speech_and_then_cuts_it(worker):
     session = await worker.start_session("s", "", {"duration_ms": "60000"})
-    _, utterance = worker.begin("s")
+    _, utterance = await worker.begin("s")
     await utterance.feed("a long text")
     assert (await worker.figures())["active_syntheses"] == 1
     with pytest.raises(FailedPreconditionError):
-        worker.begin("s")
+        await worker.begin("s")
     await worker.drain()
     await wait_all_tasks_blocked()
     assert worker.readiness is Readiness.DRAINING
@@ -58,7 +58,7 @@ async def test_draining_waits_for_speech_and_then_cuts_it(worker):
 
 async def test_draining_ends_as_soon_as_speech_does(worker):
     session = await worker.start_session("s", "", {})
-    _, utterance = worker.begin("s")
+    _, utterance = await worker.begin("s")
 
     async def end():
         await trio.sleep(0.02)

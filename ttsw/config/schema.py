@@ -112,6 +112,8 @@ class WorkerConfig(Section):
     """PEM file of the certificate's private key."""
     session_idle_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """A session without activity for this long ends, s; .inf for never."""
+    session_orphan_timeout_s: Annotated[float, Field(gt=0)] = 30.0
+    """An idle session ends this long after the last connection that used it was closed or lost, s; .inf for never."""
     drain_timeout_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0
     """On shutdown, running speech may finish within this time, s."""
     max_text_chars: Count = 100_000

@@ -68,6 +68,7 @@ class Connection:
         self._flushed = trio.Event()
         self._drain_acked = trio.Event()
         self._emptied = trio.Event()
+        self._over = trio.Event()
         self._tasks: trio.Nursery | None = None
         self._handlers: dict[type[h2e.Event], Callable[[Any], None]] = {
             h2e.RequestReceived: self._on_request,
@@ -131,8 +132,13 @@ class Connection:
             self.flush_h2()
         self._lose(reason)
 
+    async def wait_closed(self) -> None:
+        """Wait until no call can be made over this connection any more."""
+        await self._over.wait()
+
     def _lose(self, reason: str) -> None:
         self.reason = self.reason or reason
+        self._over.set()
         self._reading.cancel(reason=self.reason)
         for exchange in list(self.exchanges.values()):
             exchange.terminate(lost(self.reason))

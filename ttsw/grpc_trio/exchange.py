@@ -81,6 +81,7 @@ class Exchange:
             queued(len(messages))
             return
         async with self._sending:  # a message's pieces stay together, whoever else sends
+            await trio.lowlevel.checkpoint_if_cancelled()  # the lock's own checkpoint is shielded
             for at, message in enumerate(messages):
                 if self._queue(messages[at:]):
                     queued(len(messages) - at)

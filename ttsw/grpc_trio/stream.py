@@ -5,7 +5,7 @@ becomes is left to `request`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpclib.server
 import trio
@@ -14,6 +14,9 @@ from grpclib.exceptions import GRPCError, ProtocolError
 from h2.errors import ErrorCodes
 
 from ttsw.grpc_trio.exchange import Exchange, ignore
+
+if TYPE_CHECKING:
+    from ttsw.grpc_trio.connection import Connection
 
 _Recv = TypeVar("_Recv")
 _Send = TypeVar("_Send")
@@ -79,6 +82,12 @@ class Stream(grpclib.server.Stream[_Recv, _Send], Generic[_Recv, _Send]):
     """One call, as its handler sees it: `grpclib.server.Stream`, and `send_encoded` for the hot path."""
 
     _stream: Any  # an H2Stream, where grpclib declares its own
+
+    @property
+    def link(self) -> "Connection":
+        """The connection that the call came over: one object for all its calls, with `wait_closed`."""
+        connection: Connection = self._stream.exchange.connection
+        return connection
 
     async def recv_message(self) -> _Recv | None:
         """Return the client's next message, or None after its last.

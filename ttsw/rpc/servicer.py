@@ -4,12 +4,12 @@ A refusal on a response that has `success` is an answer, not a status; Synthesiz
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
 import trio
-from grpclib.const import Cardinality, Handler, Status
+from grpclib.const import Cardinality, Handler
 from grpclib.exceptions import GRPCError
 
 from ttsw.errors import InvalidArgumentError, TtswError
@@ -62,19 +62,22 @@ class TTSServicer(TtsServiceBase):
         self._worker = worker
 
     def __mapping__(self) -> dict[str, Handler]:
-        """The service's methods; two take the stream itself, to send encoded frames and to read the call's metadata."""
+        """The service's methods; some take the stream itself, for encoded frames, the metadata or the connection."""
         own = {
             "Synthesize": Handler(self._synthesize, Cardinality.STREAM_STREAM, TextChunk, AudioFrame),
-            "UnloadModel": Handler(
-                self._unload_model, Cardinality.UNARY_UNARY, UnloadModelRequest, UnloadModelResponse
-            ),
+            "StartSession": _unary(self.start_session, StartSessionRequest, StartSessionResponse),
+            "Control": _unary(self.control, ControlRequest, ControlResponse),
+            "UnloadModel": _unary(self.unload_model, UnloadModelRequest, UnloadModelResponse),
         }
         return super().__mapping__() | {f"/tts.TTSService/{name}": handler for name, handler in own.items()}
 
-    async def start_session(self, message: StartSessionRequest) -> StartSessionResponse:
+    async def start_session(
+        self, message: StartSessionRequest, stream: Stream[Any, Any] | None = None
+    ) -> StartSessionResponse:
         """Open a session."""
+        link = None if stream is None else stream.link
         try:
-            session = await self._worker.start_session(message.session_id, message.model_id, message.options)
+            session = await self._worker.start_session(message.session_id, message.model_id, message.options, link)
         except TtswError as error:
             return StartSessionResponse(**self._refuse(error))
         return StartSessionResponse(
@@ -90,11 +93,13 @@ class TTSServicer(TtsServiceBase):
             return EndSessionResponse(success=False, error=told["error"])
         return EndSessionResponse(success=True)
 
-    async def control(self, message: ControlRequest) -> ControlResponse:
+    async def control(self, message: ControlRequest, stream: Stream[Any, Any] | None = None) -> ControlResponse:
         """Pause, resume, stop or reload."""
         received = trio.current_time()
         try:
             session = self._worker.sessions[message.session_id]
+            if stream is not None:
+                session.attach(stream.link)
             command = COMMANDS.get(message.command)
             if command is None:
                 valid = ", ".join(f"{item.name}={item.value}" for item in ControlCommand)
@@ -133,8 +138,12 @@ class TTSServicer(TtsServiceBase):
         took_ms = round((trio.current_time() - started) * 1000)
         return LoadModelResponse(success=True, message="loaded", load_duration_ms=took_ms)
 
-    async def unload_model(self, message: UnloadModelRequest, *, force: bool = False) -> UnloadModelResponse:
-        """Unload a model that nobody uses, or by force one that will be let go."""
+    async def unload_model(
+        self, message: UnloadModelRequest, stream: Stream[Any, Any] | None = None
+    ) -> UnloadModelResponse:
+        """Unload a model that nobody uses; with the metadata `force`, one that will be let go."""
+        metadata: Mapping[str, Any] = (stream and stream.metadata) or {}
+        force = str(metadata.get("force", "")).lower() in {"1", "true", "yes"}
         try:
             await self._worker.models.unload(self._worker.named(message.model_id), force=force)
         except TtswError as error:
@@ -149,21 +158,14 @@ class TTSServicer(TtsServiceBase):
             metrics=NOT_YET_MEASURED | await self._worker.figures(),
         )
 
-    async def _unload_model(self, stream: Stream[UnloadModelRequest, UnloadModelResponse]) -> None:
-        message = await stream.recv_message()
-        if message is None:
-            raise GRPCError(Status.INVALID_ARGUMENT, "the call had no message; it takes one UnloadModelRequest")
-        metadata: Mapping[str, Any] = stream.metadata or {}
-        force = str(metadata.get("force", "")).lower() in {"1", "true", "yes"}
-        await stream.send_message(await self.unload_model(message, force=force))
-
     async def _synthesize(self, stream: Stream[TextChunk, AudioFrame]) -> None:
         try:
             first = await _receive(stream)
             if first is None:
                 raise InvalidArgumentError("the stream of text was empty; its first TextChunk names the session")
             structlog.contextvars.bind_contextvars(session_id=first.session_id)
-            session, utterance = self._worker.begin(first.session_id, stream.metadata or {})
+            session, utterance = await self._worker.begin(first.session_id, stream.metadata or {})
+            session.attach(stream.link)
             try:
                 await _converse(stream, first, utterance)
             finally:
@@ -177,6 +179,15 @@ class TTSServicer(TtsServiceBase):
     def _refuse(self, error: TtswError) -> dict[str, Any]:
         self._worker.metrics.refused(error.code)
         return refusal(error)
+
+
+def _unary(answer: Callable[[Any, Stream[Any, Any]], Awaitable[Any]], request: type, reply: type) -> Handler:
+    """A unary method that sees its call's stream."""
+
+    async def run(stream: Stream[Any, Any]) -> None:
+        await stream.send_message(await answer(await stream.recv_message(), stream))
+
+    return Handler(run, Cardinality.UNARY_UNARY, request, reply)
 
 
 class _Listener:

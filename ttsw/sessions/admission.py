@@ -6,17 +6,18 @@ same limit, that is a plain count.
 """
 
 import math
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from statistics import median
 
 from ttsw.errors import ResourceExhaustedError, UnavailableError
 
 KEPT = 64
 """Sessions by whose durations the next end is guessed."""
-SOONEST_S, LATEST_S = 0.5, 60.0
+SOONEST_S = 0.5
+"""The shortest time after which a client is asked to try again, s."""
 UNKNOWN_S = 5.0
-"""When to ask again where no session has ended yet, s."""
+"""When to ask again where nothing tells when a session will end, s."""
 
 
 def admit(
@@ -26,7 +27,7 @@ def admit(
     *,
     mixed: float = math.inf,
     draining: bool = False,
-    retry_s: float = UNKNOWN_S,
+    retry_s: Callable[[], float] = lambda: UNKNOWN_S,
 ) -> None:
     """Return if one more session may start.
 
@@ -36,7 +37,7 @@ def admit(
         limit_of: How many sessions a model takes where it has the worker to itself.
         mixed: How many sessions there may be at once where they are on several models.
         draining: Whether the worker is about to stop.
-        retry_s: When there may be room again, s.
+        retry_s: Tells in how many seconds there may be room again; asked only for a refusal.
 
     Raises:
         UnavailableError: The worker is draining.
@@ -57,7 +58,7 @@ def admit(
         why = f"all {limit} sessions of {model_id} are taken"
     raise ResourceExhaustedError(
         f"{why} (worker.capabilities.max_concurrent_sessions, model_manager.max_sessions, or the profile); try again "
-        f"in about {retry_s:.1f} s, or use another worker"
+        f"in about {retry_s():.1f} s, or use another worker"
     )
 
 
@@ -81,16 +82,26 @@ class Turnover:
         """A session has ended that lasted so long."""
         self._durations.append(duration_s)
 
-    def next_end_s(self, ages_s: Iterable[float]) -> float:
+    def next_end_s(self, sessions: Iterable[tuple[float, float]]) -> float:
         """Guess when the next of these sessions ends, s from now.
 
+        A session is expected to last as long as those of the latest that lasted longer than it has; one older than all
+        of them until it expires.
+
+        Args:
+            sessions: The age of each, and how long it is still there if nothing happens in it, s.
+
         >>> turnover = Turnover()
-        >>> turnover.ended(30.0)
-        >>> turnover.next_end_s([10.0, 22.0]), Turnover().next_end_s([10.0])
-        (8.0, 5.0)
+        >>> for duration_s in (20.0, 30.0, 90.0):
+        ...     turnover.ended(duration_s)
+        >>> turnover.next_end_s([(10.0, 300.0), (22.0, 300.0)]), turnover.next_end_s([(100.0, 12.0)])
+        (20.0, 12.0)
         """
-        ages = list(ages_s)
-        if not self._durations or not ages:
-            return UNKNOWN_S
-        usual = median(self._durations)
-        return min(max(SOONEST_S, usual - max(ages)), LATEST_S)
+        durations = sorted(self._durations)
+        soonest = min((_left_s(durations, age_s, expires_s) for age_s, expires_s in sessions), default=math.inf)
+        return UNKNOWN_S if math.isinf(soonest) else max(SOONEST_S, soonest)
+
+
+def _left_s(durations: list[float], age_s: float, expires_s: float) -> float:
+    longer = durations[bisect_right(durations, age_s) :]
+    return min(longer[len(longer) // 2] - age_s, expires_s) if longer else expires_s

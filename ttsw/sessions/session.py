@@ -24,11 +24,23 @@ from ttsw.units import FRAME_SAMPLES
 log = structlog.get_logger(__name__)
 
 
+OVERLAP_S = 0.25
+"""How long a second Synthesize waits for the end of the first before it is refused, s."""
+
+
 class GiveVoice(Protocol):
     """Gives the voice for an utterance."""
 
     async def __call__(self, *, fresh: bool) -> Voice:
         """Give it; loaded anew if `fresh`."""
+        ...
+
+
+class Link(Protocol):
+    """A client's connection."""
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed or lost."""
         ...
 
 
@@ -60,6 +72,8 @@ class Session:
         voice: Gives the voice for an utterance.
         metronome: Keeps the time for its utterances; runs as long as it does.
         idle_timeout_s: How long it may be without activity, s; `inf` for ever.
+        orphan_timeout_s: How long it may be idle once the last of its links is closed, s; `inf` for ever.
+        link: The connection that it was started over.
         most_characters: Longest text of one utterance.
         fell_silent: Told when it doesn't speak any more, and once it is there.
         tally: Counts the frames.
@@ -74,6 +88,8 @@ class Session:
         metronome: Metronome,
         *,
         idle_timeout_s: float = math.inf,
+        orphan_timeout_s: float = math.inf,
+        link: Link | None = None,
         most_characters: int = 100_000,
         fell_silent: Callable[[], None] = lambda: None,
         tally: Tally | None = None,
@@ -84,7 +100,12 @@ class Session:
         self._voice, self._metronome = voice, metronome
         self._reload = False
         self._last_sequence = 0
-        self._idle_timeout_s = idle_timeout_s
+        self._idle_timeout_s, self._orphan_timeout_s = idle_timeout_s, orphan_timeout_s
+        self._links: set[Link] = set()
+        self._first_link = link
+        self._orphaned: float | None = None
+        self._silent = trio.lowlevel.ParkingLot()
+        self._links_changed = trio.lowlevel.ParkingLot()
         self._most_characters = most_characters
         self._fell_silent = fell_silent
         self._tally = tally
@@ -100,21 +121,44 @@ class Session:
         """How long it has been there, s."""
         return trio.current_time() - self._started
 
+    @property
+    def expires_s(self) -> float:
+        """How long it is still there if nothing happens in it, s."""
+        return self._expires() - trio.current_time()
+
     async def run(self, *, task_status: trio.TaskStatus[Self] = trio.TASK_STATUS_IGNORED) -> None:
         """Be there until ended, cancelled, or idle for too long."""
         try:
             with self._scope:
                 async with trio.open_nursery() as self._nursery:
                     self._fell_silent()
+                    if self._first_link is not None:
+                        self.attach(self._first_link)
                     task_status.started(self)
-                    await self._wait_idle()
-                    self.end(
-                        FailedPreconditionError(f"the session was idle for {self._idle_timeout_s:g} s and has ended")
-                    )
+                    await self._wait_expired()
+                    limit_s = self._idle_timeout_s if self._orphaned is None else self._orphan_timeout_s
+                    self.end(FailedPreconditionError(f"the session was idle for {limit_s:g} s and has ended"))
         finally:
             if self.state is not State.ENDED:
                 self.end()
             self._nursery = None
+
+    def attach(self, link: Link) -> None:
+        """Note that the client uses this session over a connection: while that is open, the session is no orphan."""
+        if link not in self._links and self._nursery is not None:
+            self._links.add(link)
+            self._orphaned = None
+            self._nursery.start_soon(self._watch, link, name=f"connection of {self.session_id}")
+
+    async def wait_silent(self) -> None:
+        """Wait until no utterance is under way, for `OVERLAP_S` at most.
+
+        A client that cancels a call and at once makes another has given the first one up; but its reset may arrive
+        behind the second call, and the first one's task has to unwind.
+        """
+        with trio.move_on_after(OVERLAP_S):
+            while self.utterance is not None:
+                await self._silent.park()
 
     def begin(self) -> Utterance:
         """Begin an utterance; `emit` it, and then `finish` it whatever happened.
@@ -141,13 +185,17 @@ class Session:
     def finish(self, utterance: Utterance) -> Report:
         """The listener is done with an utterance."""
         if self.utterance is utterance:
-            self.utterance = None
             self._last_sequence = utterance.last_sequence
+            self._detach()
             if self.state is not State.ENDED:
                 self._move(Event.FINISHED)
         if self.utterance is None:
             self._fell_silent()
         return utterance.leave()
+
+    def _detach(self) -> None:
+        self.utterance = None
+        self._silent.unpark_all()
 
     def pause(self) -> Standing:
         """Stop sending at a frame's end; while idle, hold the next utterance."""
@@ -169,7 +217,7 @@ class Session:
         standing = self._standing("stopped" if self.utterance else "idle; there was nothing to stop")
         if self.utterance is not None:
             self.utterance.stop()
-            self.utterance = None
+            self._detach()
         return standing
 
     def reload(self) -> Standing:
@@ -186,12 +234,23 @@ class Session:
             self.utterance.stop(Cause.SESSION_ENDED, failure)
         self._scope.cancel(reason="session ended")
 
-    async def _wait_idle(self) -> None:
-        while True:
-            expires = self._idle_timeout_s + max(self._touched, self.utterance.touched if self.utterance else 0.0)
-            if trio.current_time() >= expires:
-                return
-            await trio.sleep_until(expires)
+    async def _watch(self, link: Link) -> None:
+        await link.wait_closed()
+        self._links.discard(link)
+        if not self._links:
+            self._orphaned = trio.current_time()
+            self._links_changed.unpark_all()
+
+    async def _wait_expired(self) -> None:
+        while (expires := self._expires()) > trio.current_time():
+            with trio.move_on_at(expires):
+                await self._links_changed.park()
+
+    def _expires(self) -> float:
+        touched = max(self._touched, self.utterance.touched if self.utterance else 0.0)
+        if self._orphaned is None:
+            return touched + self._idle_timeout_s
+        return min(touched + self._idle_timeout_s, max(touched, self._orphaned) + self._orphan_timeout_s)
 
     def _move(self, event: Event) -> None:
         self.state = move(self.state, event)

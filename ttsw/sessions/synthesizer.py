@@ -80,14 +80,13 @@ class Synthesizer:
         parsed = self._voice.parse_options(options or {}, lead_ms=40.0, session=f"{session_id}#{id(self)}")
         await self._voice.prepare(parsed)
         utterance = self._begin(parsed)
-        frames_in, frames_out = trio.open_memory_channel[list[Frame]](0)
+        frames_in, frames_out = trio.open_memory_channel[Frame](0)
         self._nursery.start_soon(utterance.produce, name=f"utterance of {session_id}")
         self._nursery.start_soon(_listen, utterance, text, frames_in, name=f"listener of {session_id}")
         try:
-            async for frames in frames_out:
-                for frame in frames:
-                    if frame.pcm:
-                        yield frame.pcm
+            async for frame in frames_out:
+                if frame.pcm:
+                    yield frame.pcm
         finally:
             self._finish(utterance)
         if utterance.failure is not None:
@@ -120,26 +119,21 @@ async def open_synthesizer(voice: Voice) -> AsyncGenerator[Synthesizer, None]:
 
 
 class _Channel:
-    """A listener at the other end of a channel."""
+    """A listener at the other end of a channel; takes frame by frame, so that none comes after a pause or a stop."""
 
-    def __init__(self, frames: trio.MemorySendChannel[list[Frame]]) -> None:
+    def __init__(self, frames: trio.MemorySendChannel[Frame]) -> None:
         self._frames = frames
 
     def send_nowait(self, frames: list[Frame]) -> bool:
-        try:
-            self._frames.send_nowait(frames)
-        except trio.WouldBlock:
-            return False
-        return True
+        return False
 
     async def send(self, frames: list[Frame], sent: Callable[[int], None]) -> None:
-        await self._frames.send(frames)
-        sent(len(frames))
+        for frame in frames:
+            await self._frames.send(frame)
+            sent(1)
 
 
-async def _listen(
-    utterance: Utterance, text: str | AsyncIterable[str], frames: trio.MemorySendChannel[list[Frame]]
-) -> None:
+async def _listen(utterance: Utterance, text: str | AsyncIterable[str], frames: trio.MemorySendChannel[Frame]) -> None:
     async with frames, trio.open_nursery() as nursery:
         nursery.start_soon(_feed, utterance, text)
         await utterance.emit(_Channel(frames))

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import count
 from typing import Protocol, Self
 
@@ -12,7 +13,7 @@ import trio
 from ttsw.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, TtswError
 from ttsw.sessions.admission import Turnover, admit
 from ttsw.sessions.metronome import Metronome
-from ttsw.sessions.session import Session
+from ttsw.sessions.session import Link, Session
 from ttsw.sessions.voice import Voice
 from ttsw.telemetry.figures import Tally
 
@@ -43,6 +44,19 @@ class Lend(Protocol):
         ...
 
 
+@dataclass(eq=False, slots=True)
+class _Place:
+    """A place taken from admission to the session's end, so that a session that starts is counted once.
+
+    Args:
+        model_id: The model of the session.
+        session: The session; None while it starts.
+    """
+
+    model_id: str
+    session: Session | None = None
+
+
 class SessionTable:
     """All sessions of a worker.
 
@@ -51,6 +65,7 @@ class SessionTable:
         limit_of: How many sessions a model takes where it has the worker to itself; see `ttsw.sessions.admission`.
         mixed: How many there may be at once on several models.
         idle_timeout_s: How long one may be without activity, s.
+        orphan_timeout_s: How long one may be idle once its last connection is gone, s.
         lead_ms: Default lead of `pacing=realtime`, ms.
         most_characters: Longest text of one utterance.
         tally: Counts the frames.
@@ -63,6 +78,7 @@ class SessionTable:
         limit_of: Callable[[str], int],
         mixed: float = math.inf,
         idle_timeout_s: float,
+        orphan_timeout_s: float = math.inf,
         lead_ms: float = 40.0,
         most_characters: int = 100_000,
         tally: Tally | None = None,
@@ -70,25 +86,28 @@ class SessionTable:
         self._limit_of, self._mixed = limit_of, mixed
         self.draining = False
         self._lend = lend
-        self._idle_timeout_s, self._lead_ms, self._most_characters = idle_timeout_s, lead_ms, most_characters
+        self._idle_timeout_s, self._orphan_timeout_s = idle_timeout_s, orphan_timeout_s
+        self._lead_ms, self._most_characters = lead_ms, most_characters
         self._tally = tally
-        self._sessions: dict[str, Session] = {}
-        self._starting: dict[str, str] = {}
+        self._sessions: dict[str, _Place] = {}
         self._turnover = Turnover()
         self._serial = count(1)
         self._metronome = Metronome()
         self._nursery: trio.Nursery | None = None
 
     def __repr__(self) -> str:
-        return f"<SessionTable {len(self._sessions)}, {self.speaking} speaking>"
+        return f"<SessionTable {len(self)}, {self.speaking} speaking, {len(self._sessions) - len(self)} starting>"
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self._started())
 
     @property
     def speaking(self) -> int:
         """Utterances under way."""
-        return sum(session.utterance is not None for session in self._sessions.values())
+        return sum(session.utterance is not None for session in self._started())
+
+    def _started(self) -> list[Session]:
+        return [place.session for place in self._sessions.values() if place.session is not None]
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the sessions until cancelled."""
@@ -96,8 +115,16 @@ class SessionTable:
             task_status.started()
             await self._metronome.run()
 
-    async def start(self, session_id: str, model_id: str, options: Mapping[str, str]) -> Session:
+    async def start(
+        self, session_id: str, model_id: str, options: Mapping[str, str], link: Link | None = None
+    ) -> Session:
         """Start a session; waits where its model must be loaded first.
+
+        Args:
+            session_id: The client's name for it.
+            model_id: The model it speaks with.
+            options: Its options.
+            link: The client's connection; None for a session without one, which is never an orphan.
 
         Raises:
             InvalidArgumentError: The id or an option isn't valid.
@@ -107,20 +134,31 @@ class SessionTable:
             NotFoundError: There is no such model, or no such recording to speak like.
         """
         check_session_id(session_id)
-        if session_id in self._sessions or session_id in self._starting:
+        if session_id in self._sessions:
             raise AlreadyExistsError(f"a session {session_id!r} exists; end it first, or choose another id")
-        sessions = [*self._sessions.values()]
-        active = Counter([*(session.model_id for session in sessions), *self._starting.values()])
-        retry_s = self._turnover.next_end_s(session.age_s for session in sessions)
-        admit(model_id, active, self._limit_of, mixed=self._mixed, draining=self.draining, retry_s=retry_s)
+        self._admit(model_id)
         assert self._nursery is not None, "the table is not running"
-        self._starting[session_id] = model_id
+        place = self._sessions[session_id] = _Place(model_id)
+        name = f"session {session_id}"
         try:
-            name = f"session {session_id}"
-            session: Session = await self._nursery.start(self._run, session_id, model_id, options, name=name)
-            return session
-        finally:
-            del self._starting[session_id]
+            session: Session = await self._nursery.start(self._run, session_id, place, options, link, name=name)
+        except BaseException:
+            self._free(session_id, place)
+            raise
+        return session
+
+    def _admit(self, model_id: str) -> None:
+        active = Counter(place.model_id for place in self._sessions.values())
+        limit_of, mixed, sessions = self._limit_of, self._mixed, self._started()
+
+        def retry_s() -> float:
+            return self._turnover.next_end_s((session.age_s, session.expires_s) for session in sessions)
+
+        admit(model_id, active, limit_of, mixed=mixed, draining=self.draining, retry_s=retry_s)
+
+    def _free(self, session_id: str, place: _Place) -> None:
+        if self._sessions.get(session_id) is place:  # otherwise it was ended, and the id may be another's
+            del self._sessions[session_id]
 
     def __getitem__(self, session_id: str) -> Session:
         """Find a session.
@@ -128,10 +166,10 @@ class SessionTable:
         Raises:
             NotFoundError: There is none with this id.
         """
-        session = self._sessions.get(session_id)
-        if session is None:
+        place = self._sessions.get(session_id)
+        if place is None or place.session is None:
             raise NotFoundError(f"no session {session_id!r}: it never started, was ended, or was idle for too long")
-        return session
+        return place.session
 
     def end(self, session_id: str, failure: TtswError | None = None) -> None:
         """End a session; its speech stops, with `failure` as status where there is one, and its id is free at once.
@@ -146,32 +184,36 @@ class SessionTable:
     def end_all(self, failure: TtswError) -> int:
         """End every session; running speech ends with `failure` as status. Returns how many were speaking."""
         cut = self.speaking
-        for session_id in list(self._sessions):
-            self.end(session_id, failure)
+        for session in self._started():
+            self.end(session.session_id, failure)
         return cut
 
     async def _run(
         self,
         session_id: str,
-        model_id: str,
+        place: _Place,
         options: Mapping[str, str],
+        link: Link | None,
         *,
         task_status: trio.TaskStatus[Session] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         structlog.contextvars.bind_contextvars(session_id=session_id)
+        model_id = place.model_id
         with _Borrower(self._lend, model_id, f"session {session_id}") as borrower:
             voice = await borrower.voice(fresh=False)
             # not by its id alone, which another session may have once this one has ended
             known_as = f"{session_id}#{next(self._serial)}"
             parsed = voice.parse_options(options, lead_ms=self._lead_ms, session=known_as)
             await voice.prepare(parsed)
-            session = self._sessions[session_id] = Session(
+            session = place.session = Session(
                 session_id,
                 model_id,
                 parsed,
                 borrower.voice,
                 self._metronome,
                 idle_timeout_s=self._idle_timeout_s,
+                orphan_timeout_s=self._orphan_timeout_s,
+                link=link,
                 most_characters=self._most_characters,
                 fell_silent=borrower.may_give_back,
                 tally=self._tally,
@@ -182,8 +224,7 @@ class SessionTable:
                 log.exception("session failed")
             finally:
                 self._turnover.ended(session.age_s)
-                if self._sessions.get(session_id) is session:  # otherwise it was ended, and the id may be another's
-                    del self._sessions[session_id]
+                self._free(session_id, place)
 
 
 class _Borrower:

@@ -187,7 +187,8 @@ class Utterance:
                 self.silenced_s = trio.current_time() - self._silencing
 
     async def _emit(self, listener: Listener) -> None:
-        while not self._buffer.ended:
+        # A wake-up and a STOP may come in the same tick: the scope's cancel is then seen at the next wait only.
+        while not (self._stopped or self._buffer.ended):
             now = trio.current_time()
             if self._paused or not self._buffer.available:
                 await self._buffer.changed()

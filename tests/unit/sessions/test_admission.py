@@ -1,9 +1,11 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsw.errors import ResourceExhaustedError, UnavailableError
-from ttsw.sessions.admission import LATEST_S, SOONEST_S, UNKNOWN_S, Turnover, admit
+from ttsw.sessions.admission import SOONEST_S, UNKNOWN_S, Turnover, admit
 
 LIMITS = {"a": 12, "b": 4, "c": 1}
 
@@ -46,7 +48,7 @@ def test_several_models_may_have_a_limit_together():
 
 def test_a_refusal_says_who_is_there_and_when_to_try_again():
     with pytest.raises(ResourceExhaustedError) as caught:
-        admit("b", {"a": 6, "b": 2, "c": 0}, LIMITS.__getitem__, retry_s=3.26)
+        admit("b", {"a": 6, "b": 2, "c": 0}, LIMITS.__getitem__, retry_s=lambda: 3.26)
     assert str(caught.value).startswith("the worker is full: 6 on a, 2 on b; alone, b would have 4 (")
     assert "; try again in about 3.3 s, or use another worker" in str(caught.value)
 
@@ -71,12 +73,17 @@ def test_with_one_limit_for_all_it_is_a_plain_count(limit):
 
 def test_the_next_end_is_guessed_by_how_long_sessions_last():
     turnover = Turnover()
-    assert turnover.next_end_s([1.0]) == UNKNOWN_S
+    assert turnover.next_end_s([]) == UNKNOWN_S
+    assert turnover.next_end_s([(1.0, math.inf)]) == UNKNOWN_S
+    assert turnover.next_end_s([(1.0, 200.0)]) == 200.0
     for duration in (10, 20, 600):
         turnover.ended(duration)
-    assert turnover.next_end_s([5.0, 1.0]) == 15.0
-    assert turnover.next_end_s([30.0]) == SOONEST_S
-    assert turnover.next_end_s([]) == UNKNOWN_S
-    for _ in range(100):
-        turnover.ended(5000)
-    assert turnover.next_end_s([1.0]) == LATEST_S
+    assert turnover.next_end_s([(5.0, 300.0), (1.0, 300.0)]) == 15.0
+    assert turnover.next_end_s([(19.9, 300.0)]) == 300.0, "it will last as long as the third, or expire"
+    assert turnover.next_end_s([(9.9, 0.2)]) == SOONEST_S
+
+
+def test_a_session_older_than_all_that_have_ended_is_there_until_it_expires():
+    turnover = Turnover()
+    turnover.ended(2.0)
+    assert turnover.next_end_s([(280.0, 20.0), (280.0, 25.0)]) == 20.0

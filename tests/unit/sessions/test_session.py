@@ -5,7 +5,7 @@ from trio.testing import wait_all_tasks_blocked
 from ttsw.errors import FailedPreconditionError, UnavailableError
 from ttsw.sessions.metronome import Metronome
 from ttsw.sessions.options import SessionOptions
-from ttsw.sessions.session import Session
+from ttsw.sessions.session import OVERLAP_S, Session
 from ttsw.sessions.state import IllegalMoveError, State
 from ttsw.sessions.utterance import Cause
 from ttsw.sessions.voice import Level, Voice
@@ -188,3 +188,93 @@ async def test_cancelled_from_above_it_ends_clean(autojump_clock, source, metron
         nursery.cancel_scope.cancel()
     assert session.state is State.ENDED
     assert session.utterance is None
+
+
+class Link:
+    """A client's connection."""
+
+    def __init__(self):
+        self.closed = trio.Event()
+
+    async def wait_closed(self):
+        await self.closed.wait()
+
+
+async def test_an_orphan_that_is_idle_ends_after_a_grace(autojump_clock, nursery, source, metronome):
+    first, second = Link(), Link()
+    session = Session("s", "m", SessionOptions(), source, metronome, orphan_timeout_s=30, link=first)
+    await nursery.start(session.run)
+    session.attach(second)
+    second.closed.set()
+    await trio.sleep(100)
+    assert session.state is State.IDLE, "one connection is left"
+    first.closed.set()
+    await trio.sleep(20)
+    session.attach(third := Link())
+    await trio.sleep(100)
+    assert session.state is State.IDLE, "the client has come back"
+    third.closed.set()
+    await trio.sleep(29)
+    assert session.expires_s == pytest.approx(1)
+    await trio.sleep(2)
+    assert session.state is State.ENDED
+
+
+async def test_an_orphan_that_speaks_ends_after_its_speech(autojump_clock, nursery, source, metronome):
+    session = Session("s", "m", SessionOptions(), source, metronome, orphan_timeout_s=5, link=(link := Link()))
+    await nursery.start(session.run)
+    link.closed.set()
+    utterance, frames = await speak(session, SECOND * 20)
+    assert (utterance.report.cause, len(frames)) == (Cause.FINISHED, 1000)
+    await trio.sleep(4)
+    assert session.state is State.IDLE
+    await trio.sleep(2)
+    assert session.state is State.ENDED
+
+
+async def test_a_session_started_over_a_connection_that_is_gone_is_an_orphan(
+    autojump_clock, nursery, source, metronome
+):
+    link = Link()
+    link.closed.set()
+    session = Session("s", "m", SessionOptions(), source, metronome, orphan_timeout_s=5, link=link)
+    await nursery.start(session.run)
+    await trio.sleep(6)
+    assert session.state is State.ENDED
+
+
+async def test_the_next_utterance_waits_a_moment_for_the_end_of_the_one_before(autojump_clock, session, nursery):
+    old = session.begin()
+    nursery.start_soon(session.wait_silent)
+    await trio.sleep(OVERLAP_S / 2)
+    session.finish(old)
+    await session.wait_silent()
+    utterance, frames = await speak(session)
+    assert (utterance.report.cause, len(frames)) == (Cause.FINISHED, 50)
+
+
+async def test_the_next_utterance_is_refused_if_the_one_before_goes_on(autojump_clock, session, nursery):
+    session.begin()
+    began = trio.current_time()
+    await session.wait_silent()
+    assert trio.current_time() - began == pytest.approx(OVERLAP_S)
+    with pytest.raises(IllegalMoveError):
+        session.begin()
+
+
+async def test_of_two_that_wait_for_the_end_of_one_only_the_first_begins(autojump_clock, session, nursery):
+    begun = []
+
+    async def begin():
+        await session.wait_silent()
+        begun.append(session.begin())
+
+    old = session.begin()
+    with pytest.RaisesGroup(IllegalMoveError):
+        async with trio.open_nursery() as clients:
+            clients.start_soon(begin)
+            clients.start_soon(begin)
+            await wait_all_tasks_blocked()
+            session.finish(old)
+    assert len(begun) == 1
+    assert session.utterance is begun[0]

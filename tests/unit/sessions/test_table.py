@@ -53,7 +53,7 @@ def lender():
 
 @pytest.fixture
 async def table(nursery, lender):
-    table = SessionTable(lender, limit_of=lambda _: 2, idle_timeout_s=60)
+    table = SessionTable(lender, limit_of=lambda _: 2, idle_timeout_s=60, orphan_timeout_s=30)
     await nursery.start(table.run)
     return table
 
@@ -198,7 +198,7 @@ async def test_draining_takes_nothing_new_and_ends_what_is_there(autojump_clock,
     assert table.end_all(UnavailableError("stopped")) == 1
     await wait_all_tasks_blocked()
     assert len(table) == 0
-    assert repr(table) == "<SessionTable 0, 0 speaking>"
+    assert repr(table) == "<SessionTable 0, 0 speaking, 0 starting>"
 
 
 @pytest.mark.parametrize("session_id", ["", "a" * 257, "a\nb", "\x00"])
@@ -256,3 +256,39 @@ async def test_a_refusal_tells_when_the_next_session_will_end(autojump_clock, ta
     await trio.sleep(12)
     with pytest.raises(ResourceExhaustedError, match=r"all 2 sessions of fake-voice are taken .* in about 8\.0 s"):
         await table.start("c", "fake-voice", {})
+
+
+@pytest.mark.parametrize("ticks", range(16))
+async def test_at_the_limit_exactly_one_of_three_is_refused_at_whatever_tick_of_the_first_start(
+    autojump_clock, table, lender, ticks
+):
+    refused = []
+
+    async def start(name: str, after: int) -> None:
+        for _ in range(after):
+            await trio.lowlevel.checkpoint()
+        try:
+            await table.start(name, "fake-voice", {})
+        except ResourceExhaustedError:
+            refused.append(name)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(start, "a", 0)
+        nursery.start_soon(start, "b", ticks)
+        nursery.start_soon(start, "c", ticks)
+    assert (len(refused), len(table)) == (1, 2)
+
+
+async def test_a_client_that_vanished_holds_its_places_no_longer_than_the_grace(autojump_clock, table):
+    class Link:
+        async def wait_closed(self):
+            await trio.sleep(1)
+
+    await table.start("a", "fake-voice", {}, link=(link := Link()))
+    await table.start("b", "fake-voice", {}, link=link)
+    await trio.sleep(11)
+    with pytest.raises(ResourceExhaustedError, match=r"in about 20\.0 s"):
+        await table.start("c", "fake-voice", {})
+    await trio.sleep(20.1)
+    await table.start("c", "fake-voice", {})
+    assert len(table) == 1

@@ -1,10 +1,12 @@
 from contextlib import asynccontextmanager, contextmanager
+from itertools import count
 
 import numpy as np
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.ticks import at_tick
 from ttsw.errors import InternalError, InvalidArgumentError, UnavailableError
 from ttsw.sessions.metronome import GRID_S, Metronome
 from ttsw.sessions.options import SessionOptions
@@ -330,3 +332,99 @@ async def test_how_long_a_stop_took_to_silence_it_is_measured(autojump_clock, ma
         await trio.sleep(1)
         assert utterance.silenced_s == pytest.approx(0, abs=0.01)
         assert utterance.leave().duration_s == pytest.approx(1.5, abs=0.01)
+
+
+class Wire(Listener):
+    """Takes frames at once, or, while `full`, as soon as there is room again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full = False
+        self.room = trio.lowlevel.ParkingLot()
+
+    def send_nowait(self, frames):
+        if not self.full:
+            self.frames += frames
+        return not self.full
+
+    async def send(self, frames, sent):
+        while self.full:
+            await self.room.park()
+            await trio.lowlevel.checkpoint_if_cancelled()
+        self.frames += frames
+        sent(len(frames))
+
+    def toggle(self) -> None:
+        self.full = not self.full
+        if not self.full:
+            self.room.unpark_all()
+
+
+@pytest.mark.parametrize("congested", [False, True])
+async def test_no_frame_follows_the_number_that_a_stop_tells_at_any_tick(autojump_clock, make, congested):
+    for tick in count():
+        utterance, wire, told = make(FakeHost(step_s=0.01), REALTIME), Wire(), []
+
+        def stop(utterance=utterance, wire=wire, told=told):
+            if congested:
+                wire.toggle()
+                wire.toggle()
+            told.append(utterance.last_sequence)
+            utterance.stop()
+
+        async def run(utterance=utterance, wire=wire):
+            async with trio.open_nursery() as nursery:
+                if congested:
+                    nursery.start_soon(congest, wire)
+                nursery.start_soon(utterance.produce)
+                nursery.start_soon(feed, utterance, "a" * 20)
+                await utterance.emit(wire)
+                utterance.leave()
+                nursery.cancel_scope.cancel()
+
+        if not await at_tick(tick, stop, run):
+            break
+        if utterance.report.cause is Cause.STOPPED:
+            assert [frame.sequence for frame in wire.frames] == list(range(1, told[0] + 2))
+            assert (wire.frames[-1].pcm, wire.frames[-1].final) == (b"", True)
+    assert tick > 20
+
+
+@pytest.mark.parametrize("congested", [False, True])
+async def test_no_frame_follows_a_pause_at_any_tick(autojump_clock, make, congested):
+    for tick in count():
+        utterance, wire, told = make(FakeHost(step_s=0.01), REALTIME), Wire(), []
+
+        def pause(utterance=utterance, told=told, wire=wire):
+            told.append(utterance.last_sequence)
+            utterance.pause()
+            if wire.full:
+                wire.toggle()
+
+        async def resume(utterance=utterance, wire=wire, told=told):
+            await trio.sleep(1)
+            if told:
+                assert len(wire.frames) == told[0]
+            utterance.resume()
+
+        async def run(utterance=utterance, wire=wire, resume=resume):
+            async with trio.open_nursery() as nursery:
+                if congested:
+                    nursery.start_soon(congest, wire)
+                nursery.start_soon(utterance.produce)
+                nursery.start_soon(feed, utterance, "a" * 20)
+                nursery.start_soon(resume)
+                await utterance.emit(wire)
+                nursery.cancel_scope.cancel()
+
+        if not await at_tick(tick, pause, run):
+            break
+        assert [frame.sequence for frame in wire.frames] == list(range(1, 11))
+        assert wire.frames[-1].final
+    assert tick > 20
+
+
+async def congest(wire: Wire) -> None:
+    while True:
+        wire.toggle()
+        await trio.sleep(0.015)
