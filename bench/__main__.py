@@ -10,7 +10,7 @@ from rich.console import Console
 
 from bench.report import Report, machine, markdown, save
 
-BENCHES = ("frames", "realtime", "piper", "memory", "models", "processes", "watched", "transport", "startup")
+BENCHES = ("frames", "realtime", "control", "piper", "memory", "models", "processes", "watched", "transport", "startup")
 
 
 def main() -> int:
