@@ -220,7 +220,7 @@ async def _listen(stream: Stream[TextChunk, AudioFrame], first: TextChunk, utter
                     f"session_id changed from {first.session_id!r} to {chunk.session_id!r} inside one stream; "
                     "a stream belongs to the session that its first TextChunk names"
                 )
-            await utterance.feed(chunk.text)
+            await utterance.feed(chunk.text, flush=chunk.flush)
             chunk = None if chunk.is_final else await _receive(stream)
         utterance.end_text()
     except TtswError as error:

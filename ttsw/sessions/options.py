@@ -14,6 +14,9 @@ COMMON: Mapping[str, Option] = {
         "chunks",
         choices=("chunks", "tokens"),
     ),
+    "flush_ms": Option(
+        "float", "quiet time after which text_mode=tokens speaks a finished sentence, ms; 0 for never", 250, 0, 60_000
+    ),
     "pacing": Option(
         "str",
         "realtime: frames come as they are heard; fast: as fast as they are made and read",
@@ -32,12 +35,14 @@ class SessionOptions:
 
     Args:
         joined: Whether chunks of text are joined to the letter.
+        flush_s: How long joined text has to be quiet before its last finished sentence is spoken, s; `inf` for ever.
         lead_s: How far ahead of real time frames are sent, s; `inf` for `pacing=fast`.
         loudness_lufs: The target, LUFS; None means the worker's.
         engine: What the engine is given.
     """
 
     joined: bool = False
+    flush_s: float = 0.25
     lead_s: float = 0.04
     loudness_lufs: float | None = None
     engine: Mapping[str, OptionValue] = field(default_factory=dict)
@@ -74,6 +79,7 @@ class SessionOptions:
             engine["session"] = session
         return cls(
             joined=values["text_mode"] == "tokens",
+            flush_s=float(values["flush_ms"]) / 1000 or math.inf,
             lead_s=math.inf if values["pacing"] == "fast" else lead_s,
             loudness_lufs=None if loudness is None else float(loudness),
             engine=engine,

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 import trio
@@ -52,6 +52,18 @@ class Cause(StrEnum):
     CLIENT_LEFT = "client left"
     SESSION_ENDED = "session ended"
     FAILED = "failed"
+
+
+class Piece(NamedTuple):
+    """A piece of the client's text.
+
+    Args:
+        text: The text.
+        flush: Whether all that is pending is to be spoken now, a sentence under way too.
+    """
+
+    text: str
+    flush: bool = False
 
 
 class Listener(Protocol):
@@ -129,13 +141,13 @@ class Utterance:
         self._tally = tally or Tally()
         self._silencing: float | None = None
         self.failure: TtswError | None = None
-        self.began = self._touched = trio.current_time()
+        self.began = self._touched = self._fed = trio.current_time()
         self._busy = False
         self._voice, self._options, self._most_characters = voice, options, most_characters
         self._pacer, self._metronome = Pacer(options.lead_s), metronome
         self._buffer = FrameBuffer(round(BUFFERED_S / FRAME_S))
         self._segmenter = Segmenter()
-        self._text_in, self._text_out = trio.open_memory_channel[str](READ_AHEAD)
+        self._text_in, self._text_out = trio.open_memory_channel[Piece](READ_AHEAD)
         self._production, self._emission, self._sending = trio.CancelScope(), trio.CancelScope(), trio.CancelScope()
         self._paused = False
         self._stopped = False
@@ -156,8 +168,12 @@ class Utterance:
 
     # What the listener's task does.
 
-    async def feed(self, text: str) -> None:
+    async def feed(self, text: str, *, flush: bool = False) -> None:
         """Take one chunk of text; waits while the engine is far behind.
+
+        Args:
+            text: The text.
+            flush: Whether to speak what is pending now, without waiting for the end of its sentence.
 
         Raises:
             InvalidArgumentError: The utterance's text is longer than the worker takes.
@@ -170,7 +186,8 @@ class Utterance:
                 "and this one is longer; speak it as several"
             )
         with suppress(trio.BrokenResourceError):  # nobody speaks any more: the text has nowhere to go
-            await self._text_in.send(text)
+            await self._text_in.send(Piece(text, flush))
+        self._fed = trio.current_time()
 
     def end_text(self) -> None:
         """Say that no text follows."""
@@ -274,21 +291,27 @@ class Utterance:
             self._buffer.break_off()
 
     async def _speak(self, voice: Voice, chain: Chain) -> None:
-        while (text := await self._next_text()) is not None:
-            for at in range(0, len(text), PIECE):
-                await self._say(self._segmenter.push(text[at : at + PIECE]), voice, chain)
-            if not self._options.joined:
+        while (piece := await self._next_piece(voice, chain)) is not None:
+            for at in range(0, len(piece.text), PIECE):
+                await self._say(self._segmenter.push(piece.text[at : at + PIECE]), voice, chain)
+                await trio.lowlevel.checkpoint()  # a text without speech has no step of the engine to wait for
+            if piece.flush or not self._options.joined:
                 await self._say(self._segmenter.finish(), voice, chain)
         await self._say(self._segmenter.finish(), voice, chain)
         self._buffer.put(chain.finish())
 
-    async def _next_text(self) -> str | None:
-        try:
+    async def _next_piece(self, voice: Voice, chain: Chain) -> Piece | None:
+        """Wait for text; None at its end. Speaks finished sentences meanwhile, should none come for `flush_s`."""
+        with suppress(trio.WouldBlock, trio.EndOfChannel):
             return self._text_out.receive_nowait()
-        except trio.EndOfChannel:
-            return None
-        except trio.WouldBlock:
-            pass
+        await self._say(self._segmenter.settle(certain=True), voice, chain)
+        if self._segmenter.pending:
+            with trio.move_on_at(self._fed + self._options.flush_s):
+                return await self._receive()
+            await self._say(self._segmenter.settle(certain=False), voice, chain)
+        return await self._receive()
+
+    async def _receive(self) -> Piece | None:
         self._busy = False
         self._buffer.starve(True)
         try:

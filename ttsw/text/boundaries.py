@@ -10,29 +10,20 @@ how a stream was chunked. Where a sentence too long is cut, `ttsw.text.cuts` dec
 import re
 from typing import NamedTuple
 
-from ttsw.text.words import AFTER_ORDINAL, BEFORE_NUMBER, CAPITAL_ONLY, NEVER_LAST, SELDOM_LAST, STARTERS
+from ttsw.text.abbreviations import goes_on, is_lower_case, is_opening
+from ttsw.text.glued import ends_glued
+from ttsw.text.marks import CLOSERS, HARD, LINE, LOOK_AHEAD, QUOTES, SOFT
 
-LOOK_AHEAD = 24
-"""Characters after a mark that a verdict looks at, at most."""
-
-_HARD = "。！？｡؟۔।॥።።։៕။"
-_SOFT = ".!?…‼⁇⁈⁉"
-CLOSERS = "'\")\\]}*_`’”»›“‘」』）》】〕〉"
-_QUOTES = "'\"*_`‘“„«‹¿¡「『"
-_LINE = r"(?:\r\n|[\n\r\x0b\x0c\x85\u2028\u2029])"
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]")
 
-_MARK = re.compile(rf"[{_SOFT}{_HARD}]|{_LINE}")
-_RUN = re.compile(rf"[{_SOFT}{_HARD}]+(?:[ \u00a0]\.+)*[{_SOFT}{_HARD}{CLOSERS}]*(?:[ \u00a0\u202f]»)?")
+_MARK = re.compile(rf"[{SOFT}{HARD}]|{LINE}")
+_RUN = re.compile(rf"[{SOFT}{HARD}]+(?:[ \u00a0]\.+)*[{SOFT}{HARD}{CLOSERS}]*(?:[ \u00a0\u202f]»)?")
 _SPACE = re.compile(r"\s*")
-_LINES = re.compile(_LINE)
-_OPENERS = re.compile(rf"[\s([{{（《【〔〈{_QUOTES}-]{{0,8}}")
-_ITEM_MARKS = " \t\n\r-*+(•‣▪◦⁃"
+_LINES = re.compile(LINE)
+_OPENERS = re.compile(rf"[\s([{{（《【〔〈{QUOTES}-]{{0,8}}")
 _BULLET = re.compile(r"(?:[-*+•‣▪◦⁃–—·>|]|#{1,6}|\(?\d{1,3}[.)]|\(?[A-Za-z]\))\s")
 _BULLET_CHARS = 7
 _WORD = re.compile(rf"[\w'’]{{0,{LOOK_AHEAD}}}")
-_WORD_BEFORE = re.compile(rf"(?:^|[\s([{{—–/{_QUOTES}])([^\W_][\w.°-]*|§)$")
-_ACRONYM = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}")
 
 
 class End(NamedTuple):
@@ -78,15 +69,15 @@ def _sentence_end(text: str, at: int, whole: bool) -> End | int | None:
     marks = text[at:content]
     if at and text[at - 1] in "([":
         return content  # an omission [...], or a comment (!)
-    if any(mark in _HARD for mark in marks):
+    if any(mark in HARD for mark in marks):
         return after if _quoted_on(marks, text[after]) else End(content, after)
     if after == content:
         joined = at and _CJK.match(text[at - 1]) and _CJK.match(text[after])
-        return End(content, content) if joined else content
-    lines = len(_LINES.findall(text, content, after))
-    if lines > 1:
-        return End(content, after)
-    ends = _ends_before(text, at, after, whole, dot=marks.rstrip(CLOSERS) == ".", line=lines == 1)
+        ends = True if joined else ends_glued(text, at, content, whole=whole)
+    elif (lines := len(_LINES.findall(text, content, after))) > 1:
+        ends = True
+    else:
+        ends = _ends_before(text, at, after, whole, marks=marks, line=lines == 1)
     return ends if ends is None else End(content, after) if ends else after
 
 
@@ -105,37 +96,19 @@ def _line_end(text: str, at: int, whole: bool) -> End | int | None:
     return End(at, after) if before and ends else after
 
 
-def _ends_before(text: str, at: int, after: int, whole: bool, *, dot: bool, line: bool) -> bool | None:
+def _ends_before(text: str, at: int, after: int, whole: bool, *, marks: str, line: bool) -> bool | None:
     """Judge by the words on both sides whether the marks at `at` end a sentence; None to wait."""
     word = _end_of(_OPENERS, text, after)
     word_end = _end_of(_WORD, text, word)
     if word_end == len(text) and not whole:
         return None
     following = text[word:word_end]
-    stem = following.replace("’", "'").partition("'")[0]
-    opens = not {following, stem}.isdisjoint(STARTERS) and not (len(following) == 1 and text.startswith(".", word_end))
-    if dot and _goes_on(text[max(0, at - LOOK_AHEAD) : at], following, opens=opens):
+    opens = is_opening(following) and not (len(following) == 1 and text.startswith(".", word_end))
+    if marks.rstrip(CLOSERS) == "." and goes_on(text[max(0, at - LOOK_AHEAD) : at], following, opens=opens):
         return False
-    return line or not text[word : word + 1].islower()
-
-
-def _goes_on(before: str, following: str, *, opens: bool) -> bool:
-    """Whether the full stop after `before` belongs to an abbreviation, an initial or an ordinal, not to a sentence."""
-    found = _WORD_BEFORE.search(before)
-    if not found:
-        return False
-    word = found.group(1)
-    lower = word.lower()
-    heads_line = not before[: found.start(1)].strip(_ITEM_MARKS)
-    if word.isdecimal():
-        return (len(word) <= 3 and heads_line) or (len(word) <= 2 and following.lower() in AFTER_ORDINAL)
-    if (lower in BEFORE_NUMBER or lower.endswith("str")) and following[:1].isdecimal():
+    if not text[word : word + 1].islower():
         return True
-    if lower in CAPITAL_ONLY and word.islower():
-        return False
-    if lower in NEVER_LAST or (len(word) == 1 and heads_line):
-        return True
-    return not opens and (len(word) == 1 or lower in SELDOM_LAST or _ACRONYM.fullmatch(word) is not None)
+    return line or (marks[-1] not in CLOSERS and is_lower_case(text[:at]))
 
 
 def _quoted_on(marks: str, following: str) -> bool:

@@ -10,7 +10,7 @@ earliest good place, because somebody waits for it; a later one at the last.
 import re
 import unicodedata
 
-from ttsw.text.boundaries import CLOSERS
+from ttsw.text.marks import CLOSERS
 from ttsw.text.words import JOINTS
 
 _CLAUSE = re.compile(

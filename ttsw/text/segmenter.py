@@ -9,8 +9,10 @@ played leaves room for four such streams on a core. What engines may see of a se
 
 import re
 
-from ttsw.text.boundaries import LOOK_AHEAD, find_end
+from ttsw.text.boundaries import find_end
 from ttsw.text.cuts import best_cut
+from ttsw.text.endings import Ending, judge_ending
+from ttsw.text.marks import LOOK_AHEAD
 
 MAX_CHARS = 250
 FIRST_MAX_CHARS = 80
@@ -73,6 +75,31 @@ class Segmenter:
         """
         segments = self._take(final=True)
         self._reset()
+        return segments
+
+    def settle(self, *, certain: bool) -> list[str]:
+        """Hand out finished sentences although more text may follow, since none has come for a while.
+
+        Args:
+            certain: Only where no text to come could change that they are finished.
+
+        Returns:
+            The segments; a sentence under way stays.
+
+        >>> segmenter = Segmenter()
+        >>> segmenter.push("Let me check."), segmenter.settle(certain=True), segmenter.settle(certain=False)
+        ([], [], ['Let me check.'])
+        >>> segmenter.push("It is. Ju"), segmenter.settle(certain=False), segmenter.pending
+        ([], ['It is. '], 'Ju')
+        """
+        ending = judge_ending(self._pending)
+        if ending is Ending.CERTAIN or (ending is Ending.PROBABLE and not certain):
+            return self.finish()
+        if certain or not self._pending:
+            return []
+        *segments, self._pending = self._take(final=True)
+        self._scanned = 0
+        self._emitted -= len(self._pending)
         return segments
 
     def _take(self, *, final: bool) -> list[str]:

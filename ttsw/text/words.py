@@ -33,6 +33,9 @@ CAPITAL_ONLY = _words("""
 BEFORE_NUMBER = _words("no nos nr n° art sec ch p pp fig vol bd s ziff kap § n pág apt rm ext abs")
 """Abbreviations only where a number follows: "No. 5", but "No. I don't."."""
 
+LOWER_CASE_ONLY = _words("etc min max sec hr hrs wk yr yrs oz lb lbs tbsp tsp temp misc ext incl excl avg no")
+"""Abbreviations after which a text without any capitals goes on; in others the next word's case tells."""
+
 AFTER_ORDINAL = _words("""
     januar februar märz april mai juni juli august september oktober november dezember
     jahrhundert jahrhunderts weltkrieg weltkriegs klasse platz stock liga mal auflage

@@ -12,7 +12,7 @@ FIELDS = {
     "StartSessionResponse": "bool success=1 string message=2 enum error=15",
     "EndSessionRequest": "string session_id=1",
     "EndSessionResponse": "bool success=1 enum error=15",
-    "TextChunk": "string session_id=1 string text=2 bool is_final=3 int64 sequence_number=4",
+    "TextChunk": "string session_id=1 string text=2 bool is_final=3 int64 sequence_number=4 bool flush=5",
     "AudioFrame": "string session_id=1 bytes audio_data=2 int32 sample_rate=3 int32 frame_duration_ms=4 "
     "int64 sequence_number=5 bool is_final=6 int32 segment=7 int64 position_samples=8",
     "ControlRequest": "string session_id=1 enum command=2",

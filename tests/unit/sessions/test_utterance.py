@@ -10,7 +10,7 @@ from tests.ticks import at_tick
 from ttsw.errors import InternalError, InvalidArgumentError, UnavailableError
 from ttsw.sessions.metronome import GRID_S, Metronome
 from ttsw.sessions.options import SessionOptions
-from ttsw.sessions.utterance import BUFFERED_S, GOODBYE_S, Cause, Utterance
+from ttsw.sessions.utterance import BUFFERED_S, GOODBYE_S, PIECE, Cause, Utterance
 from ttsw.sessions.voice import Level, Voice
 from ttsw.telemetry.figures import Tally
 from ttsw.testing import FakeHost
@@ -428,3 +428,132 @@ async def congest(wire: Wire) -> None:
     while True:
         wire.toggle()
         await trio.sleep(0.015)
+
+
+def joined(**more) -> SessionOptions:
+    return SessionOptions(joined=True, lead_s=0.04, **more)
+
+
+@asynccontextmanager
+async def told(utterance: Utterance):
+    """Speak beside the block, which tells the text."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(utterance.produce)
+        nursery.start_soon(utterance.emit, Listener())
+        yield
+        utterance.end_text()
+
+
+async def test_a_finished_sentence_is_spoken_when_the_text_is_quiet(autojump_clock, make):
+    host = FakeHost()
+    utterance = make(host, joined())
+    async with told(utterance):
+        await utterance.feed("Let me check that for you.")
+        await trio.sleep(0.24)
+        assert host.texts == []
+        await trio.sleep(0.02)
+        assert host.texts == ["Let me check that for you."]
+        await trio.sleep(4)
+        await utterance.feed("It is")
+        await trio.sleep(4)
+        assert len(host.texts) == 1, "a sentence under way waits for its end"
+        await utterance.feed(" done.")
+    assert host.texts == ["Let me check that for you.", "It is done."]
+    assert utterance.report.underruns == 0
+
+
+async def test_the_quiet_time_counts_from_the_last_text_not_from_the_engine_s_end(autojump_clock, make):
+    host = FakeHost(step_s=0.1)
+    utterance = make(host, joined())
+    async with told(utterance):
+        await utterance.feed("This sentence takes a while to be made. And this one.")
+        began = trio.current_time()
+        while len(host.texts) < 2:
+            await trio.sleep(0.01)
+        assert 0.4 < trio.current_time() - began < 0.44, "the engine is done after 0.4 s, and the text was quiet then"
+
+
+async def test_tokens_that_keep_coming_are_not_flushed(autojump_clock, make):
+    host = FakeHost()
+    utterance = make(host, joined())
+    async with told(utterance):
+        for token in ("I met Dr", ".", " Smith", " at 5 p", ".m", ".", " Mon", "day."):
+            await utterance.feed(token)
+            await trio.sleep(0.2)
+        assert host.texts == []
+    assert host.texts == ["I met Dr. Smith at 5 p.m. Monday."]
+
+
+@pytest.mark.parametrize("text", ["Let me check.\n\n", "\u597d\u7684\u3002"])
+async def test_what_no_text_can_change_is_spoken_at_once(autojump_clock, make, text):
+    host = FakeHost()
+    utterance = make(host, joined(flush_s=float("inf")))
+    async with told(utterance):
+        await utterance.feed(text)
+        await wait_all_tasks_blocked()
+        assert host.texts == [text.strip()]
+
+
+async def test_a_quiet_time_of_0_is_never(autojump_clock, make):
+    host = FakeHost()
+    utterance = make(host, SessionOptions.parse({"text_mode": "tokens", "flush_ms": "0"}, {}))
+    async with told(utterance):
+        await utterance.feed("Let me check.")
+        await trio.sleep(100)
+        assert host.texts == []
+
+
+async def test_a_flush_speaks_what_is_pending_and_the_utterance_goes_on(autojump_clock, make):
+    host = FakeHost()
+    utterance = make(host, joined())
+    listener = Listener()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(utterance.produce)
+        nursery.start_soon(utterance.emit, listener)
+        await utterance.feed("One moment, I")
+        await utterance.feed(" will", flush=True)
+        await trio.sleep(2)
+        assert host.texts == ["One moment, I will"]
+        assert len(listener.frames) == 8, "all whole frames: none is held back while there is no text"
+        await utterance.feed("", flush=True)
+        await utterance.feed("check.")
+        utterance.end_text()
+    assert host.texts == ["One moment, I will", "check."]
+    assert [frame.sequence for frame in listener.frames] == list(range(1, 13))
+    assert [frame.final for frame in listener.frames] == [False] * 11 + [True]
+    assert utterance.report.underruns == 0
+
+
+async def test_a_text_without_any_speech_lets_others_run(autojump_clock, make):
+    utterance = make(FakeHost())
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        await speak(utterance, "\U0001f600. " * 20_000)
+        nursery.cancel_scope.cancel()
+    assert turns > 60_000 / PIECE
+
+
+async def test_it_can_be_left_at_every_tick(autojump_clock, make):
+    for tick in count():
+        utterance = make(FakeHost(step_s=0.03), joined())
+        scope = trio.CancelScope()
+
+        async def run(utterance=utterance, scope=scope):
+            with scope:
+                await speak(utterance, "Some words. ", "And more.", gap_s=0.3)
+
+        reached = await at_tick(tick, scope.cancel, run)
+        report = utterance.leave()
+        assert report.cause in {Cause.CLIENT_LEFT, Cause.FINISHED}
+        await wait_all_tasks_blocked()
+        if not reached:
+            break
+    assert tick > 20

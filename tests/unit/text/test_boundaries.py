@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ttsw.text.boundaries import LOOK_AHEAD, End, find_end
+from ttsw.text.boundaries import End, find_end
+from ttsw.text.marks import LOOK_AHEAD
 
 LINES = (Path(__file__).parent / "hard_cases.txt").read_text(encoding="utf-8").splitlines()
 HARD = [line.replace("\\n", "\n") for line in LINES if line and not line.startswith("## ")]

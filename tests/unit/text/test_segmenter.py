@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ttsw.text import FIRST_MAX_CHARS, MAX_CHARS, Segmenter, split
-from ttsw.text.boundaries import LOOK_AHEAD
+from ttsw.text.marks import LOOK_AHEAD
 
 LINES = (Path(__file__).parent / "hard_cases.txt").read_text(encoding="utf-8").splitlines()
 HARD = [line.replace("\\n", "\n") for line in LINES if line and not line.startswith("## ")]
@@ -201,3 +201,51 @@ def test_time_is_linear(unit, size):
 
     short = 3_000 if size == 1 else 15_000
     assert min(seconds(4 * short) for _ in range(3)) < 8 * min(seconds(short) for _ in range(3))  # quadratic were 16
+
+
+@pytest.mark.parametrize(
+    ("text", "certain", "probable"),
+    [
+        ("Let me check that for you.", [], ["Let me check that for you."]),
+        ("Let me check that for you.\n\n", ["Let me check that for you.\n\n"], None),
+        ("好的。", ["好的。"], None),
+        ("「好的。", [], ["「好的。"]),
+        ("「好的。」", [], ["「好的。」"]),
+        ("Let me chec", [], []),
+        ("It is. Ju", [], ["It is. "]),
+        ("I met Dr.", [], []),
+        ("1.", [], []),
+        ("We left at 5 p.m.", [], ["We left at 5 p.m."]),
+        ("He said (!", [], []),
+        ("A line\n", [], []),
+        ("", [], []),
+        (" \n\n ", [], []),
+    ],
+)
+def test_what_is_finished_is_handed_out_when_no_text_comes(text, certain, probable):
+    segmenter = Segmenter()
+    assert segmenter.push(text) == []
+    assert segmenter.settle(certain=True) == certain
+    if probable is not None:
+        assert segmenter.settle(certain=False) == probable
+    rest = segmenter.pending
+    assert "".join(probable or certain) + rest == text
+    assert segmenter.finish() == ([rest] if rest else [])
+
+
+@settings(deadline=None)
+@given(
+    text=TEXTS,
+    sizes=st.lists(st.integers(1, 50), min_size=1, max_size=5),
+    settled=st.lists(st.sampled_from([None, True, False]), min_size=1),
+)
+def test_no_character_is_lost_or_repeated_wherever_the_text_pauses(text, sizes, settled):
+    segmenter = Segmenter(40, 20)
+    said = []
+    for piece, certain in zip(pieces(text, sizes), itertools.cycle(settled), strict=False):
+        said += segmenter.push(piece)
+        if certain is not None:
+            said += segmenter.settle(certain=certain)
+        assert "".join(said) + segmenter.pending == text[: len("".join(said)) + len(segmenter.pending)]
+    assert "".join(said + segmenter.finish()) == text
+    assert all(len(segment.rstrip()) <= 40 for segment in said)

@@ -319,6 +319,11 @@ class TextChunk(betterproto2.Message):
 
     sequence_number: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
 
+    flush: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    """
+    Speak all that is pending now, also a sentence under way; the utterance goes on.
+    """
+
 
 default_message_pool.register_message("tts", "TextChunk", TextChunk)
 
