@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import re
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
@@ -107,7 +108,7 @@ def parse_address(text: str) -> tuple[str, int]:
         InvalidArgumentError: It has no port, or no host.
     """
     host, _, port = text.removeprefix("grpc://").rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65_535:
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65_535:
         raise InvalidArgumentError(f"--addr {text!r} is no address; write HOST:PORT, for example 127.0.0.1:7002")
     return host.strip("[]"), int(port)
 

@@ -4,6 +4,7 @@ Decides how a response's headers and trailers become a result. Time is the calle
 it, and the server hears of it through RST_STREAM. It neither reconnects nor retries.
 """
 
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,6 +41,7 @@ class Message(Protocol):
 _Request = TypeVar("_Request", bound=Message)
 _Reply = TypeVar("_Reply", bound=Message)
 
+_CODE = re.compile(r"0?[0-9]|1[0-6]")
 _RESETS = {
     ErrorCodes.CANCEL: Status.CANCELLED,
     ErrorCodes.REFUSED_STREAM: Status.UNAVAILABLE,
@@ -222,7 +224,7 @@ class Call(Generic[_Request, _Reply]):
             return GRPCError(
                 _HTTP_STATUSES.get(http, Status.UNKNOWN), f"no gRPC status, HTTP status {http or 'missing'}"
             )
-        status = Status(int(code)) if code.isdigit() and int(code) <= 16 else Status.UNKNOWN
+        status = Status(int(code)) if _CODE.fullmatch(code) else Status.UNKNOWN
         return None if status is Status.OK else GRPCError(status, decode_grpc_message(names.get("grpc-message", "")))
 
     def _fault(self) -> GRPCError:

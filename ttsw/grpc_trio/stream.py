@@ -14,6 +14,7 @@ from grpclib.exceptions import GRPCError, ProtocolError
 from h2.errors import ErrorCodes
 
 from ttsw.grpc_trio.exchange import Exchange, ignore
+from ttsw.grpc_trio.schema import SchemaError, check
 
 if TYPE_CHECKING:
     from ttsw.grpc_trio.connection import Connection
@@ -93,8 +94,8 @@ class Stream(grpclib.server.Stream[_Recv, _Send], Generic[_Recv, _Send]):
         """Return the client's next message, or None after its last.
 
         Raises:
-            GRPCError: RESOURCE_EXHAUSTED for a message over the limit; INTERNAL for one that can't be parsed, is cut
-                short, or is missing in a call that is to have exactly one.
+            GRPCError: RESOURCE_EXHAUSTED for a message over the limit; INVALID_ARGUMENT for one that doesn't fit its
+                schema; INTERNAL for one that is missing in a call that is to have exactly one, or can't be read.
             grpclib.exceptions.StreamTerminatedError: The call is over.
         """
         data = await self._stream.exchange.receive()
@@ -159,10 +160,14 @@ def decode(decoder: Callable[[bytes, type[_Message]], _Message], data: bytes, me
     """Decode a message, or say in one line why it can't be.
 
     Raises:
-        GRPCError: INTERNAL, as gRPC has it for bytes that are no such message.
+        GRPCError: INVALID_ARGUMENT, with the field's name, for bytes that don't fit the message's schema; INTERNAL, as
+            gRPC has it, for any others that are no such message.
     """
     try:
+        check(data, message_type)
         return decoder(data, message_type)
+    except SchemaError as error:
+        raise GRPCError(Status.INVALID_ARGUMENT, str(error)) from error
     except Exception as error:
         name = message_type.__name__
         raise GRPCError(Status.INTERNAL, f"{len(data)} bytes are no {name}: {error}") from error

@@ -191,7 +191,7 @@ async def _ready(child: Child) -> tuple[str, int]:
     with trio.move_on_after(START_S):
         word, _, address = (await child.line()).decode().partition(" ")
         host, _, port = address.removeprefix("grpc://").rpartition(":")
-        if word != "ready" or not port.isdigit():
+        if word != "ready" or not (port.isascii() and port.isdigit()):
             raise UnavailableError(f"the server said {word!r} {address!r} rather than where it listens")
         return host, int(port)
     raise UnavailableError(f"the server hasn't started within {START_S:g} s: {'; '.join(list(child.log)[-3:])}")

@@ -37,6 +37,9 @@ from ttsw.rpc.status import STATUS
 
 PATH = "/tts.TTSService/"
 
+ERRORS_BY_NUMBER = {int(code): error for code, error in ERRORS.items()}
+"""What a refusal's code is raised as; a worker newer than this client may have others."""
+
 Reply = TypeVar("Reply", bound=Message)
 
 
@@ -131,5 +134,5 @@ def _from_status(status: Status, message: str) -> TtswError:
 
 def _accepted(answer: Answer, message: str) -> Answer:
     if not answer.success:
-        raise ERRORS.get(ErrorCode(int(answer.error)), UnavailableError)(message)
+        raise ERRORS_BY_NUMBER.get(int(answer.error), UnavailableError)(message)
     return answer

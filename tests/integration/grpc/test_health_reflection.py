@@ -284,15 +284,11 @@ def try_junk(channel, stub, caplog) -> Callable[..., Any]:
 async def test_what_is_no_health_request(try_junk, method):
     def work():
         path = f"/grpc.health.v1.Health/{method}"
-        # betterproto2 passes over what is cut short, and takes a number for a name
         return [
             try_junk(path, junk) for junk in (b"\x0a\x02\xff\xfe", b"\x0d1234", b"\xff\xff", b"\x0a\x05ab", b"\x08\x01")
         ]
 
-    *bad, empty, short, number = await in_thread(work)
-    assert bad == [grpc.StatusCode.INTERNAL] * 2
-    assert empty is grpc.StatusCode.OK
-    assert {short, number} == {grpc.StatusCode.NOT_FOUND if method == "Check" else grpc.StatusCode.OK}
+    assert set(await in_thread(work)) == {grpc.StatusCode.INVALID_ARGUMENT}
 
 
 # ---- reflection
@@ -380,6 +376,4 @@ async def test_what_is_no_reflection_request(try_junk, version):
             try_junk(path, junk) for junk in (b"\x22\x02\xff\xfe", b"\x3d1234", b"\x18\x01", b"\xff\xff", b"\x22\x05ab")
         ]
 
-    *bad, empty, short = await in_thread(work)
-    assert bad == [grpc.StatusCode.INTERNAL] * 3
-    assert (empty, short) == (grpc.StatusCode.OK, grpc.StatusCode.OK), "answered with an ErrorResponse"
+    assert set(await in_thread(work)) == {grpc.StatusCode.INVALID_ARGUMENT}
