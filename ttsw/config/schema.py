@@ -116,6 +116,8 @@ class WorkerConfig(Section):
     """An idle session ends this long after the last connection that used it was closed or lost, s; .inf for never."""
     drain_timeout_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0
     """On shutdown, running speech may finish within this time, s."""
+    max_message_bytes: Count = 262_144
+    """Largest gRPC message taken, bytes; a longer text is sent in several chunks."""
     max_text_chars: Count = 100_000
     """Longest text of one utterance, characters."""
     profile: str | None = None

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import h2.events as h2e
 import trio
-from grpclib.exceptions import StreamTerminatedError
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, StreamTerminatedError
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 from ttsw.grpc_trio.exchange import Exchange, lost
-from ttsw.grpc_trio.frames import MAX_STREAM_ID, goaway
+from ttsw.grpc_trio.frames import MAX_STREAM_ID, goaway, header_list_bytes
 from ttsw.grpc_trio.guard import PREFACE_BYTES, FloodError, FloodGuard
 from ttsw.grpc_trio.h2state import H2State
 from ttsw.grpc_trio.settings import Settings
@@ -32,6 +33,7 @@ _LEAST_SHARE_BYTES = 8 * 1024  # a few messages, so that taking turns costs litt
 _DRAIN_PING = b"draining"
 _DRAIN_ACK_S = 1.0
 _LINGER_S = 0.5
+_ENDED_AT_ONCE = 8
 
 
 class Connection:
@@ -41,11 +43,14 @@ class Connection:
         exchanges: Calls in progress, by stream; each stays until its task has ended.
         out: Output not yet given to the transport.
         room: Senders that wait for `out` to shrink or for the connection's window.
+        unread_bytes: Input that the calls hold and have not read yet.
         turn: Counts the writes; in each turn a call may queue about `share_bytes`, so that all get theirs.
         reason: Why the connection ended or is ending; empty while it is in use.
     """
 
-    def __init__(self, transport: trio.abc.Stream, settings: Settings, *, client: bool, name: str) -> None:
+    def __init__(
+        self, transport: trio.abc.Stream, settings: Settings, *, client: bool, name: str, turns: "Turns | None" = None
+    ) -> None:
         self.settings = settings
         self.name = name
         self.h2 = H2State(settings, client=client)
@@ -53,12 +58,14 @@ class Connection:
         self.out = bytearray()
         self.room = trio.lowlevel.ParkingLot()
         self.turn = 0
+        self.unread_bytes = 0
         self.share_bytes = settings.max_queued_bytes
         self.reason = ""
         self.draining = False
         self._refusing = False
         self._misbehaved = False
         self._transport = transport
+        self._turns = turns or Turns()
         self._guard = FloodGuard(settings, skip_bytes=0 if client else PREFACE_BYTES)
         self._watch = Watch(settings, trio.current_time())
         self._uncredited = 0
@@ -120,8 +127,10 @@ class Connection:
                     self._start_drain()
                 with self._reading:
                     await self._read_loop()
+                await self._end_calls()
         finally:
             self.close("shutting down")
+            self._end_calls_nowait()
 
     def close(self, reason: str, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
         """End the connection with a GOAWAY; calls in progress are lost."""
@@ -140,9 +149,20 @@ class Connection:
         self.reason = self.reason or reason
         self._over.set()
         self._reading.cancel(reason=self.reason)
-        for exchange in list(self.exchanges.values()):
+        self.room.unpark_all()
+
+    async def _end_calls(self) -> None:
+        """End the calls that are left, a few at a time: a thousand that unwind at once would keep others waiting."""
+        while self._end_calls_nowait(_ENDED_AT_ONCE):
+            await trio.lowlevel.checkpoint()
+
+    def _end_calls_nowait(self, most: int | None = None) -> bool:
+        """End `most` of the calls that are left; say whether there are more."""
+        going = [exchange for exchange in self.exchanges.values() if exchange.error is None]
+        for exchange in going[:most]:
             exchange.terminate(lost(self.reason))
         self.room.unpark_all()
+        return most is not None and len(going) > most
 
     def drain(self) -> None:
         """Ask the peer for no new calls; the connection ends with the last one."""
@@ -236,24 +256,26 @@ class Connection:
             try:
                 data = await self._transport.receive_some(_READ_BYTES)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                await self._turns.take()
                 self._on_broken(error)
                 return
             if not data:
+                await self._turns.take()
                 self._lose("the peer closed the connection")
                 return
-            if not self._receive(bytes(data)):
+            if not await self._receive(bytes(data)):
                 return
 
-    def _receive(self, data: bytes) -> bool:
+    async def _receive(self, data: bytes) -> bool:
         """Take bytes from the peer; return False when they end the connection."""
         now = trio.current_time()
         self._watch.heard(now)
         try:
-            self._guard.check(data, now)
-            events = self.h2.receive_data(data)
-            for event in events:
-                if (handler := self._handlers.get(type(event))) is not None:
-                    handler(event)
+            for number, piece in enumerate(self._guard.pieces(data, now)):
+                if number:
+                    self.flush_h2()
+                    await trio.lowlevel.checkpoint()
+                self._take(piece)
         except FloodError as error:
             logger.info("%s: %s: closing", self.name, error)
             self._misbehaved = True
@@ -268,12 +290,18 @@ class Connection:
         self.flush_h2()
         return not self.reason
 
+    def _take(self, data: bytes) -> None:
+        for event in self.h2.receive_data(data):
+            if (handler := self._handlers.get(type(event))) is not None:
+                handler(event)
+
     def on_open(self, stream_id: int, headers: list[tuple[str, str]]) -> None:
         """Take a new request. A client never gets one: h2 refuses a server's push, which our settings forbid."""
         raise AssertionError(f"a request on stream {stream_id} of a connection that takes none")
 
     def _on_request(self, event: h2e.RequestReceived) -> None:
         stream_id, headers = event.stream_id or 0, event.headers or []
+        self._guard.count_headers(header_list_bytes(headers), trio.current_time())  # type: ignore[arg-type]
         stream = self.h2.streams.get(stream_id)
         if stream is None or stream.closed:  # by a reset in the same read
             return
@@ -301,6 +329,20 @@ class Connection:
             self._uncredited = 0
         if (exchange := self.exchanges.get(event.stream_id or 0)) is not None:
             exchange.on_data(event.data or b"", used)
+            if self.unread_bytes > self.settings.max_unread_bytes:
+                self._make_room()
+
+    def _make_room(self) -> None:
+        """End the call that holds most: it has sent much ahead of its reader, or never ends a message."""
+        most = max(self.exchanges.values(), key=lambda exchange: exchange.inbox.held_bytes)
+        limit = self.settings.max_unread_bytes
+        logger.info("%s: call %d ended with %d bytes unread", self.name, most.id, most.inbox.held_bytes)
+        most.overflow(
+            GRPCError(
+                Status.RESOURCE_EXHAUSTED,
+                f"the calls of this connection have over {limit} bytes unread; send less ahead",
+            )
+        )
 
     def _on_stream_end(self, event: h2e.StreamEnded) -> None:
         if (exchange := self.exchanges.get(event.stream_id or 0)) is not None:
@@ -339,7 +381,8 @@ class Connection:
 
     def forget(self, exchange: Exchange) -> None:
         """Let go of a call whose task has ended."""
-        self.exchanges.pop(exchange.id, None)
+        if self.exchanges.pop(exchange.id, None) is not None:
+            self.unread_bytes -= exchange.inbox.held_bytes
         if not self.exchanges:
             self._watch.idle(trio.current_time())
             self._emptied.set()
@@ -361,6 +404,18 @@ class Connection:
                 self.close(verdict)
                 return
             await trio.sleep_until(wake_at)
+
+
+class Turns:
+    """Lets a few tasks at a time go on: a thousand connections that are lost in one moment end one after the other."""
+
+    def __init__(self) -> None:
+        self._places = trio.Semaphore(_ENDED_AT_ONCE)
+
+    async def take(self) -> None:
+        """Wait for a turn, which lasts for one pass of the scheduler."""
+        async with self._places:
+            await trio.lowlevel.checkpoint()
 
 
 class ResetError(StreamTerminatedError):

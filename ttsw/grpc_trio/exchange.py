@@ -209,12 +209,21 @@ class Exchange:
             if self.error is not None:
                 raise self.error
             await self._arrival.park()
+        self.connection.unread_bytes -= len(message)
         self._give_credit()
         return message
 
+    def overflow(self, fault: GRPCError) -> None:
+        """Let go of all unread input, and have the reader end with `fault`."""
+        self.connection.unread_bytes -= self.inbox.held_bytes
+        self.inbox.drop(fault)
+        self._arrival.unpark_all()
+
     def on_data(self, data: bytes, credit: int) -> None:
         """Take a DATA frame's content, which used `credit` bytes of the window."""
+        held_bytes = self.inbox.held_bytes
         self.inbox.feed(data)
+        self.connection.unread_bytes += self.inbox.held_bytes - held_bytes
         self._uncredited += credit
         self._give_credit()
         self._arrival.unpark()

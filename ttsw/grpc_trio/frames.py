@@ -3,7 +3,7 @@
 Whether a frame may be sent, and keeping h2's windows in step with it, is left to `exchange` and `connection`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from struct import Struct
 
 _HEAD = Struct(">HBBBL")  # an HTTP/2 frame's length in 16 + 8 bits, type, flags, stream
@@ -50,3 +50,12 @@ def parse_head(data: bytes | bytearray, offset: int = 0) -> tuple[int, int, int,
     """Return body length, type, flags and stream of the frame at `offset`."""
     high, low, kind, flags, stream_id = _HEAD.unpack_from(data, offset)
     return high << 8 | low, kind, flags, stream_id
+
+
+def header_list_bytes(headers: Iterable[tuple[str, str]]) -> int:
+    """Return the size of a header list as RFC 9113, section 6.5.2 counts it, bytes.
+
+    >>> header_list_bytes([("te", "trailers")])
+    42
+    """
+    return sum(len(name) + len(value) + 32 for name, value in headers)

@@ -14,7 +14,7 @@ from hyperframe.frame import Frame, GoAwayFrame
 
 from ttsw.grpc_trio.settings import Settings
 
-_HARD_HEADER_FACTOR = 4  # up to here a header list too large is decoded and refused, beyond it the connection ends
+_HARD_HEADER_FACTOR = 2  # up to here a header list too large is decoded and refused, beyond it the connection ends
 _CONNECTION_WINDOW_BYTES = 1024 * 1024
 _DEFAULT_WINDOW_BYTES = 65535
 _HEADER_TABLE_BYTES = 4096

@@ -15,11 +15,12 @@ class Inbox:
     before it, as GRPCError.
     """
 
-    __slots__ = ("_fault", "_max_message_bytes", "_partial", "_whole", "ended", "taken")
+    __slots__ = ("_fault", "_max_message_bytes", "_partial", "_whole", "_whole_bytes", "ended", "taken")
 
     def __init__(self, max_message_bytes: int) -> None:
         self._max_message_bytes = max_message_bytes
         self._whole: deque[bytes] = deque()
+        self._whole_bytes = 0
         self._partial = bytearray()
         self._fault: GRPCError | None = None
         self.ended = False
@@ -28,6 +29,11 @@ class Inbox:
     def __repr__(self) -> str:
         state = "faulty" if self._fault else "ended" if self.ended else "open"
         return f"<Inbox {state}, {len(self._whole)} whole messages, {len(self._partial)} bytes of the next>"
+
+    @property
+    def held_bytes(self) -> int:
+        """What is received and not yet taken, bytes."""
+        return self._whole_bytes + len(self._partial)
 
     @property
     def hungry(self) -> bool:
@@ -48,6 +54,7 @@ class Inbox:
             if len(self._partial) < end:
                 return
             self._whole.append(bytes(self._partial[PREFIX_BYTES:end]))
+            self._whole_bytes += size
             del self._partial[:end]
 
     def end(self) -> None:
@@ -64,10 +71,18 @@ class Inbox:
         """
         if self._whole:
             self.taken += 1
-            return self._whole.popleft()
+            message = self._whole.popleft()
+            self._whole_bytes -= len(message)
+            return message
         if self._fault is not None:
             raise self._fault
         return None
+
+    def drop(self, fault: GRPCError) -> None:
+        """Let go of all that is not yet taken; `take` raises `fault` from now on."""
+        self._whole.clear()
+        self._whole_bytes = 0
+        self._fail(fault)
 
     def _fail(self, fault: GRPCError) -> None:
         self._fault = fault

@@ -18,6 +18,7 @@ from grpclib.metadata import Deadline, decode_metadata, encode_grpc_message
 from h2.errors import ErrorCodes
 
 from ttsw.grpc_trio.exchange import Exchange
+from ttsw.grpc_trio.frames import header_list_bytes
 from ttsw.grpc_trio.stream import H2Stream, Peer, Stream
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Router:
         return stream
 
     def _check(self, names: dict[str, str], headers: Headers) -> None:
-        if sum(len(name) + len(value) + 32 for name, value in headers) > self._max_header_list_bytes:
+        if header_list_bytes(headers) > self._max_header_list_bytes:
             raise Refusal(Status.RESOURCE_EXHAUSTED, f"headers exceed {self._max_header_list_bytes} bytes")
         if names.get(":method") != "POST":
             raise Refusal(Status.UNIMPLEMENTED, "a gRPC call is a POST", 405)
@@ -154,7 +155,7 @@ def _classify(stream: Stream[Any, Any], exchange: Exchange, error: Exception) ->
         error = error.exceptions[0]
     if (answer := _find(error, GRPCError)) is not None:
         return answer
-    if exchange.error is not None and _find(error, StreamTerminatedError) is not None:
+    if _find(error, StreamTerminatedError) is not None:  # the call is over, or can only be reset
         logger.debug("%s: %s", path, error)
     else:
         logger.error("%s: the handler failed", path, exc_info=error)

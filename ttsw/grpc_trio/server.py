@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 from grpclib.events import _DispatchServerEvents
 
-from ttsw.grpc_trio.connection import Connection
+from ttsw.grpc_trio.connection import Connection, Turns
 from ttsw.grpc_trio.exchange import Exchange
 from ttsw.grpc_trio.request import Headers, Router
 from ttsw.grpc_trio.settings import Settings
@@ -27,11 +27,14 @@ logger = logging.getLogger(__name__)
 class ServerConnection(Connection):
     """A connection whose peer makes the calls."""
 
-    def __init__(self, transport: trio.abc.Stream, settings: Settings, router: Router) -> None:
+    def __init__(
+        self, transport: trio.abc.Stream, settings: Settings, router: Router, turns: Turns | None = None
+    ) -> None:
         self._peer = Peer(transport)
         self._router = router
         address = self._peer.addr()
-        super().__init__(transport, settings, client=False, name=f"{address[0]}:{address[1]}" if address else "?")
+        name = f"{address[0]}:{address[1]}" if address else "?"
+        super().__init__(transport, settings, client=False, name=name, turns=turns)
 
     def on_open(self, stream_id: int, headers: Headers) -> None:
         """Start the call's task."""
@@ -56,6 +59,7 @@ class Server:
         self.draining = False
         self._settings = settings
         self._router = Router(mapping, self.__dispatch__, settings.max_header_list_bytes)
+        self._turns = Turns()
         self._intake = trio.CancelScope()
         self._accepted = 0  # connections, those in their TLS handshake too
 
@@ -97,7 +101,7 @@ class Server:
         try:
             stream = transport if ssl_context is None else await self._handshake(transport, ssl_context)
             if stream is not None:
-                await self._serve(ServerConnection(stream, self._settings, self._router))
+                await self._serve(ServerConnection(stream, self._settings, self._router, self._turns))
         except* Exception:
             logger.exception("a connection failed")
         finally:

@@ -12,10 +12,14 @@ class Settings:
         max_connections: Connections at once on a server; one more is closed on arrival.
         max_concurrent_streams: Calls at once on a connection; one more is refused (REFUSED_STREAM).
         max_message_bytes: Largest message received; a larger one gets RESOURCE_EXHAUSTED.
-        max_header_list_bytes: Largest header list received; a larger one gets RESOURCE_EXHAUSTED, one four times
-            as large costs the peer its connection.
+        max_header_list_bytes: Largest header list received, decoded, with 32 bytes for each header (RFC 9113, section
+            6.5.2); a larger one gets RESOURCE_EXHAUSTED, one twice as large costs the peer its connection.
+        max_header_bytes_per_s: Decoded header bytes of a connection in the long run; the burst is twice as much. A
+            few bytes on the wire can name 16 KiB of headers again and again.
         max_queued_bytes: Output queued on a connection above which senders wait.
         window_bytes: Input that one call may hold unread before its sender must wait.
+        max_unread_bytes: Input that all calls of a connection may hold unread; beyond it, the call with most of it ends
+            with RESOURCE_EXHAUSTED.
         max_resets_per_s: Calls that a peer may reset per second in the long run; the burst is
             `max_concurrent_streams` more. The limits below allow a burst of twice their number.
         max_pings_per_s: PING, PRIORITY and unknown frames together.
@@ -34,8 +38,10 @@ class Settings:
     max_concurrent_streams: int = 1024
     max_message_bytes: int = 4 * 1024 * 1024
     max_header_list_bytes: int = 16 * 1024
+    max_header_bytes_per_s: int = 512 * 1024
     max_queued_bytes: int = 64 * 1024
     window_bytes: int = 64 * 1024
+    max_unread_bytes: int = 8 * 1024 * 1024
     max_resets_per_s: int = 200
     max_pings_per_s: int = 1000
     max_settings_per_s: int = 20

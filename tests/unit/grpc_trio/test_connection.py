@@ -1,9 +1,13 @@
 """A connection's life: calls beside each other, resets, loss, drain, nuisances, silence."""
 
+from contextlib import suppress
+
+import h2.exceptions
 import pytest
 import trio
 import trio.testing
 from grpclib.const import Status
+from grpclib.exceptions import GRPCError
 from h2.errors import ErrorCodes
 from hyperframe import frame as hf
 from hypothesis import given, settings
@@ -318,3 +322,120 @@ async def test_an_idle_connection_is_let_go(connect, service, autojump_clock):
     assert ended - began == pytest.approx(200, abs=0.1)
     await wire.until_eof()
     assert trio.current_time() - ended == pytest.approx(100, abs=0.1)
+
+
+# ---- what the calls hold unread
+
+
+UNREAD = Settings(max_message_bytes=60_000, max_unread_bytes=100_000)
+
+
+def held_bytes(connection):
+    return sum(exchange.inbox.held_bytes for exchange in connection.exchanges.values())
+
+
+async def begin_message(wire, size, *, path="/test.Test/Unary"):
+    """Begin a call with a message of 60 000 bytes, of which `size` come."""
+    call = await wire.begin(path)
+    data = (bytes(1) + (60_000).to_bytes(4, "big") + bytes(size))[:size]
+    for at in range(0, size, 16_000):
+        wire.h2.send_data(call, data[at : at + 16_000])
+    await wire.flush()
+    return call
+
+
+async def test_messages_without_an_end_cost_no_more_than_the_connection_may_hold(connect):
+    wire, connection = await connect(UNREAD)
+    calls = [await begin_message(wire, 20_000 + number) for number in range(20)]
+    await wire.until(lambda: len(wire.ended) == 16)
+    assert connection.unread_bytes == held_bytes(connection) <= 100_000
+    for call in wire.ended:
+        status, message = wire.status(call)
+        assert status is Status.RESOURCE_EXHAUSTED
+        assert "over 100000 bytes unread" in message
+    assert wire.status(await wire.call("/test.Test/Unary", b"a healthy call")) == OK
+    for call in set(calls) - wire.ended:
+        await wire.reset(call)
+    await trio.testing.wait_all_tasks_blocked()
+    assert (connection.exchanges, connection.unread_bytes) == ({}, 0)
+
+
+async def test_the_call_that_holds_most_ends_and_the_others_go_on(connect):
+    wire, connection = await connect(UNREAD)
+    small = [await wire.begin("/test.Test/Unary") for _ in range(3)]
+    for call in small:
+        wire.h2.send_data(call, bytes(1) + (10_000).to_bytes(4, "big") + bytes(5_000))
+    large = [await begin_message(wire, 45_000), await begin_message(wire, 50_000)]
+    await wire.until(lambda: large[1] in wire.ended)
+    for call in small:
+        wire.h2.send_data(call, bytes(5_000), end_stream=True)
+    await wire.flush()
+    await wire.until(lambda: wire.ended.issuperset(small))
+    assert {wire.status(call) for call in small} == {OK}
+    assert list(connection.exchanges) == large[:1]
+
+
+async def test_a_reader_far_behind_is_told_when_it_reads_on(connect, service):
+    told = []
+
+    async def body(stream):
+        await service.release.wait()
+        with pytest.raises(GRPCError) as caught:
+            await stream.recv_message()
+        told.append(caught.value.status)
+        raise caught.value
+
+    service.body = body
+    wire, connection = await connect(Settings(max_unread_bytes=30_000))
+    call = await wire.begin("/test.Test/Test")
+    for _ in range(4):
+        await wire.send(call, bytes(10_000))
+    await trio.testing.wait_all_tasks_blocked()
+    assert connection.unread_bytes == 0
+    service.release.set()
+    await wire.until(lambda: call in wire.ended)
+    assert told == [Status.RESOURCE_EXHAUSTED]
+    assert wire.status(call)[0] is Status.RESOURCE_EXHAUSTED
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 9_000), st.sampled_from("sdre")), max_size=30))
+def test_what_is_unread_is_the_sum_of_what_the_calls_hold(steps):
+    async def main():
+        service, pair = Service(), trio.testing.memory_stream_pair()
+        connection = make_connection(service, pair[1], Settings(max_unread_bytes=20_000))
+        wire, calls = Wire(pair[0]), {}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.run)
+            await wire.start()
+            for number, size, what in steps:
+                call = calls.get(number)
+                if call is None or call in wire.ended | wire.resets.keys():
+                    path = "/test.Test/Echo" if number % 2 else "/test.Test/Hold"
+                    call = calls[number] = await wire.begin(path)
+                with suppress(h2.exceptions.ProtocolError):
+                    if what == "s":
+                        await wire.send(call, bytes(size))
+                    elif what == "d":
+                        wire.h2.send_data(call, bytes(1) + size.to_bytes(4, "big") + bytes(size // 2))
+                        await wire.flush()
+                    else:
+                        await wire.reset(call)
+                        del calls[number]
+                await trio.testing.wait_all_tasks_blocked()
+                assert connection.unread_bytes == held_bytes(connection) <= 20_000
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+
+
+async def test_header_lists_from_the_table_are_charged_by_what_they_decode_to(connect, service):
+    wire, connection = await connect(Settings(max_header_bytes_per_s=64 * 1024, max_header_list_bytes=16 * 1024))
+    names = [*request_headers("/test.Test/Hold"), *[("x-filler", "y" * 3_000)] * 4]
+    for _ in range(40):
+        wire.h2.send_headers(wire.h2.get_next_available_stream_id(), names)
+    await wire.flush()
+    await wire.until_eof()
+    assert wire.goaways[-1][1:] == (ErrorCodes.ENHANCE_YOUR_CALM, b"too many header bytes")
+    assert len(service.log) < 128 * 1024 // 12_000 + 1, "those within the burst were begun, and cancelled"
+    assert connection.unread_bytes == 0
