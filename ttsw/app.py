@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from ttsw.adapters.host.launch import DIE_S
 from ttsw.adapters.host.thread import CLOSE_S
 from ttsw.config import Config, WorkerConfig
 from ttsw.errors import ConfigError, TtswError, UnavailableError
 from ttsw.grpc_trio import Server, serve
+from ttsw.models.manager import STOP_S
 from ttsw.registry.record import grpc_addr
 from ttsw.registry.registrar import Registrar
 from ttsw.rpc.health import HealthBoard, HealthServicer
@@ -44,6 +46,10 @@ log = structlog.get_logger(__name__)
 
 GOODBYE_S = 5.0
 """How long calls may take to end once the sessions have."""
+
+STOPPING_S = GOODBYE_S + STOP_S + CLOSE_S + DIE_S + 5.0
+"""How long all that follows the drain may take together, s: calls, then models, of which the last begins to go after
+`STOP_S`, then processes that nobody could close; and some time to spare."""
 
 
 async def run(
@@ -220,6 +226,6 @@ async def watch_signals(
 
 async def last_resort(drain_timeout_s: float) -> None:
     """Exit, with the nursery tree in the log, when stopping takes longer than everything in it may take together."""
-    await trio.sleep(drain_timeout_s + GOODBYE_S + CLOSE_S + 5)
-    log.critical("could not stop in time, exit without", tree=render_tree().splitlines())
+    await trio.sleep(drain_timeout_s + STOPPING_S)
+    log.critical("shutdown timed out; exiting", tree=render_tree().splitlines())
     os._exit(70)

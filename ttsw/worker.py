@@ -124,10 +124,8 @@ class Worker:
 
     async def run_models(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the models, and the processes that some of them are in, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self._engines.run)
-            await nursery.start(self.models.run)
-            task_status.started()
+        async with self._engines.owned():  # which outlast the manager, so that it can have them closed in order
+            await self.models.run(task_status=task_status)
 
     async def preload(self) -> None:
         """Load the default model and those to be preloaded, and be ready.

@@ -1,9 +1,13 @@
+from importlib.metadata import EntryPoint
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+import ttsw.adapters.families
 from ttsw.config import load_config
 from ttsw.errors import FailedPreconditionError, NotFoundError, UnavailableError
+from ttsw.testing.workers import open_worker
 from ttsw.worker import Readiness, Worker, limits
 
 FLAGS = {"model_manager.default_model_id": "mock-440hz", "model_manager.warmup_enabled": False}
@@ -113,3 +117,52 @@ async def test_it_can_do_what_its_models_can_and_tells_what_it_is_told_to(nurser
         load_config(None, {}, flags | {"worker.capabilities.lora": True, "worker.capabilities.languages": ["de"]})
     )
     assert await told.capabilities() == can | {"lora": True, "languages": ["de"]}
+
+
+CLOSER = """
+from pathlib import Path
+
+import numpy as np
+
+from ttsw.adapters.base import TTSAdapter
+
+
+class Closer(TTSAdapter):
+    @classmethod
+    def load(cls, pack, settings):
+        return cls(pack)
+
+    def speak(self, text, options):
+        yield np.zeros(480, np.float32)
+
+    def close(self):
+        (self.pack.root / "closed").write_text("closed")
+"""
+
+
+@pytest.mark.parametrize("host", ["process", "thread"])
+@pytest.mark.parametrize("asked", [True, False])
+async def test_an_engine_is_told_to_close_when_it_is_unloaded_and_when_the_worker_stops(
+    host, asked, tmp_path, monkeypatch
+):
+    (tmp_path / "closer.py").write_text(CLOSER)
+    folder = tmp_path / "packs" / "closer" / "voice"
+    folder.mkdir(parents=True)
+    (folder / "metadata.yaml").write_text(PACK.format(family="closer", name="voice", language="en"))
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("closer", "closer:Closer", ttsw.adapters.families.GROUP)
+    monkeypatch.setattr(ttsw.adapters.families, "families", lambda: {"closer": entry})
+    flags = {
+        "model_manager.default_model_id": "closer-voice",
+        "model_manager.warmup_enabled": False,
+        "model_manager.voicepacks_dir": str(tmp_path / "packs"),
+        "engines.closer.host": host,
+        "worker.grpc_port": 0,
+        "worker.grpc_host": "127.0.0.1",
+    }
+    async with open_worker(load_config(None, {}, flags)) as (worker, _address):
+        assert not (folder / "closed").exists()
+        if asked:
+            await worker.models.unload("closer-voice")
+            assert (folder / "closed").read_text() == "closed"
+    assert (folder / "closed").read_text() == "closed"

@@ -30,6 +30,9 @@ from ttsw.types import MemorySnapshot, VoicePack
 
 log = structlog.get_logger(__name__)
 
+STOP_S = 30.0
+"""How long after the end began an unload may still begin, s. Each then has a deadline of its own."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -130,9 +133,27 @@ class ModelManager(Generic[V]):
         finally:
             self._nursery = None
             self._carry_out(self._residency.stop())
-            for copy in reversed(self._copies.values()):  # what stands on another first
-                await copy.drop()  # noqa: ASYNC102 - what it closes shields itself, with a deadline
+            with trio.move_on_after(STOP_S, shield=True):
+                await self._drop_all()
+            left = [copy.pack.model_id for copy in self._copies.values() if copy.value is not None]
+            if left:
+                log.error("shutdown left models in memory", models=left, waited_s=STOP_S)
             self._copies.clear()
+
+    async def _drop_all(self) -> None:
+        """Unload all models at the same time; those that stand on another come before it."""
+        async with trio.open_nursery() as nursery:
+            for instance in self._copies:
+                if instance.base is None:
+                    nursery.start_soon(self._drop, instance, name=f"unload of {instance.model_id}")
+
+    async def _drop(self, instance: Instance) -> None:
+        async with trio.open_nursery() as nursery:
+            for other in self._copies:
+                if other.base is instance:
+                    nursery.start_soon(self._drop, other, name=f"unload of {other.model_id}")
+        await trio.lowlevel.checkpoint_if_cancelled()  # what is late doesn't begin
+        await self._copies[instance].drop()
 
     # What can be asked.
 
