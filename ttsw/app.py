@@ -24,8 +24,10 @@ import trio
 from ttsw.adapters.host.launch import DIE_S
 from ttsw.adapters.host.thread import CLOSE_S
 from ttsw.config import Config, WorkerConfig
+from ttsw.device import find_devices
 from ttsw.errors import ConfigError, TtswError, UnavailableError
 from ttsw.grpc_trio import Server, serve
+from ttsw.models.lookout import search_devices
 from ttsw.models.manager import STOP_S
 from ttsw.registry.record import grpc_addr
 from ttsw.registry.registrar import Registrar
@@ -71,7 +73,8 @@ async def run(
     """
     start, stop = trio.CancelScope(), trio.Event()
     async with open_tracer(config.tracing, config.worker.name) as tracer, trio.open_nursery() as infrastructure:
-        worker = Worker(config, tracer=tracer, simulation=simulation)
+        devices = await search_devices(find_devices) if simulation is None else None
+        worker = Worker(config, tracer=tracer, simulation=simulation, devices=devices)
         rpc = Services(worker)
         await infrastructure.start(watch_signals, start, stop)
         url = await infrastructure.start(serve_metrics, config.metrics, worker.metrics, worker.look)

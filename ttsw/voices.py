@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import structlog
-import trio
 
 from ttsw.adapters.host.base import Host
 from ttsw.adapters.memory import trim_memory
@@ -14,6 +13,7 @@ from ttsw.hosting import Hosting
 from ttsw.models.records import Record, RecordBook
 from ttsw.sessions.calibrations import NOTE, from_note, to_note
 from ttsw.sessions.voice import CALIBRATION_TEXTS, Level, Voice, calibrate_voice, no_relief, warm_up
+from ttsw.threads import Lane, run_in
 from ttsw.types import VoicePack
 
 log = structlog.get_logger(__name__)
@@ -58,7 +58,7 @@ class VoiceLoader:
             loaded()
             defaults = self._defaults(pack)
             calibration = await self._warm(host, record, defaults)
-            await trio.to_thread.run_sync(trim_memory, limiter=trio.CapacityLimiter(1))
+            await run_in(Lane.MEASURING, trim_memory)
         except BaseException:
             await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
             raise
@@ -89,7 +89,7 @@ class VoiceLoader:
         Raises:
             TtswError: It can't be loaded.
         """
-        await trio.to_thread.run_sync(self._book.check, pack, limiter=trio.CapacityLimiter(1))
+        await run_in(Lane.RECORDS, self._book.check, pack)
         async with self._hosting.lend(pack, base) as host:
             return await self._calibrate(host, self._defaults(pack))
 
@@ -100,7 +100,7 @@ class VoiceLoader:
         if calibration is not None:
             log.info("voice calibrated", model_id=model_id, loudness_lufs=round(calibration.lufs, 2))
             note = to_note(calibration, defaults)
-            await trio.to_thread.run_sync(self._book.keep_note, model_id, NOTE, note, limiter=trio.CapacityLimiter(1))
+            await run_in(Lane.RECORDS, self._book.keep_note, model_id, NOTE, note)
         return calibration
 
     def _defaults(self, pack: VoicePack) -> dict[str, str]:

@@ -62,12 +62,14 @@ class Worker:
         metrics: What is told of it; metrics of its own if None.
         tracer: What follows its utterances.
         simulation: What stands in the place of this machine's devices and models; None for these.
+        devices: This machine's devices; searched for if None, which may block.
     """
 
     def __init__(
         self,
         config: Config,
         *,
+        devices: Sequence[Device] | None = None,
         metrics: Metrics | None = None,
         tracer: Tracer = NO_TRACER,
         simulation: Simulation | None = None,
@@ -85,7 +87,8 @@ class Worker:
         self.library: Library | Simulation
         self.devices: Sequence[Device]
         if simulation is None:
-            self.library, self.devices, self.book = open_packs(config), find_devices(), open_book(config)
+            self.devices = find_devices() if devices is None else devices
+            self.library, self.book = open_packs(config), open_book(config)
             hosting = Hosting(config, self._engines, self.devices)
             self._usable_here = hosting.usable
             load: VoiceLoader | Simulation = VoiceLoader(config, hosting, self.book, self._relieve)
@@ -93,8 +96,9 @@ class Worker:
             self.library, self.devices = simulation, [simulation.device]
             self.book = RecordBook(state_folder(config) / "simulated" / simulation.profile.name)
             self._usable_here, load = simulation.usable, simulation
+        self._source = PackSource[Voice](self.library.refresh, self.book, self.devices, load.places, load)
         self.models = ModelManager[Voice](
-            PackSource(self.library.refresh, self.book, self.devices, load.places, load),
+            self._source,
             limits(config),
             check_s=models.evict_check_interval_ms / 1000,
             watcher=self,
@@ -222,7 +226,13 @@ class Worker:
             queued=sum(voice.host.waiting for voice in self.models.residents.values()),
             models=[ModelFigures(name, each.state.value, each.device, each.size) for name, each in standings.items()],
             memory=self.models.seen,
+            silent=tuple(self.silent_devices),
         )
+
+    @property
+    def silent_devices(self) -> Mapping[str, str]:
+        """The devices that don't answer, and why not; what is told of their memory is what was last seen."""
+        return self._source.silent
 
     def model_loaded(self, model_id: str, load_s: float) -> None:
         """See `ttsw.models.manager.Watcher`."""
@@ -293,6 +303,7 @@ class Worker:
             "model_unloads_total": float(self.models.unloads.total()),
             "device_memory_used_mb": sum(memory.used for memory in shown) / MB,
             "device_memory_total_mb": sum(memory.total for memory in shown) / MB,
+            "devices_silent": float(len(self.silent_devices)),
             "models_memory_mb": sum(self.models.standing(each).size for each in self.models.packs) / MB,
         }
 

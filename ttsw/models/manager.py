@@ -103,7 +103,7 @@ class ModelManager(Generic[V]):
         self._source, self._check_s = source, check_s
         self._watcher = watcher
         self.seen: Sequence[MemorySnapshot] = ()
-        """The devices' memory as it was last looked at."""
+        """The devices' memory as last seen, that of silent ones included."""
         self._residency = Residency(limits or Limits())
         self._traffic = Traffic()
         self._copies: dict[Instance, Copy[V]] = {}
@@ -193,10 +193,9 @@ class ModelManager(Generic[V]):
         )
 
     async def look(self) -> Sequence[MemorySnapshot]:
-        """Look at the devices' memory; returns what was seen."""
-        seen = self.seen = await self._source.look()
-        self._carry_out(self._residency.observe(seen, trio.current_time()))
-        return seen
+        """Look at the devices' memory; returns what is known of it then."""
+        self._carry_out(self._residency.observe(await self._see(), trio.current_time()))
+        return self.seen
 
     # What clients do.
 
@@ -400,7 +399,7 @@ class ModelManager(Generic[V]):
                 await copy.open(lambda: self._carry_out(self._residency.loaded(instance)))
             except TtswError as fault:
                 error = fault
-        seen = self.seen = await self._source.look()
+        seen = await self._see()
         now = trio.current_time()
         if copy.value is not None:
             self.loads += 1
@@ -436,9 +435,16 @@ class ModelManager(Generic[V]):
         log.info(
             "model unloaded", model_id=instance.model_id, cause=cause.value, idle_s=round(idle_s, 1), bytes_back=back
         )
-        seen = self.seen = await self._source.look()
+        seen = await self._see()
         self._carry_out(self._residency.unloaded(instance, trio.current_time(), seen))
         self._forget(instance)
+
+    async def _see(self) -> Sequence[MemorySnapshot]:
+        """Look at the devices that answer. Of the others, what was last seen goes on to be shown."""
+        fresh = await self._source.look()
+        known = {memory.device: memory for memory in (*self.seen, *fresh)}
+        self.seen = tuple(known.values())
+        return fresh
 
     def _forget(self, instance: Instance) -> None:
         self._copies.pop(instance).gone.set()

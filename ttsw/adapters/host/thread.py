@@ -21,6 +21,7 @@ from ttsw.adapters.host.base import describe
 from ttsw.adapters.memory import is_out_of_memory
 from ttsw.errors import InternalError, OutOfMemoryError, TtswError, UnavailableError
 from ttsw.options import OptionValue
+from ttsw.threads import Lane, run_in
 from ttsw.types import Samples, VoicePack
 
 log = logging.getLogger(__name__)  # an engine's interpreter may have nothing else
@@ -244,9 +245,8 @@ async def open_thread_host(
         OutOfMemoryError: There was no memory left for it.
         TtswError: It can't be loaded; the text says why.
     """
-    limiter = trio.CapacityLimiter(1)
     try:
-        adapter = await trio.to_thread.run_sync(lambda: find(pack.family).load(pack, settings), limiter=limiter)
+        adapter = await run_in(Lane.LOADING, lambda: find(pack.family).load(pack, settings))
     except Exception as error:
         raise _fault(pack, error) from error
     return ThreadHost(adapter)
