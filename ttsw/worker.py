@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ttsw.config import Config, state_dir
 from ttsw.device import Device, find_devices
 from ttsw.errors import UnavailableError
 from ttsw.hosting import Hosting
+from ttsw.joining import Joined
 from ttsw.models.abilities import Abilities, sum_up
 from ttsw.models.limits import Limits
 from ttsw.models.manager import ModelManager
@@ -38,6 +40,7 @@ from ttsw.simulation.source import Simulation
 from ttsw.telemetry.figures import ModelFigures, Snapshot
 from ttsw.telemetry.metrics import Metrics
 from ttsw.telemetry.tracing import NO_TRACER, Tracer
+from ttsw.threads import Lane, run_in
 from ttsw.types import VoicePack
 from ttsw.voices import VoiceLoader
 
@@ -82,6 +85,9 @@ class Worker:
         self._readiness = Readiness.STARTING
         self.stats = Stats()
         self._utterance_ends = trio.lowlevel.ParkingLot()
+        self.known_models = Joined(partial(run_in, Lane.LISTING, self._known_models, abandon=True))
+        """The voice packs there are now, and what was measured of them at earlier loads, by id and device."""
+        self._usable_packs = Joined(partial(run_in, Lane.LISTING, self._usable, abandon=True))
         models, worker = config.model_manager, config.worker
         self._engines = Engines()
         self.library: Library | Simulation
@@ -273,7 +279,7 @@ class Worker:
 
     async def capabilities(self) -> dict[str, Any]:
         """What it can do, by the names of the wire: as the configuration tells, else the sum of what its models can."""
-        usable = await trio.to_thread.run_sync(self._usable, limiter=trio.CapacityLimiter(1))
+        usable = await self._usable_packs()
         infos = self.model_infos()
         able = sum_up(Abilities.of(pack, infos.get(pack.model_id)) for pack in (self.models.packs | usable).values())
         told = self.config.worker.capabilities.model_dump(exclude_none=True)
@@ -306,10 +312,6 @@ class Worker:
             "devices_silent": float(len(self.silent_devices)),
             "models_memory_mb": sum(self.models.standing(each).size for each in self.models.packs) / MB,
         }
-
-    async def known_models(self) -> tuple[Shelf, dict[str, Mapping[str, Measured]]]:
-        """The voice packs there are now, and what was measured of them at earlier loads, by id and device."""
-        return await trio.to_thread.run_sync(self._known_models, limiter=trio.CapacityLimiter(1))
 
     def _known_models(self) -> tuple[Shelf, dict[str, Mapping[str, Measured]]]:
         shelf = self.library.refresh()
