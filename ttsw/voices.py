@@ -33,6 +33,7 @@ class VoiceLoader:
 
     def __init__(self, config: Config, hosting: Hosting, book: RecordBook, relieve: Relieve = no_relief) -> None:
         self._config, self._hosting, self._book, self._relieve = config, hosting, book, relieve
+        self._damaged: set[str] = set()
 
     def places(self, pack: VoicePack) -> Sequence[str]:
         """Name the devices for a pack, the best first.
@@ -44,7 +45,7 @@ class VoiceLoader:
             UnavailableError: What it stands on isn't installed, or there is no device for it.
         """
         places = self._hosting.places(pack)
-        if from_note(self._book[pack.model_id].notes.get(NOTE), self._defaults(pack)) is None:
+        if self._known(pack, self._book[pack.model_id]) is None:
             load_meter()
             AdaptiveGain(pack.sample_rate)
         return places
@@ -69,7 +70,7 @@ class VoiceLoader:
     async def _warm(self, host: Host, record: Record, defaults: dict[str, str]) -> Calibration | None:
         """Speak to nobody, and know how loud the voice is: from its record, or by measuring."""
         models = self._config.model_manager
-        known = from_note(record.notes.get(NOTE), defaults)
+        known = self._known(host.model.pack, record)
         if known is None and models.warmup_enabled:
             return await self._calibrate(host, defaults)
         if models.warmup_enabled:
@@ -102,6 +103,16 @@ class VoiceLoader:
             note = to_note(calibration, defaults)
             await run_in(Lane.RECORDS, self._book.keep_note, model_id, NOTE, note)
         return calibration
+
+    def _known(self, pack: VoicePack, record: Record) -> Calibration | None:
+        """Read a remembered calibration; None where the voice has to be measured (again). Damage is told of once."""
+        try:
+            return from_note(record.notes.get(NOTE), self._defaults(pack))
+        except ValueError as error:
+            if pack.model_id not in self._damaged:
+                log.warning("remembered calibration unusable", model_id=pack.model_id, error=str(error))
+            self._damaged.add(pack.model_id)
+            return None
 
     def _defaults(self, pack: VoicePack) -> dict[str, str]:
         return {**pack.options, **self._config.engine(pack.family).options}

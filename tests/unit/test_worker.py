@@ -1,3 +1,4 @@
+import threading
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -166,3 +167,35 @@ async def test_an_engine_is_told_to_close_when_it_is_unloaded_and_when_the_worke
             await worker.models.unload("closer-voice")
             assert (folder / "closed").read_text() == "closed"
     assert (folder / "closed").read_text() == "closed"
+
+
+async def test_a_thousand_who_ask_at_once_share_a_look_and_few_threads(worker, monkeypatch):
+    await worker.preload()
+    looks, refreshes = 0, 0
+    refresh, snapshot = worker.library.refresh, worker.devices[0].snapshot
+
+    def counted_refresh():
+        nonlocal refreshes
+        refreshes += 1
+        return refresh()
+
+    def counted_snapshot():
+        nonlocal looks
+        looks += 1
+        return snapshot()
+
+    monkeypatch.setattr(worker.library, "refresh", counted_refresh)
+    monkeypatch.setattr(worker.devices[0], "snapshot", counted_snapshot)
+    threads, answers = threading.active_count(), []
+
+    async def ask(question):
+        answers.append(await question())
+        assert threading.active_count() <= threads + 8
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(330):
+            for question in (worker.capabilities, worker.figures, worker.known_models):
+                nursery.start_soon(ask, question)
+    assert len(answers) == 990
+    assert looks <= 2
+    assert refreshes <= 4
