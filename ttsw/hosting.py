@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
-import trio
 
 from ttsw.adapters.base import EngineSettings
 from ttsw.adapters.environments import State, find, own_families
@@ -25,6 +24,8 @@ from ttsw.config import Config, state_dir
 from ttsw.device import Device, find_devices
 from ttsw.errors import ConfigError, TtswError, UnavailableError
 from ttsw.models.clips import clips_dir
+from ttsw.models.lookout import search_devices
+from ttsw.threads import Lane, run_in
 from ttsw.types import VoicePack
 
 log = structlog.get_logger(__name__)
@@ -98,7 +99,7 @@ class Hosting:
                 finally:
                     await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
             return
-        places = await trio.to_thread.run_sync(self.places, pack, limiter=trio.CapacityLimiter(1))
+        places = await run_in(Lane.WEIGHING, self.places, pack)
         host = await self.open(pack, places[0])
         try:
             yield host
@@ -187,4 +188,4 @@ class Hosting:
 async def open_hosting(config: Config) -> AsyncGenerator[Hosting, None]:
     """Open hosts for a block, on the devices of this machine; where no worker is to be had."""
     async with open_engines() as engines:
-        yield Hosting(config, engines, find_devices())
+        yield Hosting(config, engines, await search_devices(find_devices))

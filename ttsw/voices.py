@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import structlog
-import trio
 
 from ttsw.adapters.host.base import Host
 from ttsw.adapters.memory import trim_memory
@@ -14,6 +13,7 @@ from ttsw.hosting import Hosting
 from ttsw.models.records import Record, RecordBook
 from ttsw.sessions.calibrations import NOTE, from_note, to_note
 from ttsw.sessions.voice import CALIBRATION_TEXTS, Level, Voice, calibrate_voice, no_relief, warm_up
+from ttsw.threads import Lane, run_in
 from ttsw.types import VoicePack
 
 log = structlog.get_logger(__name__)
@@ -33,6 +33,7 @@ class VoiceLoader:
 
     def __init__(self, config: Config, hosting: Hosting, book: RecordBook, relieve: Relieve = no_relief) -> None:
         self._config, self._hosting, self._book, self._relieve = config, hosting, book, relieve
+        self._damaged: set[str] = set()
 
     def places(self, pack: VoicePack) -> Sequence[str]:
         """Name the devices for a pack, the best first.
@@ -44,7 +45,7 @@ class VoiceLoader:
             UnavailableError: What it stands on isn't installed, or there is no device for it.
         """
         places = self._hosting.places(pack)
-        if from_note(self._book[pack.model_id].notes.get(NOTE), self._defaults(pack)) is None:
+        if self._known(pack, self._book[pack.model_id]) is None:
             load_meter()
             AdaptiveGain(pack.sample_rate)
         return places
@@ -58,7 +59,7 @@ class VoiceLoader:
             loaded()
             defaults = self._defaults(pack)
             calibration = await self._warm(host, record, defaults)
-            await trio.to_thread.run_sync(trim_memory, limiter=trio.CapacityLimiter(1))
+            await run_in(Lane.MEASURING, trim_memory)
         except BaseException:
             await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
             raise
@@ -69,7 +70,7 @@ class VoiceLoader:
     async def _warm(self, host: Host, record: Record, defaults: dict[str, str]) -> Calibration | None:
         """Speak to nobody, and know how loud the voice is: from its record, or by measuring."""
         models = self._config.model_manager
-        known = from_note(record.notes.get(NOTE), defaults)
+        known = self._known(host.model.pack, record)
         if known is None and models.warmup_enabled:
             return await self._calibrate(host, defaults)
         if models.warmup_enabled:
@@ -89,7 +90,7 @@ class VoiceLoader:
         Raises:
             TtswError: It can't be loaded.
         """
-        await trio.to_thread.run_sync(self._book.check, pack, limiter=trio.CapacityLimiter(1))
+        await run_in(Lane.RECORDS, self._book.check, pack)
         async with self._hosting.lend(pack, base) as host:
             return await self._calibrate(host, self._defaults(pack))
 
@@ -100,8 +101,18 @@ class VoiceLoader:
         if calibration is not None:
             log.info("voice calibrated", model_id=model_id, loudness_lufs=round(calibration.lufs, 2))
             note = to_note(calibration, defaults)
-            await trio.to_thread.run_sync(self._book.keep_note, model_id, NOTE, note, limiter=trio.CapacityLimiter(1))
+            await run_in(Lane.RECORDS, self._book.keep_note, model_id, NOTE, note)
         return calibration
+
+    def _known(self, pack: VoicePack, record: Record) -> Calibration | None:
+        """Read a remembered calibration; None where the voice has to be measured (again). Damage is told of once."""
+        try:
+            return from_note(record.notes.get(NOTE), self._defaults(pack))
+        except ValueError as error:
+            if pack.model_id not in self._damaged:
+                log.warning("remembered calibration unusable", model_id=pack.model_id, error=str(error))
+            self._damaged.add(pack.model_id)
+            return None
 
     def _defaults(self, pack: VoicePack) -> dict[str, str]:
         return {**pack.options, **self._config.engine(pack.family).options}

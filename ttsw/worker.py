@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ttsw.config import Config, state_dir
 from ttsw.device import Device, find_devices
 from ttsw.errors import UnavailableError
 from ttsw.hosting import Hosting
+from ttsw.joining import Joined
 from ttsw.models.abilities import Abilities, sum_up
 from ttsw.models.limits import Limits
 from ttsw.models.manager import ModelManager
@@ -38,6 +40,7 @@ from ttsw.simulation.source import Simulation
 from ttsw.telemetry.figures import ModelFigures, Snapshot
 from ttsw.telemetry.metrics import Metrics
 from ttsw.telemetry.tracing import NO_TRACER, Tracer
+from ttsw.threads import Lane, run_in
 from ttsw.types import VoicePack
 from ttsw.voices import VoiceLoader
 
@@ -62,12 +65,14 @@ class Worker:
         metrics: What is told of it; metrics of its own if None.
         tracer: What follows its utterances.
         simulation: What stands in the place of this machine's devices and models; None for these.
+        devices: This machine's devices; searched for if None, which may block.
     """
 
     def __init__(
         self,
         config: Config,
         *,
+        devices: Sequence[Device] | None = None,
         metrics: Metrics | None = None,
         tracer: Tracer = NO_TRACER,
         simulation: Simulation | None = None,
@@ -80,12 +85,16 @@ class Worker:
         self._readiness = Readiness.STARTING
         self.stats = Stats()
         self._utterance_ends = trio.lowlevel.ParkingLot()
+        self.known_models = Joined(partial(run_in, Lane.LISTING, self._known_models, abandon=True))
+        """The voice packs there are now, and what was measured of them at earlier loads, by id and device."""
+        self._usable_packs = Joined(partial(run_in, Lane.LISTING, self._usable, abandon=True))
         models, worker = config.model_manager, config.worker
         self._engines = Engines()
         self.library: Library | Simulation
         self.devices: Sequence[Device]
         if simulation is None:
-            self.library, self.devices, self.book = open_packs(config), find_devices(), open_book(config)
+            self.devices = find_devices() if devices is None else devices
+            self.library, self.book = open_packs(config), open_book(config)
             hosting = Hosting(config, self._engines, self.devices)
             self._usable_here = hosting.usable
             load: VoiceLoader | Simulation = VoiceLoader(config, hosting, self.book, self._relieve)
@@ -93,8 +102,9 @@ class Worker:
             self.library, self.devices = simulation, [simulation.device]
             self.book = RecordBook(state_folder(config) / "simulated" / simulation.profile.name)
             self._usable_here, load = simulation.usable, simulation
+        self._source = PackSource[Voice](self.library.refresh, self.book, self.devices, load.places, load)
         self.models = ModelManager[Voice](
-            PackSource(self.library.refresh, self.book, self.devices, load.places, load),
+            self._source,
             limits(config),
             check_s=models.evict_check_interval_ms / 1000,
             watcher=self,
@@ -125,10 +135,8 @@ class Worker:
 
     async def run_models(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the models, and the processes that some of them are in, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self._engines.run)
-            await nursery.start(self.models.run)
-            task_status.started()
+        async with self._engines.owned():  # which outlast the manager, so that it can have them closed in order
+            await self.models.run(task_status=task_status)
 
     async def preload(self) -> None:
         """Load the default model and those to be preloaded, and be ready.
@@ -228,7 +236,13 @@ class Worker:
             queued=sum(voice.host.waiting for voice in self.models.residents.values()),
             models=[ModelFigures(name, each.state.value, each.device, each.size) for name, each in standings.items()],
             memory=self.models.seen,
+            silent=tuple(self.silent_devices),
         )
+
+    @property
+    def silent_devices(self) -> Mapping[str, str]:
+        """The devices that don't answer, and why not; what is told of their memory is what was last seen."""
+        return self._source.silent
 
     def model_loaded(self, model_id: str, load_s: float) -> None:
         """See `ttsw.models.manager.Watcher`."""
@@ -269,7 +283,7 @@ class Worker:
 
     async def capabilities(self) -> dict[str, Any]:
         """What it can do, by the names of the wire: as the configuration tells, else the sum of what its models can."""
-        usable = await trio.to_thread.run_sync(self._usable, limiter=trio.CapacityLimiter(1))
+        usable = await self._usable_packs()
         infos = self.model_infos()
         able = sum_up(Abilities.of(pack, infos.get(pack.model_id)) for pack in (self.models.packs | usable).values())
         told = self.config.worker.capabilities.model_dump(exclude_none=True)
@@ -299,12 +313,9 @@ class Worker:
             "model_unloads_total": float(self.models.unloads.total()),
             "device_memory_used_mb": sum(memory.used for memory in shown) / MB,
             "device_memory_total_mb": sum(memory.total for memory in shown) / MB,
+            "devices_silent": float(len(self.silent_devices)),
             "models_memory_mb": sum(self.models.standing(each).size for each in self.models.packs) / MB,
         }
-
-    async def known_models(self) -> tuple[Shelf, dict[str, Mapping[str, Measured]]]:
-        """The voice packs there are now, and what was measured of them at earlier loads, by id and device."""
-        return await trio.to_thread.run_sync(self._known_models, limiter=trio.CapacityLimiter(1))
 
     def _known_models(self) -> tuple[Shelf, dict[str, Mapping[str, Measured]]]:
         shelf = self.library.refresh()

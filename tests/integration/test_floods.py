@@ -9,7 +9,6 @@ import struct
 import threading
 import time
 
-import grpc
 import h2.config
 import h2.connection
 import psutil
@@ -18,7 +17,6 @@ import pytest
 from tests.integration.support import check_frames, eventually
 from tests.integration.test_bad_input import NAMES, goaways, read_to_end
 from ttsw.rpc.generated.grpc.health.v1 import HealthCheckRequest, HealthCheckResponse
-from ttsw.rpc.generated.tts import GetCapabilitiesRequest, GetCapabilitiesResponse
 
 MB = 1e6
 
@@ -124,10 +122,3 @@ def test_hundreds_who_watch_its_health(worker, connect):
     assert {next(call).status for call in calls} == {1}
     for call in calls:
         call.cancel()
-
-
-def test_a_thousand_at_once_who_ask_what_it_can(worker, connect):
-    client = connect(worker)
-    ask = client._channel.unary_unary("/tts.TTSService/GetCapabilities", bytes, GetCapabilitiesResponse.parse)
-    answers = [ask.future(GetCapabilitiesRequest(), timeout=60) for _ in range(1_000)]
-    assert {answer.code() for answer in answers} == {grpc.StatusCode.OK}

@@ -62,6 +62,50 @@ def test_a_voice_sounds_the_same_in_a_process_as_in_threads(start):
     assert len(engines(worker)) == 1
 
 
+CLOSER = """
+from pathlib import Path
+
+import numpy as np
+
+from ttsw.adapters.base import TTSAdapter
+
+
+class Closer(TTSAdapter):
+    @classmethod
+    def load(cls, pack, settings):
+        return cls(pack)
+
+    def speak(self, text, options):
+        yield np.zeros(480, np.float32)
+
+    def close(self):
+        (self.pack.root / "closed").write_text("closed")
+"""
+
+
+def test_an_engine_is_told_to_close_when_its_worker_stops(start, tmp_path, monkeypatch):
+    (tmp_path / "closer.py").write_text(CLOSER)
+    package = tmp_path / "closer-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: closer\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[ttsw.adapters]\ncloser = closer:Closer\n")
+    folder = tmp_path / "packs" / "closer" / "voice"
+    folder.mkdir(parents=True)
+    (folder / "metadata.yaml").write_text(
+        "family: closer\nmodel_id: voice\ncapabilities: {cpu_ok: true}\nlanguages: [en]\naudio: {sample_rate: 24000}\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    worker, client = start(
+        "--default-model", "closer-voice",
+        model_manager__default_model_id="closer-voice", model_manager__voicepacks_dir=tmp_path / "packs",
+        model_manager__warmup_enabled=False, engines__closer__host="process",
+    )  # fmt: skip
+    assert client.say("Hello.")
+    assert not (folder / "closed").exists()
+    assert worker.stop() == 0
+    assert (folder / "closed").read_text() == "closed"
+
+
 def test_it_pauses_goes_on_and_stops(start):
     worker, client = start(engines__mock__host="process")
     with client.session(MOCK, duration_ms=2_000, chunk_ms=100) as session_id:

@@ -73,3 +73,17 @@ def test_a_family_that_is_not_installed_has_no_place(book, pack):
     assert loader(book).places(pack) == ["cpu"]
     with pytest.raises(NotFoundError, match="no adapter for family 'unheard-of' is installed"):
         loader(book).places(VoicePack("unheard-of", "a", pack.root))
+
+
+@pytest.mark.parametrize("change", [{"limited_lufs": [-24.0, -21.0]}, {"lufs": 164.0}, {"speech_s": -1}])
+async def test_a_calibration_that_cannot_be_is_measured_again_which_is_said_once(book, pack, change, capsys):
+    first = await load(loader(book), book, pack)
+    damaged = book[MOCK].notes["calibration"] | change
+    book.keep_note(MOCK, "calibration", damaged)
+    again = loader(book)
+    again.places(pack)
+    voice = await load(again, book, pack)
+    again.places(pack)
+    assert voice.calibration == first.calibration
+    assert book[MOCK].notes["calibration"]["lufs"] == first.calibration.lufs
+    assert capsys.readouterr().out.count("remembered calibration unusable") == 1

@@ -1,9 +1,14 @@
+import threading
+from importlib.metadata import EntryPoint
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+import ttsw.adapters.families
 from ttsw.config import load_config
 from ttsw.errors import FailedPreconditionError, NotFoundError, UnavailableError
+from ttsw.testing.workers import open_worker
 from ttsw.worker import Readiness, Worker, limits
 
 FLAGS = {"model_manager.default_model_id": "mock-440hz", "model_manager.warmup_enabled": False}
@@ -113,3 +118,84 @@ async def test_it_can_do_what_its_models_can_and_tells_what_it_is_told_to(nurser
         load_config(None, {}, flags | {"worker.capabilities.lora": True, "worker.capabilities.languages": ["de"]})
     )
     assert await told.capabilities() == can | {"lora": True, "languages": ["de"]}
+
+
+CLOSER = """
+from pathlib import Path
+
+import numpy as np
+
+from ttsw.adapters.base import TTSAdapter
+
+
+class Closer(TTSAdapter):
+    @classmethod
+    def load(cls, pack, settings):
+        return cls(pack)
+
+    def speak(self, text, options):
+        yield np.zeros(480, np.float32)
+
+    def close(self):
+        (self.pack.root / "closed").write_text("closed")
+"""
+
+
+@pytest.mark.parametrize("host", ["process", "thread"])
+@pytest.mark.parametrize("asked", [True, False])
+async def test_an_engine_is_told_to_close_when_it_is_unloaded_and_when_the_worker_stops(
+    host, asked, tmp_path, monkeypatch
+):
+    (tmp_path / "closer.py").write_text(CLOSER)
+    folder = tmp_path / "packs" / "closer" / "voice"
+    folder.mkdir(parents=True)
+    (folder / "metadata.yaml").write_text(PACK.format(family="closer", name="voice", language="en"))
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("closer", "closer:Closer", ttsw.adapters.families.GROUP)
+    monkeypatch.setattr(ttsw.adapters.families, "families", lambda: {"closer": entry})
+    flags = {
+        "model_manager.default_model_id": "closer-voice",
+        "model_manager.warmup_enabled": False,
+        "model_manager.voicepacks_dir": str(tmp_path / "packs"),
+        "engines.closer.host": host,
+        "worker.grpc_port": 0,
+        "worker.grpc_host": "127.0.0.1",
+    }
+    async with open_worker(load_config(None, {}, flags)) as (worker, _address):
+        assert not (folder / "closed").exists()
+        if asked:
+            await worker.models.unload("closer-voice")
+            assert (folder / "closed").read_text() == "closed"
+    assert (folder / "closed").read_text() == "closed"
+
+
+async def test_a_thousand_who_ask_at_once_share_a_look_and_few_threads(worker, monkeypatch):
+    await worker.preload()
+    looks, refreshes = 0, 0
+    refresh, snapshot = worker.library.refresh, worker.devices[0].snapshot
+
+    def counted_refresh():
+        nonlocal refreshes
+        refreshes += 1
+        return refresh()
+
+    def counted_snapshot():
+        nonlocal looks
+        looks += 1
+        return snapshot()
+
+    monkeypatch.setattr(worker.library, "refresh", counted_refresh)
+    monkeypatch.setattr(worker.devices[0], "snapshot", counted_snapshot)
+    threads, answers = threading.active_count(), []
+
+    async def ask(question):
+        answers.append(await question())
+        assert threading.active_count() <= threads + 8
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(330):
+            for question in (worker.capabilities, worker.figures, worker.known_models):
+                nursery.start_soon(ask, question)
+    assert len(answers) == 990
+    assert looks <= 2
+    assert refreshes <= 4

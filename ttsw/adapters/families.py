@@ -1,8 +1,11 @@
 """Which families there are: the entry points of the group `ttsw.adapters`, ours and those of other packages."""
 
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 from ttsw.adapters.base import TTSAdapter
 from ttsw.errors import NotFoundError, UnavailableError
@@ -10,9 +13,13 @@ from ttsw.errors import NotFoundError, UnavailableError
 GROUP = "ttsw.adapters"
 
 
-def families() -> dict[str, EntryPoint]:
-    """Every installed family by name; nothing of them is imported yet."""
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+@cache
+def families() -> Mapping[str, EntryPoint]:
+    """Every installed family by name; nothing of them is imported yet.
+
+    All distributions are searched once in a process: that takes milliseconds, and installed ones don't change under it.
+    """
+    return MappingProxyType({entry.name: entry for entry in entry_points(group=GROUP)})
 
 
 def find_family(family: str) -> EntryPoint:

@@ -7,12 +7,16 @@ counts as the same. Where marks are kept is left to the caller.
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
 
 from ttsw.models.packs import PackError
 from ttsw.types import VoicePack
 
 _PIECE = 1 << 20
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Mark(NamedTuple):
@@ -24,9 +28,9 @@ class Mark(NamedTuple):
         sha256: Of the content, in hex.
     """
 
-    size: int
+    size: Annotated[int, Field(ge=0)]
     changed_ns: int
-    sha256: str
+    sha256: Sha256
 
 
 def mark_files(pack: VoicePack, known: Mapping[str, Mark]) -> dict[str, Mark]:
@@ -44,8 +48,11 @@ def mark_files(pack: VoicePack, known: Mapping[str, Mark]) -> dict[str, Mark]:
     """
     marks = {}
     for role, path in pack.files.items():
+        last = known.get(str(path))
+        if last is not None and last.sha256 != pack.checksums.get(role, last.sha256):
+            last = None  # before a file is called damaged, it is read
         try:
-            mark = marks[str(path)] = _mark(path, known.get(str(path)))
+            mark = marks[str(path)] = _mark(path, last)
         except OSError as error:
             raise PackError(f"voice pack {pack.root}: {role} cannot be read: {error}") from error
         check_sha256(pack, role, mark.sha256)

@@ -30,6 +30,9 @@ from ttsw.types import MemorySnapshot, VoicePack
 
 log = structlog.get_logger(__name__)
 
+STOP_S = 30.0
+"""How long after the end began an unload may still begin, s. Each then has a deadline of its own."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -100,7 +103,7 @@ class ModelManager(Generic[V]):
         self._source, self._check_s = source, check_s
         self._watcher = watcher
         self.seen: Sequence[MemorySnapshot] = ()
-        """The devices' memory as it was last looked at."""
+        """The devices' memory as last seen, that of silent ones included."""
         self._residency = Residency(limits or Limits())
         self._traffic = Traffic()
         self._copies: dict[Instance, Copy[V]] = {}
@@ -130,9 +133,27 @@ class ModelManager(Generic[V]):
         finally:
             self._nursery = None
             self._carry_out(self._residency.stop())
-            for copy in reversed(self._copies.values()):  # what stands on another first
-                await copy.drop()  # noqa: ASYNC102 - what it closes shields itself, with a deadline
+            with trio.move_on_after(STOP_S, shield=True):
+                await self._drop_all()
+            left = [copy.pack.model_id for copy in self._copies.values() if copy.value is not None]
+            if left:
+                log.error("shutdown left models in memory", models=left, waited_s=STOP_S)
             self._copies.clear()
+
+    async def _drop_all(self) -> None:
+        """Unload all models at the same time; those that stand on another come before it."""
+        async with trio.open_nursery() as nursery:
+            for instance in self._copies:
+                if instance.base is None:
+                    nursery.start_soon(self._drop, instance, name=f"unload of {instance.model_id}")
+
+    async def _drop(self, instance: Instance) -> None:
+        async with trio.open_nursery() as nursery:
+            for other in self._copies:
+                if other.base is instance:
+                    nursery.start_soon(self._drop, other, name=f"unload of {other.model_id}")
+        await trio.lowlevel.checkpoint_if_cancelled()  # what is late doesn't begin
+        await self._copies[instance].drop()
 
     # What can be asked.
 
@@ -172,10 +193,9 @@ class ModelManager(Generic[V]):
         )
 
     async def look(self) -> Sequence[MemorySnapshot]:
-        """Look at the devices' memory; returns what was seen."""
-        seen = self.seen = await self._source.look()
-        self._carry_out(self._residency.observe(seen, trio.current_time()))
-        return seen
+        """Look at the devices' memory; returns what is known of it then."""
+        self._carry_out(self._residency.observe(await self._see(), trio.current_time()))
+        return self.seen
 
     # What clients do.
 
@@ -379,7 +399,7 @@ class ModelManager(Generic[V]):
                 await copy.open(lambda: self._carry_out(self._residency.loaded(instance)))
             except TtswError as fault:
                 error = fault
-        seen = self.seen = await self._source.look()
+        seen = await self._see()
         now = trio.current_time()
         if copy.value is not None:
             self.loads += 1
@@ -415,9 +435,16 @@ class ModelManager(Generic[V]):
         log.info(
             "model unloaded", model_id=instance.model_id, cause=cause.value, idle_s=round(idle_s, 1), bytes_back=back
         )
-        seen = self.seen = await self._source.look()
+        seen = await self._see()
         self._carry_out(self._residency.unloaded(instance, trio.current_time(), seen))
         self._forget(instance)
+
+    async def _see(self) -> Sequence[MemorySnapshot]:
+        """Look at the devices that answer. Of the others, what was last seen goes on to be shown."""
+        fresh = await self._source.look()
+        known = {memory.device: memory for memory in (*self.seen, *fresh)}
+        self.seen = tuple(known.values())
+        return fresh
 
     def _forget(self, instance: Instance) -> None:
         self._copies.pop(instance).gone.set()

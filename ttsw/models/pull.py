@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ttsw.errors import ResourceExhaustedError
+from ttsw.files import sync_folder
 from ttsw.models.digest import file_sha256
 from ttsw.models.drafts import size_text
 from ttsw.models.fetch import BrokenError, PullError, StalledError, UnreachableError, open_at
@@ -180,11 +181,7 @@ def _settle(part: Path, file: int, target: Path) -> None:
     os.fsync(file)
     target.parent.mkdir(exist_ok=True)
     part.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(target.parent)
 
 
 def _is_there(target: Path, size: int) -> bool:

@@ -1,24 +1,32 @@
 """What was measured of each model, kept between runs: its size by device, its load time, its loudness.
 
-One small JSON file a model, written whole and renamed, so that workers on one machine can share the folder. All of it
-can be measured again: a file that can't be read or written is a warning; a model whose files have changed starts anew.
+One small JSON file a model, written whole and renamed. Workers on one machine can share the folder: a write adds to
+the record as it is in the file then, under a lock. All of it can be measured again: a file that can't be read or
+written, or whose numbers can't be, is a warning; a model whose files have changed starts anew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
+from ttsw.files import locked, write_whole
 from ttsw.models.digest import Mark, digest, mark_files
 from ttsw.types import VoicePack
 
 log = structlog.get_logger(__name__)
 
 VERSION = 1
+
+LOCK = ".lock"
+"""The file in the folder of records that its writers lock."""
+
+# What a file may say. A number beyond is damage, not a measurement.
+Bytes = Annotated[int, Field(ge=0, le=1 << 42)]
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -31,9 +39,9 @@ class Measured:
         load_s: From the load's start until it was ready, s.
     """
 
-    size: int
-    peak: int
-    load_s: float
+    size: Bytes
+    peak: Bytes
+    load_s: Seconds
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class Record:
         notes: What others keep here, by name.
     """
 
-    digest: str = ""
+    digest: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     marks: Mapping[str, Mark] = field(default_factory=dict)
     measured: Mapping[str, Measured] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -67,11 +75,12 @@ class RecordBook:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._records: dict[str, Record] = {}
+        self._damaged: set[str] = set()
 
     def __getitem__(self, model_id: str) -> Record:
         """What was last known of a model, whatever its files are now; an empty record if nothing."""
         if model_id not in self._records:
-            self._records[model_id] = _read(self._path(model_id))
+            self._records[model_id] = self._read(model_id) or Record()
         return self._records[model_id]
 
     def check(self, pack: VoicePack) -> Record:
@@ -80,47 +89,59 @@ class RecordBook:
         Raises:
             PackError: A file can't be read, or isn't what the pack says it is.
         """
-        known = self[pack.model_id]
+        known = self._read(pack.model_id) or self._records.get(pack.model_id) or Record()
+        self._records[pack.model_id] = known
         marks = mark_files(pack, known.marks)
         now = digest(pack, marks)
-        checked = replace(known if known.digest == now else Record(digest=now), marks=marks)
-        if checked != known:
-            self._write(pack.model_id, checked)
-        return checked
+
+        def checked(known: Record) -> Record:
+            return replace(known if known.digest == now else Record(digest=now), marks=marks)
+
+        if checked(known) != known:
+            self._update(pack.model_id, checked)
+        return self[pack.model_id]
 
     def keep_size(self, model_id: str, device: str, measured: Measured) -> None:
         """Keep what a model took on a device."""
-        known = self[model_id]
-        self._write(model_id, replace(known, measured={**known.measured, device: measured}))
+        self._update(model_id, lambda known: replace(known, measured={**known.measured, device: measured}))
 
     def keep_note(self, model_id: str, name: str, value: object) -> None:
         """Keep something else of a model; plain values, as JSON has them."""
-        known = self[model_id]
-        self._write(model_id, replace(known, notes={**known.notes, name: value}))
+        self._update(model_id, lambda known: replace(known, notes={**known.notes, name: value}))
 
     def _path(self, model_id: str) -> Path:
         return self._folder / f"{model_id}.json"
 
-    def _write(self, model_id: str, record: Record) -> None:
-        self._records[model_id] = record
-        path = self._path(model_id)
+    def _update(self, model_id: str, change: Callable[[Record], Record]) -> None:
+        """Change a record as it is in its file now, where another worker may have added to it."""
+        path, own = self._path(model_id), self[model_id]
+        self._records[model_id] = change(own)  # whatever becomes of the file, this run knows
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile("wb", dir=path.parent, prefix=f".{model_id}-", delete=False) as file:
-                file.write(_FORMAT.dump_json(record, indent=1))
-            Path(file.name).replace(path)
+            with locked(path.parent / LOCK):
+                kept = self._read(model_id)
+                if kept is not None and kept.digest == own.digest:
+                    self._records[model_id] = change(_merge(kept, own))
+                write_whole(path, _FORMAT.dump_json(self._records[model_id], indent=1))
         except OSError as error:
-            log.warning("what was measured of a model can't be kept", model_id=model_id, error=str(error))
+            log.warning("failed to save model measurements", model_id=model_id, error=str(error))
+
+    def _read(self, model_id: str) -> Record | None:
+        """Read a record's file; None where there is none that can be used. A damaged one is told of once."""
+        path = self._path(model_id)
+        try:
+            record = _FORMAT.validate_json(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:
+            if model_id not in self._damaged:
+                log.warning("model measurements unreadable; measuring again", file=str(path), error=str(error))
+            self._damaged.add(model_id)
+            return None
+        self._damaged.discard(model_id)
+        return record if record.version == VERSION else None
 
 
-def _read(path: Path) -> Record:
-    try:
-        record = _FORMAT.validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return Record()
-    except (OSError, ValidationError) as error:
-        log.warning(
-            "what was measured of a model can't be read, and is measured again", file=str(path), error=str(error)
-        )
-        return Record()
-    return record if record.version == VERSION else Record()
+def _merge(kept: Record, own: Record) -> Record:
+    """Join what the file says with what this run knows and perhaps couldn't write."""
+    return replace(kept, measured={**own.measured, **kept.measured}, notes={**own.notes, **kept.notes})

@@ -1,7 +1,7 @@
 """Where models come from, as the manager needs it: what a model takes, its loading, the devices' memory.
 
 `PackSource` is the real one: voice packs on a disk, records of what was measured, devices that are looked at. All of
-that blocks, so it happens in threads.
+that blocks, so it happens in threads: those of a few lanes, however much is asked for.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -9,17 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-import structlog
-import trio
-
 from ttsw.device import Device
 from ttsw.errors import TtswError, UnavailableError
 from ttsw.models.instances import Place
+from ttsw.models.lookout import Lookout
 from ttsw.models.records import Measured, Record, RecordBook
 from ttsw.models.shelf import Shelf
+from ttsw.threads import Lane, run_in
 from ttsw.types import MemorySnapshot, VoicePack
-
-log = structlog.get_logger(__name__)
 
 MB = 1_000_000
 
@@ -66,7 +63,7 @@ class Source(Protocol[V]):
         ...
 
     async def look(self) -> Sequence[MemorySnapshot]:
-        """Look at the devices' memory; one that doesn't answer is left out."""
+        """Look at the devices' memory; one that doesn't answer in time is left out."""
         ...
 
     async def keep(self, pack: VoicePack, device: str, measured: Measured) -> Measured:
@@ -92,19 +89,28 @@ class PackSource(Generic[V]):
     choose: Callable[[VoicePack], Sequence[str]]
     load: Callable[[VoicePack, Record, str, Callable[[], None], V | None], Awaitable[V]]
     _met: set[str] = field(default_factory=set, init=False)
+    _lookout: Lookout = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lookout = Lookout(self.devices)
+
+    @property
+    def silent(self) -> Mapping[str, str]:
+        """See `Lookout.silent`."""
+        return self._lookout.silent
 
     async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
         """See `Source.weigh`."""
-        return await _in_thread(self._weigh, model_id)
+        return await run_in(Lane.WEIGHING, self._weigh, model_id)
 
     async def open(self, pack: VoicePack, place: Place, loaded: Callable[[], None], base: V | None) -> V:
         """See `Source.open`; its files are checked against the pack's checksums first."""
-        record = await _in_thread(self.book.check, pack)
+        record = await run_in(Lane.RECORDS, self.book.check, pack)
         return await self.load(pack, record, place.device, loaded, base)
 
     async def look(self) -> Sequence[MemorySnapshot]:
         """See `Source.look`."""
-        return await _in_thread(self._look)
+        return await self._lookout.look()
 
     async def keep(self, pack: VoicePack, device: str, measured: Measured) -> Measured:
         """See `Source.keep`. The first load of a family brings in what stays when the model goes: it says too much."""
@@ -113,7 +119,7 @@ class PackSource(Generic[V]):
         self._met.add(pack.family)
         if first and known is not None:
             return known
-        await _in_thread(self.book.keep_size, pack.model_id, device, measured)
+        await run_in(Lane.RECORDS, self.book.keep_size, pack.model_id, device, measured)
         return measured
 
     def _weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
@@ -121,15 +127,6 @@ class PackSource(Generic[V]):
         pack = shelf[model_id]
         measured = self.book[model_id].measured
         return pack, [place(pack, device, measured) for device in self.choose(shelf.base(pack) or pack)]
-
-    def _look(self) -> Sequence[MemorySnapshot]:
-        seen = []
-        for device in self.devices:
-            try:
-                seen.append(device.snapshot())
-            except UnavailableError as error:
-                log.warning("a device's memory can't be seen", device=device.id, error=str(error))
-        return seen
 
 
 def place(pack: VoicePack, device: str, measured: Mapping[str, Measured]) -> Place:
@@ -155,10 +152,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError as error:
         raise UnavailableError(f"{path} cannot be read: {error.strerror}") from error
-
-
-T = TypeVar("T")
-
-
-async def _in_thread(call: Callable[..., T], *args: object) -> T:
-    return await trio.to_thread.run_sync(call, *args, limiter=trio.CapacityLimiter(1))

@@ -8,12 +8,12 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import yaml
 
 from ttsw.errors import ConfigError
+from ttsw.files import write_whole
 from ttsw.profiles.schema import Profile
 
 DIGITS = 5
@@ -64,21 +64,9 @@ def write_profile(profile: Profile, path: Path) -> Profile:
         ConfigError: It can't be written there.
     """
     tidied = tidy(profile)
-    text = to_yaml(tidied)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name[:50]}-", delete=False, encoding="utf-8"
-        ) as file:
-            whole = Path(file.name)
-            try:
-                file.write(text)
-                file.flush()
-                whole.chmod(0o644)
-                whole.replace(path)
-            except BaseException:
-                whole.unlink(missing_ok=True)
-                raise
+        write_whole(path, to_yaml(tidied).encode())
     except OSError as error:
         raise ConfigError(f"{path}: the profile cannot be written: {error.strerror}") from None
     return tidied

@@ -14,6 +14,7 @@ from grpclib.exceptions import GRPCError
 
 from ttsw.errors import InvalidArgumentError, TtswError
 from ttsw.grpc_trio import Stream
+from ttsw.rpc.answers import Answer
 from ttsw.rpc.frames import FrameEncoder
 from ttsw.rpc.generated.tts import (
     AudioFrame,
@@ -60,10 +61,15 @@ class TTSServicer(TtsServiceBase):
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._models, self._capabilities = Answer(self._list_models), Answer(self._get_capabilities)
 
     def __mapping__(self) -> dict[str, Handler]:
         """The service's methods; some take the stream itself, for encoded frames, the metadata or the connection."""
         own = {
+            "ListModels": Handler(self._models.send, Cardinality.UNARY_UNARY, ListModelsRequest, ListModelsResponse),
+            "GetCapabilities": Handler(
+                self._capabilities.send, Cardinality.UNARY_UNARY, GetCapabilitiesRequest, GetCapabilitiesResponse
+            ),
             "Synthesize": Handler(self._synthesize, Cardinality.STREAM_STREAM, TextChunk, AudioFrame),
             "StartSession": _unary(self.start_session, StartSessionRequest, StartSessionResponse),
             "Control": _unary(self.control, ControlRequest, ControlResponse),
@@ -120,6 +126,9 @@ class TTSServicer(TtsServiceBase):
 
     async def list_models(self, message: ListModelsRequest) -> ListModelsResponse:
         """Tell every voice pack there is, the broken ones with their fault."""
+        return await self._list_models()
+
+    async def _list_models(self) -> ListModelsResponse:
         shelf, measured = await self._worker.known_models()
         models = self._worker.models
         about = {model_id: voice.host.about for model_id, voice in models.residents.items()}
@@ -152,6 +161,9 @@ class TTSServicer(TtsServiceBase):
 
     async def get_capabilities(self, message: GetCapabilitiesRequest) -> GetCapabilitiesResponse:
         """Tell what the worker can do, and how it does."""
+        return await self._get_capabilities()
+
+    async def _get_capabilities(self) -> GetCapabilitiesResponse:
         return GetCapabilitiesResponse(
             capabilities=Capabilities(**await self._worker.capabilities()),
             resident_models=sorted(self._worker.models.residents),

@@ -1,20 +1,31 @@
-"""Calibrations that outlast the worker: when one may be used again, and its form in a model's record."""
+"""Calibrations that outlast the worker: when one may be used again, and its form in a model's record.
+
+Decides which numbers a voice can have measured. A file may be damaged, or edited; a gain made of it must not deafen.
+"""
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from ttsw.audio import Calibration
-from ttsw.audio.loudness import TRIAL_LUFS
+from ttsw.audio.loudness import MIN_SPEECH_S, TRIAL_LUFS
 from ttsw.sessions.voice import CALIBRATION_TEXTS
 
 NOTE = "calibration"
 """Its name among a record's notes."""
 
 _FORMAT = TypeAdapter(Calibration)
+
+_LUFS = (-70.0, 20.0)
+"""The loudness that speech can have, LUFS: from the gate below which nothing is measured, to far beyond full scale."""
+
+_MOST_S = 3_600.0
+_SLACK_LU = 1.0
+"""By how much more may come out of the limiter than went in, LU: measured over other blocks, and no more than noise."""
 
 
 def basis(defaults: Mapping[str, str]) -> str:
@@ -29,10 +40,34 @@ def to_note(calibration: Calibration, defaults: Mapping[str, str]) -> dict[str, 
 
 
 def from_note(note: object, defaults: Mapping[str, str]) -> Calibration | None:
-    """Read a calibration; None where there is none, or one that stands on something else."""
+    """Read a calibration; None where there is none, or one that stands on something else.
+
+    Raises:
+        ValueError: It can't have been measured; the text says why.
+    """
     if not isinstance(note, dict) or note.get("basis") != basis(defaults):
         return None
     try:
-        return _FORMAT.validate_python({name: value for name, value in note.items() if name != "basis"})
-    except ValidationError:
-        return None
+        calibration = _FORMAT.validate_python({name: value for name, value in note.items() if name != "basis"})
+    except ValidationError as error:
+        raise ValueError("it is no calibration") from error
+    if (fault := _fault(calibration)) is not None:
+        raise ValueError(fault)
+    return calibration
+
+
+def _fault(calibration: Calibration) -> str | None:
+    """Say why a calibration can't have been measured; None where it can. NaN is within no bounds."""
+    low, high = _LUFS
+    limited = calibration.limited_lufs
+    if not low <= calibration.lufs <= high:
+        return f"a loudness of {calibration.lufs:g} LUFS is none that speech has"
+    if not MIN_SPEECH_S <= calibration.speech_s <= _MOST_S:
+        return f"it stands on {calibration.speech_s:g} s of speech"
+    if limited and len(limited) != len(TRIAL_LUFS):
+        return f"it has {len(limited)} levels behind the limiter rather than {len(TRIAL_LUFS)}"
+    if not all(low <= lufs <= trial + _SLACK_LU for lufs, trial in zip(limited, TRIAL_LUFS, strict=False)):
+        return "its levels behind the limiter are none that a limiter leaves"
+    if any(later < earlier - _SLACK_LU for earlier, later in pairwise(limited)):
+        return "its levels behind the limiter fall where they should rise"
+    return None

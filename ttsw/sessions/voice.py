@@ -12,6 +12,7 @@ from ttsw.audio import AdaptiveGain, Calibration, Chain, FixedGain, Gain, calibr
 from ttsw.errors import OutOfMemoryError, TtswError
 from ttsw.options import Option, OptionValue, parse_options
 from ttsw.sessions.options import SessionOptions
+from ttsw.threads import Lane, run_in
 from ttsw.types import Samples
 
 T = TypeVar("T")
@@ -174,4 +175,4 @@ async def calibrate_voice(host: Host, texts: tuple[str, ...], defaults: Mapping[
     """
     spoken = await warm_up(host, texts, defaults)
     rate = host.model.sample_rate
-    return await trio.to_thread.run_sync(calibrate, spoken, rate, limiter=trio.CapacityLimiter(1))
+    return await run_in(Lane.MEASURING, calibrate, spoken, rate)

@@ -1,6 +1,6 @@
 """What the HTTP port answers: /metrics, /healthz and /readyz, as an ASGI app. Each connection gets one answer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -30,10 +30,16 @@ class Endpoints:
     Args:
         render: Makes the metrics' text and says its content type; given the Accept header.
         state: Says in which state the worker is.
+        remarks: Says what else whoever asks for readiness should know, a line each.
     """
 
-    def __init__(self, render: Callable[[str], Awaitable[tuple[bytes, str]]], state: Callable[[], str]) -> None:
-        self._render, self._state = render, state
+    def __init__(
+        self,
+        render: Callable[[str], Awaitable[tuple[bytes, str]]],
+        state: Callable[[], str],
+        remarks: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        self._render, self._state, self._remarks = render, state, remarks
 
     async def __call__(self, scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Answer one request; a request's body isn't read."""
@@ -69,7 +75,8 @@ class Endpoints:
         if scope["path"] == "/healthz":
             return _plain(HTTPStatus.OK, "alive")
         state = self._state()
-        return _plain(HTTPStatus.OK if state == READY else HTTPStatus.SERVICE_UNAVAILABLE, state)
+        status = HTTPStatus.OK if state == READY else HTTPStatus.SERVICE_UNAVAILABLE
+        return _plain(status, "\n".join((state, *self._remarks())))
 
 
 def _plain(status: HTTPStatus, text: str, *headers: tuple[bytes, bytes]) -> Answer:

@@ -104,7 +104,8 @@ class Snapshot:
         speaking: Utterances under way.
         queued: Steps of engines that wait for their turn.
         models: Models in memory, on their way, or failed.
-        memory: The devices' memory as last looked at.
+        memory: The devices' memory as last seen.
+        silent: The devices that don't answer; their memory is what was seen before.
     """
 
     state: str
@@ -114,3 +115,4 @@ class Snapshot:
     queued: int = 0
     models: Sequence[ModelFigures] = field(default=())
     memory: Sequence[MemorySnapshot] = field(default=())
+    silent: Sequence[str] = field(default=())

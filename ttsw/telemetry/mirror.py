@@ -45,6 +45,10 @@ class Mirror(Collector):
         yield state
         yield from _models(seen)
         yield _memory(seen)
+        answers = GaugeMetricFamily("tts_device_answers", "1 for a device that answers, else 0.", labels=["device"])
+        for device in dict.fromkeys((*(memory.device for memory in seen.memory), *seen.silent)):
+            answers.add_metric([device], device not in seen.silent)
+        yield answers
 
 
 def _models(seen: Snapshot) -> Iterator[Metric]:

@@ -42,7 +42,11 @@ async def serve_metrics(
         return
     listeners = await open_port(config.http_host, config.http_port)
     url, port = url_of(listeners[0]), listeners[0].socket.getsockname()[1]
-    app = Endpoints(Exposition(metrics, look).render, lambda: look().state)
+
+    def remarks() -> list[str]:
+        return [f"device {device} does not answer; its memory is as last seen" for device in look().silent]
+
+    app = Endpoints(Exposition(metrics, look).render, lambda: look().state, remarks)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch_loop_lag, metrics.loop_lagged)
         nursery.start_soon(supervise, "metrics port", partial(_serve, app, listeners, config.http_host, port))

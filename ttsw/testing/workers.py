@@ -7,6 +7,8 @@ import trio
 
 from ttsw.app import Services, listen
 from ttsw.config import Config
+from ttsw.device import find_devices
+from ttsw.models.lookout import search_devices
 from ttsw.worker import Worker
 
 
@@ -19,7 +21,7 @@ async def open_worker(config: Config) -> AsyncGenerator[tuple[Worker, tuple[str,
     Raises:
         TtswError: The worker can't start.
     """
-    worker = Worker(config)
+    worker = Worker(config, devices=await search_devices(find_devices))
     services = Services(worker)
     async with trio.open_nursery() as models:
         await models.start(worker.run_models)

@@ -13,13 +13,22 @@ def entry(monkeypatch):
     def add(value: str) -> None:
         entry = EntryPoint("own", value, families_module.GROUP)
         monkeypatch.setattr(families_module, "entry_points", lambda group: [entry])
+        families.cache_clear()
 
-    return add
+    yield add
+    families.cache_clear()
 
 
 def test_the_shipped_families_are_found():
     assert {"mock", "piper"} <= set(families())
     assert adapter_class("mock") is MockAdapter
+
+
+def test_the_distributions_are_searched_once(entry, monkeypatch):
+    entry("ttsw.testing:FakeAdapter")
+    assert set(families()) == {"own"}
+    monkeypatch.setattr(families_module, "entry_points", lambda group: pytest.fail("searched again"))
+    assert set(families()) == {"own"}
 
 
 def test_an_unknown_family_is_refused_with_those_that_exist():

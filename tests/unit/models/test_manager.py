@@ -1,9 +1,13 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from ttsw.adapters.host import thread
+from ttsw.adapters.host.launch import DIE_S
+from ttsw.app import GOODBYE_S, STOPPING_S
 from ttsw.errors import (
     FailedPreconditionError,
     InternalError,
@@ -14,7 +18,7 @@ from ttsw.errors import (
 )
 from ttsw.models.instances import Cause, Place, State
 from ttsw.models.limits import Limits
-from ttsw.models.manager import ModelManager
+from ttsw.models.manager import STOP_S, ModelManager
 from ttsw.models.packs import PackError
 from ttsw.types import MemorySnapshot, VoicePack
 
@@ -582,6 +586,54 @@ async def test_in_the_end_what_stands_on_another_goes_first(autojump_clock, sour
 
 async def closing(order, name):
     order.append(name)
+
+
+async def hang(order, name):
+    """A close that takes all of its own time, shielded as a host's is."""
+    with trio.move_on_after(CLOSE_S, shield=True):
+        await trio.sleep_forever()
+    order.append(name)
+    raise InternalError(f"{name} can't be unloaded")
+
+
+CLOSE_S = 30
+
+
+async def test_in_the_end_copies_that_hang_are_unloaded_at_the_same_time(autojump_clock, source):
+    order = []
+    async with trio.open_nursery() as nursery:
+        manager = ModelManager(source, Limits())
+        await nursery.start(manager.run)
+        for name in "abcd":
+            await manager.load(f"f-{name}")
+        for model in source.opened[:3]:
+            model.close = partial(hang, order, model.pack.name)
+        source.opened[3].close = partial(closing, order, "d")
+        began = trio.current_time()
+        nursery.cancel_scope.cancel()
+    assert trio.current_time() - began == pytest.approx(CLOSE_S)
+    assert order[0] == "d"
+    assert sorted(order) == ["a", "b", "c", "d"]
+
+
+async def test_in_the_end_nothing_begins_to_go_when_the_time_is_over(autojump_clock, source, on_a, capsys):
+    order = []
+    async with trio.open_nursery() as nursery:
+        manager = ModelManager(source, Limits())
+        await nursery.start(manager.run)
+        await manager.load("f-x")
+        await manager.load("f-b")
+        for model in source.opened:
+            model.close = partial(hang if model.pack.name == "x" else closing, order, model.pack.name)
+        began = trio.current_time()
+        nursery.cancel_scope.cancel()
+    assert order == ["b", "x"], "the base is still in use"
+    assert trio.current_time() - began == pytest.approx(max(STOP_S, CLOSE_S))
+    assert "shutdown left models in memory" in capsys.readouterr().out
+
+
+def test_the_last_resort_leaves_the_models_their_time():
+    assert STOPPING_S > GOODBYE_S + STOP_S + thread.CLOSE_S + DIE_S
 
 
 async def test_who_leaves_while_the_base_loads_leaves_nothing_waiting(autojump_clock, manager, source, on_a):

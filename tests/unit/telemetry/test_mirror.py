@@ -17,6 +17,14 @@ async def test_it_shows_how_the_worker_stands():
     assert seen["tts_model_state", JOE, ("state", "failed")] == 0
     assert seen["tts_model_memory_bytes", ("device", "cpu"), JOE] == 90e6
     assert seen["tts_device_memory_bytes", ("device", "cpu"), ("kind", "ours")] == 2000
+    assert seen["tts_device_answers", ("device", "cpu")] == 1
+
+
+async def test_a_device_that_does_not_answer_is_told_of_seen_before_or_not():
+    seen = await scrape(Metrics(), snapshot(silent=("cpu", "cuda:0")))
+    assert seen["tts_device_answers", ("device", "cpu")] == 0
+    assert seen["tts_device_answers", ("device", "cuda:0")] == 0
+    assert seen["tts_device_memory_bytes", ("device", "cpu"), ("kind", "ours")] == 2000, "as it was last seen"
 
 
 async def test_a_model_on_its_way_takes_no_memory_yet():

@@ -28,6 +28,14 @@ async def test_it_says_where_it_is_and_shows_the_loops_lag(nursery, host):
             await trio.sleep(0.1)
 
 
+async def test_a_device_that_does_not_answer_is_a_remark_and_no_reason_to_take_no_work(nursery):
+    def look():
+        return snapshot(silent=("cuda:0",))
+
+    url = await nursery.start(serve_metrics, MetricsConfig(http_port=0), Metrics(), look)
+    assert await get(f"{url}/readyz") == "ready\ndevice cuda:0 does not answer; its memory is as last seen\n"
+
+
 async def test_by_default_there_is_no_port():
     async with trio.open_nursery() as nursery:
         assert await nursery.start(serve_metrics, MetricsConfig(), Metrics(), snapshot) is None

@@ -2,8 +2,12 @@
 
 The host decides which step runs next: each step of each utterance asks for one of the model's places, first come first
 served. So sessions on one model take turns chunk by chunk, and one that is held up by its listener holds no place.
+
+It also decides when the adapter may be closed: when nothing of the adapter runs any more, the clean-up of an
+utterance's iterator included.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
@@ -17,12 +21,15 @@ from ttsw.adapters.host.base import describe
 from ttsw.adapters.memory import is_out_of_memory
 from ttsw.errors import InternalError, OutOfMemoryError, TtswError, UnavailableError
 from ttsw.options import OptionValue
+from ttsw.threads import Lane, run_in
 from ttsw.types import Samples, VoicePack
+
+log = logging.getLogger(__name__)  # an engine's interpreter may have nothing else
 
 T = TypeVar("T")
 
 CLOSE_S = 30.0
-"""How long an engine may take to come to the end of what it is doing."""
+"""How long an engine may take to come to the end of what it is doing, and then how long to unload, s together."""
 
 
 class ThreadHost:
@@ -35,15 +42,16 @@ class ThreadHost:
 
     def __init__(self, adapter: TTSAdapter, places: trio.CapacityLimiter | None = None) -> None:
         self.adapter, self.model = adapter, describe(adapter)
+        self._name = adapter.pack.model_id
         self._begun: dict[object, float] = {}
         self._places = trio.CapacityLimiter(adapter.concurrency) if places is None else places
+        self._own = trio.CapacityLimiter(1)  # for what takes no place: a voice that is loaded, the end
         self._closed = False
         self._inside, self._left = 0, trio.lowlevel.ParkingLot()
+        self._speaking: set[trio.CancelScope] = set()
 
     def __repr__(self) -> str:
-        return (
-            f"<ThreadHost {self.adapter.pack.model_id}: {self._places.borrowed_tokens} running, {self.waiting} waiting>"
-        )
+        return f"<ThreadHost {self._name}: {self._places.borrowed_tokens} running, {self.waiting} waiting>"
 
     @property
     def waiting(self) -> int:
@@ -62,7 +70,8 @@ class ThreadHost:
 
     async def prepare(self, options: Mapping[str, OptionValue]) -> None:
         """Get ready to speak with these options; see `TTSAdapter.prepare`."""
-        await self._in_thread(self._prepare, options)
+        with self._using():
+            await self._in_thread(self._prepare, options)
 
     async def speak(
         self,
@@ -89,7 +98,7 @@ class ThreadHost:
         """Speak one segment, step by step. While `take` waits, no place is held, and the engine stands still.
 
         Cancelled, it lets a step that runs come to its end (memory of the model is never in use behind our back),
-        closes the engine's iterator and leaves.
+        closes the engine's iterator and leaves. `close` ends it likewise, wherever it waits.
 
         Args:
             text: What to say.
@@ -100,22 +109,25 @@ class ThreadHost:
         Raises:
             TtswError: As from `Host.speak`.
         """
-        chunks = self.adapter.speak(text, options)
-        try:
-            while (step := await self._in_thread(self._step, chunks, use)) is not None:
-                await take(step[0])
-        except BaseException:
-            with trio.move_on_after(CLOSE_S, shield=True):
-                await trio.to_thread.run_sync(_close, chunks, limiter=self._places)
-            raise
+        with self._using(), self._interruptible():
+            chunks = self.adapter.speak(text, options)
+            try:
+                while (step := await self._in_thread(self._step, chunks, use)) is not None:
+                    await take(step[0])
+            except BaseException:
+                with trio.move_on_after(CLOSE_S, shield=True) as scope:  # for a place; its thread is not left alone
+                    await trio.to_thread.run_sync(self._clean_up, chunks, limiter=self._places)
+                if scope.cancelled_caught:
+                    log.warning("an utterance of %s was left open: no place in %g s", self._name, CLOSE_S)
+                raise
 
     async def derive(self, pack: VoicePack) -> "ThreadHost":
         """Load a voice that stands on this model; see `Host.derive`. Cancelled, it leaves none behind."""
-        limiter = trio.CapacityLimiter(1)
-        try:
-            derived = await trio.to_thread.run_sync(self.adapter.derive, pack, limiter=limiter)
-        except Exception as error:
-            raise _fault(pack, error) from error
+        with self._using():
+            try:
+                derived = await trio.to_thread.run_sync(self.adapter.derive, pack, limiter=self._own)
+            except Exception as error:
+                raise _fault(pack, error) from error
         return ThreadHost(derived, self._places)
 
     async def lost(self) -> TtswError:
@@ -124,21 +136,25 @@ class ThreadHost:
         raise AssertionError("for ever has ended")
 
     async def close(self) -> None:
-        """Unload the model: waits for its steps that run, then closes the adapter. Nothing can be spoken from now on.
+        """Unload the model, once all that runs of it has ended: steps, clean-ups and loads of voices that stand on it.
+
+        Utterances end with UNAVAILABLE. All of it together takes `CLOSE_S` at most.
 
         Raises:
-            InternalError: A step still runs after `CLOSE_S`; the model stays in memory.
+            InternalError: The engine still works, or can't be closed, in that time; the model stays in memory.
         """
         self._closed = True
+        for scope in self._speaking:
+            scope.cancel(reason="the model is unloaded")
+        busy = "a step has run"
         with trio.move_on_after(CLOSE_S, shield=True) as scope:
             while self._inside:
                 await self._left.park()
-            await trio.to_thread.run_sync(self.adapter.close, limiter=trio.CapacityLimiter(1))
+            busy = "its own close has run"
+            # the one call that is left behind: nothing else runs of the model, and nobody can use it any more
+            await trio.to_thread.run_sync(self.adapter.close, limiter=self._own, abandon_on_cancel=True)
         if scope.cancelled_caught:
-            self._closed = False
-            raise InternalError(
-                f"{self.adapter.pack.model_id} can't be unloaded: a step has run for over {CLOSE_S:g} s"
-            )
+            raise InternalError(f"{self._name} can't be unloaded: {busy} for over {CLOSE_S:g} s")
 
     def _step(self, chunks: Iterator[Samples], use: Callable[[Samples, float], T]) -> tuple[T] | None:
         with self._timed() as started:
@@ -156,21 +172,63 @@ class ThreadHost:
         self._begun[run] = monotonic()
         try:
             if self._closed:
-                raise UnavailableError(f"model {self.adapter.pack.model_id} was unloaded while it spoke")
+                raise self._unloaded()
             yield self._begun[run]
         finally:
             del self._begun[run]
 
-    async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
+    def _clean_up(self, chunks: Iterator[Samples]) -> None:
+        """Close an utterance's iterator. `step_s` counts it, though the model may be about to go."""
+        run = object()
+        self._begun[run] = monotonic()
+        try:
+            close = getattr(chunks, "close", None)  # a generator has it, a plain iterator need not
+            if close is not None:
+                close()
+        finally:
+            del self._begun[run]
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        """Keep the adapter from being closed for a block.
+
+        Raises:
+            UnavailableError: It is being closed.
+        """
+        if self._closed:
+            raise self._unloaded()
         self._inside += 1
         try:
-            return await trio.to_thread.run_sync(call, *args, limiter=self._places)
-        except Exception as error:
-            raise _fault(self.adapter.pack, error) from error
+            yield
         finally:
             self._inside -= 1
             if not self._inside:
                 self._left.unpark_all()
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let `close` end what waits in a block.
+
+        Raises:
+            UnavailableError: It has.
+        """
+        with trio.CancelScope() as scope:
+            self._speaking.add(scope)
+            try:
+                yield
+            finally:
+                self._speaking.discard(scope)
+        if scope.cancelled_caught:
+            raise self._unloaded()
+
+    async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
+        try:
+            return await trio.to_thread.run_sync(call, *args, limiter=self._places)
+        except Exception as error:
+            raise _fault(self.adapter.pack, error) from error
+
+    def _unloaded(self) -> UnavailableError:
+        return UnavailableError(f"model {self._name} was unloaded while it spoke")
 
 
 async def open_thread_host(
@@ -187,9 +245,8 @@ async def open_thread_host(
         OutOfMemoryError: There was no memory left for it.
         TtswError: It can't be loaded; the text says why.
     """
-    limiter = trio.CapacityLimiter(1)
     try:
-        adapter = await trio.to_thread.run_sync(lambda: find(pack.family).load(pack, settings), limiter=limiter)
+        adapter = await run_in(Lane.LOADING, lambda: find(pack.family).load(pack, settings))
     except Exception as error:
         raise _fault(pack, error) from error
     return ThreadHost(adapter)
@@ -202,9 +259,3 @@ def _fault(pack: VoicePack, error: Exception) -> TtswError:
     if is_out_of_memory(error):
         return OutOfMemoryError(f"the engine of {pack.model_id} found no memory left: {type(error).__name__}: {error}")
     return InternalError(f"the engine of {pack.model_id} failed: {type(error).__name__}: {error}")
-
-
-def _close(chunks: Iterator[Samples]) -> None:
-    close = getattr(chunks, "close", None)  # a generator has it, a plain iterator need not
-    if close is not None:
-        close()

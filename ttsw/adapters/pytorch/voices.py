@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ttsw.adapters.pytorch.batch import POLL_S, check_cancelled
 from ttsw.errors import InvalidArgumentError
+from ttsw.files import open_whole
 
 KEPT = 64
 """Voices kept in memory, those that were used last."""
@@ -119,15 +120,11 @@ class Voices(Generic[Voice]):
     def _save(self, key: str, voice: Voice) -> None:
         if self._folder is None:
             return
-        part = self._folder / f".{key}.{os.getpid()}.part"
-        try:
+        tensors = {name: getattr(voice, name).cpu().numpy() for name in self._fields}
+        with suppress(OSError):  # a full disk costs the next process some time, and nobody their speech
             self._folder.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                np.savez(file, **{name: getattr(voice, name).cpu().numpy() for name in self._fields})
-            part.replace(self._folder / f"{key}.npz")
-        except OSError:  # a full disk costs the next process some time, and nobody their speech
-            with suppress(OSError):
-                part.unlink()
+            with open_whole(self._folder / f"{key}.npz") as file:
+                np.savez(file, **tensors)
 
 
 def identify(path: Path) -> str:

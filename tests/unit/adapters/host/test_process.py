@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -323,12 +324,35 @@ async def test_a_kill_from_outside_while_nobody_speaks_is_noticed(host):
 
 
 async def test_when_the_owner_ends_so_do_the_processes(pack):
-    async with trio.open_nursery() as nursery:
-        engines = Engines()
-        await nursery.start(engines.run)
-        hosts = [await engines.open(pack(), EngineSettings(), launch()) for _ in range(2)]
-        nursery.cancel_scope.cancel()
+    with trio.CancelScope() as scope:
+        async with Engines().owned() as engines:
+            hosts = [await engines.open(pack(), EngineSettings(), launch()) for _ in range(2)]
+            scope.cancel()
+            await trio.sleep_forever()
     assert all(gone(host.pid) for host in hosts)
+
+
+async def test_an_owner_that_is_cancelled_at_once_leaves_nothing():
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        async with open_engines():
+            await trio.lowlevel.checkpoint()
+    assert scope.cancelled_caught
+    assert not children()
+
+
+async def test_what_a_cancelled_block_closes_is_told_to_close(pack, tmp_path):
+    closing = pack().options | {"close": str(tmp_path / "closed")}
+    with trio.CancelScope() as scope:
+        async with open_engines() as engines:
+            host = await engines.open(replace(pack(), options=closing), EngineSettings(), launch())
+            try:
+                scope.cancel()
+                await trio.sleep_forever()
+            finally:
+                await host.close()  # noqa: ASYNC102 - it shields itself
+    assert gone(host.pid)
+    assert (tmp_path / "closed").read_text() == "trouble-voice"
 
 
 # How a load ends.

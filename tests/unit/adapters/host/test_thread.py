@@ -1,4 +1,5 @@
 import threading
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -156,14 +157,15 @@ async def test_an_engines_error_is_named_and_costs_only_its_own_utterance(host, 
     assert await speak(host, 3) == [0, 1, 2]
 
 
-async def test_close_waits_for_the_steps_that_run_and_lets_no_other_begin(host, engine):
-    async def speak_until_closed():
-        with pytest.raises(UnavailableError, match="unloaded while it spoke"):
-            await speak(host, 100)
+async def speak_until_closed(host, *more):
+    with pytest.raises(UnavailableError, match="unloaded while it spoke"):
+        await speak(host, 100, *more)
 
+
+async def test_close_waits_for_the_steps_that_run_and_lets_no_other_begin(host, engine):
     engine.gate.clear()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(speak_until_closed)
+        nursery.start_soon(speak_until_closed, host)
         while not engine.inside:
             await trio.sleep(0.001)
         nursery.start_soon(host.close)
@@ -177,12 +179,146 @@ async def test_close_gives_up_on_a_step_that_never_ends(host, engine, monkeypatc
     monkeypatch.setattr(host_module, "CLOSE_S", 0.05)
     engine.gate.clear()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(speak, host, 1)
+        nursery.start_soon(speak_until_closed, host)
         while not engine.inside:
             await trio.sleep(0.001)
         with pytest.raises(InternalError, match="a step has run for over"):
             await host.close()
+        assert not engine.closed
         engine.gate.set()
+
+
+async def test_close_gives_up_on_an_adapter_that_never_closes(host, engine, monkeypatch):
+    monkeypatch.setattr(host_module, "CLOSE_S", 0.05)
+    monkeypatch.setattr(engine, "close", lambda: engine.gate.wait(20))
+    engine.gate.clear()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        with pytest.raises(InternalError, match="its own close has run for over"):
+            await host.close()
+    engine.gate.set()
+
+
+async def test_close_ends_an_utterance_whose_listener_is_slow(host, engine):
+    stuck, taken = trio.Event(), []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(speak_until_closed, host, taken, stuck)
+        while not taken:
+            await trio.sleep(0.001)
+        with trio.fail_after(5):
+            await host.close()
+        assert (engine.left, engine.closed) == (1, True)
+    with pytest.raises(UnavailableError, match="unloaded"):
+        await speak(host, 1)
+    with pytest.raises(UnavailableError, match="unloaded"):
+        await host.derive(engine.pack)
+
+
+async def test_an_utterance_that_finds_no_place_to_be_closed_in_is_left_and_told_of(engine, monkeypatch, caplog):
+    monkeypatch.setattr(host_module, "CLOSE_S", 0.05)
+    engine.concurrency = 1
+    host, taken = ThreadHost(engine), []
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as scope:
+
+            async def leave():
+                while not taken:
+                    await trio.sleep(0.001)
+                engine.gate.clear()
+                nursery.start_soon(speak, host, 1)
+                while not engine.inside:
+                    await trio.sleep(0.001)
+                scope.cancel()
+
+            nursery.start_soon(leave)
+            await speak(host, 100, taken, trio.Event())
+        assert "an utterance of fake-voice was left open" in caplog.text
+        engine.gate.set()
+
+
+class Watched(FakeAdapter):
+    """Takes its time everywhere, and knows what ran at the same time as its close, or after it."""
+
+    concurrency = 2
+
+    def __init__(self, pack):
+        super().__init__(pack)
+        self.inside, self.closed, self.faults = [], False, []
+
+    @contextmanager
+    def doing(self, what):
+        if self.closed:
+            self.faults.append(f"{what} after the close")
+        self.inside.append(what)
+        threading.Event().wait(0.001)
+        self.inside.remove(what)
+        yield
+
+    def speak(self, text, options):
+        try:
+            while True:
+                with self.doing("a step"):
+                    pass
+                yield np.zeros(4, np.float32)
+        finally:
+            with self.doing("a clean-up"):
+                pass
+
+    def prepare(self, options):
+        with self.doing("a preparation"):
+            pass
+
+    def derive(self, pack):
+        with self.doing("a load"):
+            return Watched(pack)
+
+    def close(self):
+        self.faults += [f"{what} beside the close" for what in self.inside]
+        self.closed = True
+
+
+async def use(host, how):
+    async def take(value, seconds):
+        await trio.lowlevel.checkpoint()
+
+    async def take_slowly(value, seconds):
+        await trio.sleep(0.002)
+
+    match how:
+        case "speak":
+            await host.speak("", {}, lambda chunk: None, take)
+        case "speak to a slow listener":
+            await host.speak("", {}, lambda chunk: None, take_slowly)
+        case "prepare":
+            await host.prepare({})
+        case "derive":
+            await host.derive(host.adapter.pack)
+
+
+@pytest.mark.parametrize("how", ["speak", "speak to a slow listener", "prepare", "derive"])
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_at_whatever_tick_it_is_closed_nothing_of_the_adapter_runs_beside_its_close(how, cancelled, tmp_path):
+    for ticks in range(40):
+        engine = Watched(VoicePack("fake", "voice", tmp_path))
+        host = ThreadHost(engine)
+        async with trio.open_nursery() as nursery:
+
+            async def run(host=host):
+                with suppress(UnavailableError):
+                    await use(host, how)
+
+            for _ in range(3):
+                nursery.start_soon(run)
+            for _ in range(ticks):
+                await trio.lowlevel.checkpoint()
+            if ticks % 2:
+                await trio.sleep(ticks / 10_000)
+            if cancelled:
+                nursery.cancel_scope.cancel()
+            await host.close()
+            assert engine.closed
+        assert engine.faults == [], f"after {ticks} ticks"
+        assert "0 running, 0 waiting" in repr(host)
 
 
 @pytest.mark.parametrize(

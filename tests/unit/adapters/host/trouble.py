@@ -45,6 +45,8 @@ class Trouble(TTSAdapter):
 
     def close(self):
         self.count.remove(self.pack.model_id)
+        if "close" in self.pack.options:
+            Path(self.pack.options["close"]).write_text(self.pack.model_id, "utf-8")
 
     def prepare(self, options):
         if options.get("seed") == 13:
