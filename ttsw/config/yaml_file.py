@@ -49,7 +49,9 @@ def parse_yaml(
         return loader.construct_document(node), lines
     except yaml.MarkedYAMLError as error:
         raise ConfigError(f"{_place(path, error.problem_mark)}: not valid YAML: {_problem(error)}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # PyYAML's constructors raise whatever they stumble over: !!timestamp x, !!bool x
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
 from ttsw.errors import InvalidArgumentError
+from ttsw.printable import is_printable, printable
 
 PREFIX = "worker:"
 """What the keys of the registry begin with; the worker's name follows."""
@@ -28,7 +29,7 @@ _FLAGS = ("streaming", "zero_shot", "lora", "cpu_ok", "emotive_zero_prompt")
 _TEXTS = ("state", "version", "device", "instance")
 _LISTS = ("languages", "models")
 _ADDR = re.compile(r"grpc://(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]@]+):(\d{1,5})")
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_MOST_SESSIONS = 1_000_000
 
 
 class MalformedRecordError(InvalidArgumentError):
@@ -170,8 +171,7 @@ def shown(text: str) -> str:
     >>> shown("worker:" + chr(27) + "[2J") == "worker:" + ascii(chr(27))[1:-1] + "[2J"
     True
     """
-    safe = _UNSAFE.sub(lambda match: ascii(match[0])[1:-1], text)
-    return safe if len(safe) <= 200 else f"{safe[:199]}…"
+    return printable(text, 200)
 
 
 class _NotARecordError(Exception):
@@ -231,12 +231,12 @@ def _check_capabilities(told: dict[str, object]) -> None:
     ttl_s = _number(told.get("ttl_s", TTL_S))
     _require(ttl_s is not None and ttl_s > 0, "capabilities.ttl_s isn't a time")
     limit = told.get("max_concurrent_sessions", 0)
-    whole = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+    whole = isinstance(limit, int) and not isinstance(limit, bool) and 0 <= limit <= _MOST_SESSIONS
     _require(whole, "capabilities.max_concurrent_sessions isn't a whole number")
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 1000 and _UNSAFE.search(value) is None
+    return isinstance(value, str) and 0 < len(value) <= 1000 and is_printable(value)
 
 
 def _is_list(value: object) -> bool:

@@ -11,6 +11,7 @@ import structlog
 import trio
 
 from ttsw.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, TtswError
+from ttsw.printable import is_printable
 from ttsw.sessions.admission import Turnover, admit
 from ttsw.sessions.metronome import Metronome
 from ttsw.sessions.session import Link, Session
@@ -283,5 +284,5 @@ def check_session_id(session_id: str) -> None:
     """
     if not session_id:
         raise InvalidArgumentError("session_id is empty; choose a name for the session")
-    if len(session_id) > LONGEST_ID or not session_id.isprintable():
+    if len(session_id) > LONGEST_ID or not is_printable(session_id):
         raise InvalidArgumentError(f"session_id must be 1 to {LONGEST_ID} printable characters")

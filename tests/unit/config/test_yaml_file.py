@@ -1,8 +1,12 @@
 """Files that can't be read, and what each is told."""
 
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ttsw.config.yaml_file import read_settings
 from ttsw.errors import ConfigError
@@ -86,3 +90,31 @@ def test_what_is_wrong_is_said_with_its_place(write, data, said):
 def test_aliases_are_walked_once(write):
     levels = "\n".join(f"a{i}: &a{i} {{x: *a{i - 1}, y: *a{i - 1}}}" for i in range(1, 40))
     assert len(read_settings(write(f"a0: &a0 {{z: 1}}\n{levels}\nworker: &w {{name: alto, again: *w}}"))) == 42
+
+
+@pytest.mark.parametrize("text", ["a: !!timestamp x", "a: !!bool x", "a: !!int x", "a: !!binary ä", "a: !!float x"])
+def test_a_tag_that_its_value_does_not_fit_is_not_valid_yaml(write, text):
+    assert ": not valid YAML: " in refusal(write(text))
+
+
+MUTATED = "worker:\n  name: alto\n  grpc_port: 7002\nredis: {url: 'redis://h', at: 2026-01-01}\n"
+
+
+@given(
+    st.binary(max_size=60)
+    | st.text(max_size=60).map(str.encode)
+    | st.lists(
+        st.sampled_from([*"!&*{}[]:,-?|>%@#'\"\n ", "!!timestamp ", "!!set ", "a", "1", "<<: "]), max_size=30
+    ).map(lambda parts: "".join(parts).encode())
+    | st.tuples(st.integers(0, len(MUTATED)), st.text("!&*{}[]:\n -?\t\x00é", max_size=4)).map(
+        lambda cut: (MUTATED[: cut[0]] + cut[1] + MUTATED[cut[0] + 1 :]).encode()
+    )
+)
+def test_whatever_a_file_holds_is_settings_or_one_message(data):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "worker.yaml")
+        path.write_bytes(data)
+        try:
+            read_settings(path)
+        except ConfigError as error:
+            assert "\n" not in str(error)

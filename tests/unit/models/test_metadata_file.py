@@ -142,8 +142,8 @@ def test_a_file_that_is_nowhere_is_refused(read, entry, fault):
         ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "line 2: aliases .* are not possible in a voice pack"),
         ("a: &a {x: 1}\nb: {<<: [*a, *a]}\n", "aliases"),
         ("&a [*a]", "aliases"),
-        ("[" * 500_000, "nested more than 20 levels deep"),
-        ("- " * 400_000, "nested more than 20 levels deep"),
+        ("[" * 500_000, "nested more than 20 levels deep|not valid YAML"),  # PyYAML has a limit of its own since 6.0.4
+        ("- " * 400_000, "nested more than 20 levels deep|not valid YAML"),
         (f"a: {'1:' * 2_000}1", "a text of more than 3000 characters"),
         (f"a: {'9' * 900_000}", "a text of more than 3000 characters"),
         ("# comment\n" * 110_000, "is larger than 1000 kB"),

@@ -148,13 +148,32 @@ def test_whatever_is_there_is_a_record_or_has_a_fault(value):
         _ = record.address, record.state, record.models, record.languages, record.limit, record.ttl_s
 
 
+@given(st.characters())
+def test_no_character_gets_through_that_a_terminal_would_act_on(char):
+    data = json.dumps(PLAIN | {"resident_models": [f"a{char}b"]}).encode()
+    if char.isprintable():
+        assert parse_record("worker:alto", data).resident_models == (f"a{char}b",)
+    else:
+        with pytest.raises(MalformedRecordError, match="resident_models isn't a list of texts"):
+            parse_record("worker:alto", data)
+    assert shown(f"a{char}b").isprintable()
+
+
+@pytest.mark.parametrize("count", [10**6 + 1, 10**400, -1])
+def test_a_number_of_sessions_that_no_worker_has_is_a_fault_of_its_record_alone(count):
+    with pytest.raises(MalformedRecordError, match="max_concurrent_sessions isn't a whole number"):
+        parse(capabilities={"max_concurrent_sessions": count})
+    with pytest.raises(MalformedRecordError, match=r"metrics\.ttfa_ms_p95 isn't a number"):
+        parse(metrics={"ttfa_ms_p95": 10**400})
+
+
 @given(st.binary(max_size=60))
 def test_whatever_bytes_are_there(data):
     with pytest.raises(MalformedRecordError):
         parse_record("worker:alto", data)
 
 
-names = st.text(st.characters(blacklist_categories=["Cc", "Cs"]), min_size=1, max_size=50)
+names = st.text(st.characters().filter(str.isprintable), min_size=1, max_size=50)
 
 
 @given(
