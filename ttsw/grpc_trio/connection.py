@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _READ_BYTES = 64 * 1024
-_TURN_BYTES = 256
-"""Input handled in one go, some five requests; then others have their turn."""
+_PIECE_BYTES = 256
+"""Input handled in one go: some five requests."""
+_TURN_CALLS = 4
+"""New calls after which others have their turn. Calls that are reset at once don't count: no handler sees them."""
 _WOKEN_AT_ONCE = 8  # senders woken per write; each of them wakes one more while there is room
 _LEAST_SHARE_BYTES = 8 * 1024  # a few messages, so that taking turns costs little
 _DRAIN_PING = b"draining"
@@ -63,6 +65,7 @@ class Connection:
         self._transport = transport
         self._guard = FloodGuard(settings, skip_bytes=0 if client else PREFACE_BYTES)
         self._watch = Watch(settings, trio.current_time())
+        self._begun = 0  # calls since others had their turn
         self._uncredited = 0
         self._reading = trio.CancelScope()
         self._writing = trio.CancelScope(shield=True)  # ends by its owner's hand, after the last bytes
@@ -237,10 +240,11 @@ class Connection:
             if not data:
                 self._lose("the peer closed the connection")
                 return
-            for at in range(0, len(data), _TURN_BYTES):
-                if at:  # a thousand calls may come in one read
+            for at in range(0, len(data), _PIECE_BYTES):
+                if self._begun >= _TURN_CALLS:  # a thousand may come in one read
                     await trio.lowlevel.checkpoint()
-                if not self._receive(bytes(data[at : at + _TURN_BYTES])):
+                    self._begun = 0
+                if not self._receive(bytes(data[at : at + _PIECE_BYTES])):
                     return
 
     def _receive(self, data: bytes) -> bool:
@@ -281,6 +285,7 @@ class Connection:
             self.h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         self._watch.busy()
+        self._begun += 1
         self.on_open(stream_id, headers)  # type: ignore[arg-type]  # header_encoding makes them str
 
     def _on_response(self, event: h2e.ResponseReceived) -> None:
@@ -310,6 +315,7 @@ class Connection:
             self._guard.count_reset(trio.current_time())
         if (exchange := self.exchanges.get(event.stream_id or 0)) is not None:
             exchange.terminate(ResetError(event.error_code or ErrorCodes.NO_ERROR))
+            self._begun = max(0, self._begun - 1)
 
     def _on_window(self, event: h2e.WindowUpdated) -> None:
         if not event.stream_id:
