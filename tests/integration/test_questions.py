@@ -103,4 +103,6 @@ def test_a_thousand_questions_at_once_delay_no_frame_and_take_no_threads(start_w
     )
     print(told)  # noqa: T201 - the figures
     assert most - before <= THREADS, told
-    assert median(worst) <= LATE_S + median(calm), told  # a busy machine makes frames late by itself
+    if median(calm) > LATE_S / 2:
+        pytest.skip(f"this machine is too busy to tell: {told}")
+    assert median(worst) <= LATE_S + median(calm), told
