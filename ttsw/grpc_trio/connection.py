@@ -68,7 +68,6 @@ class Connection:
         self._turns = turns or Turns()
         self._guard = FloodGuard(settings, skip_bytes=0 if client else PREFACE_BYTES)
         self._watch = Watch(settings, trio.current_time())
-        self._begun = 0  # calls since others had their turn
         self._uncredited = 0
         self._reading = trio.CancelScope()
         self._writing = trio.CancelScope(shield=True)  # ends by its owner's hand, after the last bytes
@@ -311,7 +310,6 @@ class Connection:
             self.h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         self._watch.busy()
-        self._begun += 1
         self.on_open(stream_id, headers)  # type: ignore[arg-type]  # header_encoding makes them str
 
     def _on_response(self, event: h2e.ResponseReceived) -> None:
@@ -355,7 +353,6 @@ class Connection:
             self._guard.count_reset(trio.current_time())
         if (exchange := self.exchanges.get(event.stream_id or 0)) is not None:
             exchange.terminate(ResetError(event.error_code or ErrorCodes.NO_ERROR))
-            self._begun = max(0, self._begun - 1)
 
     def _on_window(self, event: h2e.WindowUpdated) -> None:
         if not event.stream_id:
