@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ttsw.errors import InvalidArgumentError
+from ttsw.languages import match_language
 
 OptionValue = float | int | str
 
@@ -18,7 +19,7 @@ class Option:
     """One option: its type, its bounds and its default.
 
     Args:
-        kind: What a value is: `float`, `int` or `str`.
+        kind: What a value is: `float`, `int`, `str`, or `language`, a language tag that stands for one of `choices`.
         help: One line for a person.
         default: The value where the option isn't given; None means that the engine decides.
         low: Least valid number, inclusive.
@@ -28,7 +29,7 @@ class Option:
         internal: Whether the worker gives its value: clients neither see nor set it.
     """
 
-    kind: Literal["float", "int", "str"]
+    kind: Literal["float", "int", "str", "language"]
     help: str
     default: OptionValue | None = None
     low: float = -math.inf
@@ -43,6 +44,11 @@ class Option:
         Raises:
             InvalidArgumentError: `text` is no such value; the message names the option, the text and what is valid.
         """
+        if self.kind == "language":
+            found = match_language(text, self.choices) if self.choices else text
+            if found is None:
+                raise self._refusal(name, text)
+            return found
         if self.kind == "str":
             if self.choices and text not in self.choices:
                 raise self._refusal(name, text)
@@ -59,7 +65,7 @@ class Option:
         """Say what is valid: "a number from 0.25 to 4", "one of: chunks, tokens"."""
         if self.choices:
             return "one of: " + ", ".join(self.choices)
-        if self.kind == "str":
+        if self.kind in {"str", "language"}:
             return "a text"
         noun = "a whole number" if self.kind == "int" else "a number"
         if math.isinf(self.low) and math.isinf(self.high):

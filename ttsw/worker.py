@@ -222,6 +222,7 @@ class Worker:
             characters=report.characters,
             underruns=report.underruns,
             largest_gap_ms=round(report.largest_gap_s * 1000, 1),
+            **({"unread": report.unread} if report.unread else {}),
             **({"error": report.error} if report.error else {}),
         )
 

@@ -120,7 +120,11 @@ class TTSAdapter(ABC):
 
     @property
     def model_info(self) -> dict[str, Any]:
-        """What the model is and can do, in plain values."""
+        """What the model is and can do, in plain values.
+
+        `scripts` says what it can read where its languages don't: `any`, or `languages` for a model that tells its
+        languages apart by itself, so that a text may be in several.
+        """
         pack = self.pack
         return {
             "model_id": pack.model_id,

@@ -6,7 +6,7 @@ It can be told to be short, slow, chunky, large or to fail, by session options o
 import math
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import trio
@@ -40,6 +40,11 @@ class MockAdapter(TTSAdapter):
     def __init__(self, pack: VoicePack) -> None:
         super().__init__(pack)
         self._weights = np.empty(0, np.float32)
+
+    @property
+    def model_info(self) -> dict[str, Any]:
+        """What the model is; a tone reads any script."""
+        return super().model_info | {"scripts": "any"}
 
     @classmethod
     def load(cls, pack: VoicePack, settings: EngineSettings) -> Self:

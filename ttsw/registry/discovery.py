@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ttsw.languages import match_language
 from ttsw.registry.record import MalformedRecordError, WorkerRecord, parse_record, shown
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def fits(record: WorkerRecord, wanted: Wanted) -> bool:
     """Whether a worker offers what is wanted."""
     return (
         (not wanted.model or wanted.model in record.models)
-        and (not wanted.language or any(_speaks(offered, wanted.language) for offered in record.languages))
+        and (not wanted.language or match_language(wanted.language, record.languages) is not None)
         and all(record.can(capability) for capability in wanted.capabilities)
         and (not wanted.states or record.state in wanted.states)
     )
@@ -114,8 +115,3 @@ def _merit(record: WorkerRecord, model: str) -> Iterator[float]:
     yield bool(model) and model not in record.resident_models
     yield sessions / limit if limit else sessions
     yield record.metrics.get("queue_depth", 0.0)
-
-
-def _speaks(offered: str, wanted: str) -> bool:
-    here, there = offered.lower(), wanted.lower()
-    return here == there or here.startswith(f"{there}-") or there.startswith(f"{here}-")

@@ -86,9 +86,10 @@ class TTSServicer(TtsServiceBase):
             session = await self._worker.start_session(message.session_id, message.model_id, message.options, link)
         except TtswError as error:
             return StartSessionResponse(**self._refuse(error))
-        return StartSessionResponse(
-            success=True, message=f"session {session.session_id} speaks with {session.model_id}"
-        )
+        told = f"session {session.session_id} speaks with {session.model_id}"
+        if language := session.options.language:
+            told += f" in {language}"
+        return StartSessionResponse(success=True, message=told)
 
     async def end_session(self, message: EndSessionRequest) -> EndSessionResponse:
         """End a session; its speech stops."""
@@ -184,6 +185,12 @@ class TTSServicer(TtsServiceBase):
                 self._worker.record(session, utterance)
             if utterance.failure is not None:
                 raise utterance.failure
+            if unread := utterance.report.unread:
+                told = {
+                    "ttsw-unread-characters": str(sum(unread.values())),
+                    "ttsw-unread-scripts": ",".join(sorted(unread)),
+                }
+                await stream.send_trailing_metadata(metadata=told)
         except TtswError as error:
             self._worker.metrics.refused(error.code)
             raise to_grpc(error) from error

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from ttsw.options import Option, OptionValue, parse_options
@@ -25,7 +25,7 @@ COMMON: Mapping[str, Option] = {
     ),
     "lead_ms": Option("float", "audio sent ahead of real time, ms", None, 20, 60_000),
     "loudness_lufs": Option("float", "loudness of the voice, LUFS", None, -40, -5),
-    "language": Option("str", "language of the text; must be one of the model's"),
+    "language": Option("language", "language of the text; one of the model's, as en-US is where the model says en"),
 }
 
 
@@ -38,6 +38,7 @@ class SessionOptions:
         flush_s: How long joined text has to be quiet before its last finished sentence is spoken, s; `inf` for ever.
         lead_s: How far ahead of real time frames are sent, s; `inf` for `pacing=fast`.
         loudness_lufs: The target, LUFS; None means the worker's.
+        language: The model's language that the text is in; empty where the session doesn't say.
         engine: What the engine is given.
     """
 
@@ -45,6 +46,7 @@ class SessionOptions:
     flush_s: float = 0.25
     lead_s: float = 0.04
     loudness_lufs: float | None = None
+    language: str = ""
     engine: Mapping[str, OptionValue] = field(default_factory=dict)
 
     @classmethod
@@ -69,7 +71,8 @@ class SessionOptions:
         Raises:
             InvalidArgumentError: An option is unknown or its value isn't valid.
         """
-        language = Option("str", COMMON["language"].help, choices=languages)
+        offered = family["language"].choices if "language" in family else ()
+        language = replace(COMMON["language"], choices=offered or languages)
         own = {name: option for name, option in family.items() if not option.internal}
         values = parse_options(given, {**own, **COMMON, "language": language})
         lead_s = float(values.get("lead_ms", lead_ms)) / 1000
@@ -82,5 +85,6 @@ class SessionOptions:
             flush_s=float(values["flush_ms"]) / 1000 or math.inf,
             lead_s=math.inf if values["pacing"] == "fast" else lead_s,
             loudness_lufs=None if loudness is None else float(loudness),
+            language=str(values.get("language", "")),
             engine=engine,
         )

@@ -7,7 +7,7 @@ of frames, and STOP can end the listener's stream at once while an engine's step
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -23,7 +23,7 @@ from ttsw.sessions.pacing import Pacer
 from ttsw.sessions.voice import Voice
 from ttsw.telemetry.figures import Tally
 from ttsw.telemetry.tracing import NO_TRACE, UtteranceTrace
-from ttsw.text import Segmenter, clean, has_speech
+from ttsw.text import Segmenter, clean, has_speech, unreadable, without_unreadable
 from ttsw.units import FRAME_S
 
 GOODBYE_S = 5.0
@@ -98,6 +98,8 @@ class Report:
     largest_gap_s: float = 0.0
     duration_s: float = 0.0
     error: str = ""
+    unread: dict[str, int] = field(default_factory=dict)
+    """Letters that the voice can't read and that were left out, by script."""
 
     @property
     def audio_s(self) -> float:
@@ -298,6 +300,8 @@ class Utterance:
             if piece.flush or not self._options.joined:
                 await self._say(self._segmenter.finish(), voice, chain)
         await self._say(self._segmenter.finish(), voice, chain)
+        if self.report.unread and not self.report.segments:
+            raise voice.unread(self.report.unread, self._options)
         self._buffer.put(chain.finish())
 
     async def _next_piece(self, voice: Voice, chain: Chain) -> Piece | None:
@@ -324,13 +328,22 @@ class Utterance:
 
     async def _say(self, segments: list[str], voice: Voice, chain: Chain) -> None:
         for segment in segments:
-            text = clean(segment)
+            text = self._readable(clean(segment), voice)
             if has_speech(text):
                 self._buffer.mark_segment(self.report.segments, chain.segment_start)
                 self.report.segments += 1
                 with self.trace.segment(self.report.segments - 1, len(text)):
                     await voice.speak(text, self._options.engine, chain.push, self._take)
                 self._buffer.put(chain.end_segment())
+
+    def _readable(self, text: str, voice: Voice) -> str:
+        """Leave out what the voice can't read, and count it."""
+        scripts = None if text.isascii() else voice.scripts(self._options)
+        if scripts is None or not (unread := unreadable(text, scripts)):
+            return text
+        for script, count in unread.items():
+            self.report.unread[script] = self.report.unread.get(script, 0) + count
+        return without_unreadable(text, scripts)
 
     async def _take(self, pcm: bytes, compute_s: float) -> None:
         self.report.compute_s += compute_s

@@ -9,9 +9,10 @@ import trio
 
 from ttsw.adapters.host.base import Host
 from ttsw.audio import AdaptiveGain, Calibration, Chain, FixedGain, Gain, calibrate, to_mono
-from ttsw.errors import OutOfMemoryError, TtswError
+from ttsw.errors import InvalidArgumentError, OutOfMemoryError, TtswError
 from ttsw.options import Option, OptionValue, parse_options
 from ttsw.sessions.options import SessionOptions
+from ttsw.text import scripts_of
 from ttsw.threads import Lane, run_in
 from ttsw.types import Samples
 
@@ -91,6 +92,27 @@ class Voice:
         """
         if self.host.model.prepares:
             await self.host.prepare(options.engine)
+
+    def scripts(self, options: SessionOptions) -> frozenset[str] | None:
+        """Name the scripts that are read in a session; None for any.
+
+        They are those of the session's language or, for a model that tells languages apart by itself, of all that the
+        model speaks.
+        """
+        model = self.host.model
+        how, languages = model.info.get("scripts"), model.pack.languages
+        if options.language and how != "languages":
+            languages = (options.language,)
+        return None if how == "any" or not languages else scripts_of(languages)
+
+    def unread(self, scripts: Mapping[str, int], options: SessionOptions) -> InvalidArgumentError:
+        """The error of a text of which nothing can be read."""
+        pack = self.host.model.pack
+        written, languages = " and ".join(sorted(scripts)), options.language or ", ".join(pack.languages)
+        return InvalidArgumentError(
+            f"none of the text can be read: it is in {written} script, and {pack.model_id} reads {languages}; choose a "
+            "voice for the text's language"
+        )
 
     def open_chain(self, options: SessionOptions) -> Chain:
         """Make the way from the engine's chunks to frames, for one utterance."""

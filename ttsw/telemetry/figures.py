@@ -1,6 +1,6 @@
 """What the layers above hand over to be told: plain values, so that neither side needs to know the other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -48,6 +48,11 @@ class Ended(Protocol):
     @property
     def segments(self) -> int:
         """Segments spoken, the last perhaps in part."""
+        ...
+
+    @property
+    def unread(self) -> Mapping[str, int]:
+        """Letters left out because the voice can't read them, by script."""
         ...
 
     @property

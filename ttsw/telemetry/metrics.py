@@ -66,6 +66,9 @@ class Metrics:
         self._underruns = Counter(
             "tts_underruns", "Times that a listener who plays along ran dry.", ["model"], registry=registry
         )
+        self._unread = Counter(
+            "tts_unread_characters", "Letters left out because the voice can't read them.", ["model"], registry=registry
+        )
         self._refused = Counter("tts_refused", "Requests that were refused.", ["code"], registry=registry)
         self._barge_in = Histogram(
             "tts_barge_in_seconds",
@@ -116,6 +119,8 @@ class Metrics:
             self._first_audio.labels(model).observe(ended.first_s)
         if (rtf := ended.rtf) is not None:
             self._rtf.labels(model).observe(rtf)
+        if unread := sum(ended.unread.values()):
+            self._unread.labels(model).inc(unread)
         if ended.underruns:
             self._underruns.labels(model).inc(ended.underruns)
 

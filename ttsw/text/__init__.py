@@ -8,7 +8,18 @@ sentence-stream 1.3 66 / 33, syntok 1.4 59 / 34, segtok 1.5 58 / 30, nltk's untr
 miss of the 48 is mostly lists within a line ("1. One 2. Two").
 """
 
+from ttsw.text.scripts import scripts_of, unreadable, without_unreadable
 from ttsw.text.segmenter import FIRST_MAX_CHARS, MAX_CHARS, Segmenter, split
 from ttsw.text.speakable import clean, has_speech
 
-__all__ = ["FIRST_MAX_CHARS", "MAX_CHARS", "Segmenter", "clean", "has_speech", "split"]
+__all__ = [
+    "FIRST_MAX_CHARS",
+    "MAX_CHARS",
+    "Segmenter",
+    "clean",
+    "has_speech",
+    "scripts_of",
+    "split",
+    "unreadable",
+    "without_unreadable",
+]

@@ -15,9 +15,11 @@ def test_nothing_given_is_the_defaults():
 
 
 def test_everything_given():
-    given = {"text_mode": "tokens", "pacing": "fast", "loudness_lufs": "-20", "speed": "1.5", "language": "en"}
+    given = {"text_mode": "tokens", "pacing": "fast", "loudness_lufs": "-20", "speed": "1.5", "language": "en-GB"}
     options = SessionOptions.parse(given, FAMILY, languages=("en", "de"))
-    assert options == SessionOptions(joined=True, lead_s=math.inf, loudness_lufs=-20.0, engine={"speed": 1.5})
+    assert options == SessionOptions(
+        joined=True, lead_s=math.inf, loudness_lufs=-20.0, language="en", engine={"speed": 1.5}
+    )
 
 
 def test_an_unknown_option_is_refused_with_those_that_exist():

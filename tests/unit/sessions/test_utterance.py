@@ -1,4 +1,5 @@
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -557,3 +558,58 @@ async def test_it_can_be_left_at_every_tick(autojump_clock, make):
         if not reached:
             break
     assert tick > 20
+
+
+def speaking_only(languages, **info):
+    host = FakeHost()
+    pack = replace(host.model.pack, languages=languages)
+    host.model = replace(host.model, pack=pack, info={**host.model.info, **info})
+    return host
+
+
+async def test_a_text_that_the_voice_can_not_read_fails_and_names_script_and_languages(autojump_clock, make):
+    utterance = make(host := speaking_only(("en", "de")))
+    listener = await speak(utterance, "你好。再见。")
+    assert (listener.frames, host.texts) == ([], [])
+    assert isinstance(utterance.failure, InvalidArgumentError)
+    assert str(utterance.failure) == (
+        "none of the text can be read: it is in Han script, and fake-voice reads en, de; choose a voice for the text's "
+        "language"
+    )
+
+
+async def test_the_readable_part_of_a_text_is_spoken_and_the_rest_reported(autojump_clock, make):
+    utterance = make(host := speaking_only(("en",)))
+    listener = await speak(utterance, "Say 你好 to her. Привет. 😀")
+    assert host.texts == ["Say to her."]
+    assert listener.frames[-1].final
+    assert utterance.report.unread == {"Han": 2, "Cyrillic": 6}
+
+
+@pytest.mark.parametrize(
+    ("languages", "info", "options"),
+    [
+        ((), {}, {}),
+        (("en",), {"scripts": "any"}, {}),
+        (("en", "zh"), {}, {}),
+        (("en", "zh"), {"scripts": "languages"}, {"language": "en"}),
+        (("en", "zh"), {}, {"language": "zh"}),
+    ],
+)
+async def test_who_reads_a_script(autojump_clock, make, languages, info, options):
+    utterance = make(host := speaking_only(languages, **info), SessionOptions(lead_s=float("inf"), **options))
+    await speak(utterance, "你好。")
+    assert (host.texts, utterance.report.unread) == (["你好。"], {})
+
+
+async def test_a_session_s_language_is_the_one_that_is_read(autojump_clock, make):
+    utterance = make(speaking_only(("en", "zh")), SessionOptions(lead_s=float("inf"), language="en"))
+    await speak(utterance, "你好。")
+    assert "fake-voice reads en;" in str(utterance.failure)
+
+
+async def test_a_text_of_emoji_only_is_no_text_that_can_not_be_read(autojump_clock, make):
+    utterance = make(speaking_only(("en",)))
+    listener = await speak(utterance, "😀 …")
+    assert [frame.final for frame in listener.frames] == [True]
+    assert utterance.failure is None

@@ -53,7 +53,7 @@ class CosyVoice2Adapter(TTSAdapter):
     """
 
     options: ClassVar[Mapping[str, Option]] = {
-        "language": Option("str", "language of the text; the model hears it by itself, numbers are read by it"),
+        "language": Option("language", "language of the text; the model hears it by itself, numbers are read by it"),
         "speed": Option("float", "tempo, 1 is the voice's own", 1.0, 0.5, 2),
         "temperature": Option("float", "how daring the speech is", 1.0, 0.05, 2),
         "top_k": Option("int", "so many of the likeliest tokens are drawn from", None, 1, 10_000),
@@ -151,7 +151,11 @@ class CosyVoice2Adapter(TTSAdapter):
     @property
     def model_info(self) -> dict[str, Any]:
         """What the model is; its languages are those that it really speaks."""
-        return super().model_info | {"languages": list(self._languages), "speakers": list(self._speakers)}
+        return super().model_info | {
+            "languages": list(self._languages),
+            "speakers": list(self._speakers),
+            "scripts": "languages",
+        }
 
     def _say(
         self,

@@ -41,7 +41,7 @@ class SesameAdapter(TTSAdapter):
     """
 
     options: ClassVar[Mapping[str, Option]] = {
-        "language": Option("str", "language of the text"),
+        "language": Option("language", "language of the text"),
         "speaker": Option("int", "who of a conversation speaks, by number", 0, 0, MOST_SPEAKER, voice=True),
         "temperature": Option("float", "how daring the speech is; the model's own if not given", None, 0.05, 2),
         "top_k": Option("int", "so many of the likeliest codes are drawn from, 0 for all", None, 0, 10_000),

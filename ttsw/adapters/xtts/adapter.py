@@ -53,7 +53,7 @@ class XttsAdapter(TTSAdapter):
     """
 
     options: ClassVar[Mapping[str, Option]] = {
-        "language": Option("str", "language of the text"),
+        "language": Option("language", "language of the text"),
         "speed": Option("float", "tempo, 1 is the voice's own", 1.0, 0.5, 2),
         "temperature": Option("float", "how daring the speech is; the model's own if not given", None, 0.05, 2),
         "top_k": Option("int", "so many of the likeliest tokens are drawn from, 0 for all", None, 0, 10_000),

@@ -1,0 +1,38 @@
+"""Language tags (BCP 47): whether one that is asked for is among those that are offered.
+
+Tags are compared as RFC 4647 has it, without regard to case; an underscore counts as a hyphen.
+"""
+
+from collections.abc import Iterable
+
+
+def match_language(wanted: str, offered: Iterable[str]) -> str | None:
+    """Find the offered tag that a wanted one stands for; None where there is none.
+
+    The tag itself comes first, then the longest that it begins with (lookup, RFC 4647 section 3.4), then the first that
+    begins with it (filtering, section 3.3.1).
+
+    >>> match_language("en_us", ["de", "en"]), match_language("EN", ["de", "en-GB"]), match_language("fr", ["en"])
+    ('en', 'en-GB', None)
+    """
+    tags = {_normal(tag): tag for tag in reversed([*offered])}
+    wanted = _normal(wanted)
+    part = wanted
+    while part:
+        if part in tags:
+            return tags[part]
+        part = part.rpartition("-")[0]
+    return next((tag for normal, tag in reversed(tags.items()) if normal.startswith(f"{wanted}-")), None)
+
+
+def primary(tag: str) -> str:
+    """The language of a tag, without script and region.
+
+    >>> primary("zh_Hans-CN")
+    'zh'
+    """
+    return _normal(tag).partition("-")[0]
+
+
+def _normal(tag: str) -> str:
+    return tag.strip().replace("_", "-").lower()
