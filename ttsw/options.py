@@ -11,6 +11,12 @@ from typing import Literal
 from ttsw.errors import InvalidArgumentError
 from ttsw.languages import match_language
 
+LONGEST_NUMBER = 64
+"""Characters of a number."""
+
+MOST_NAMED = 8
+"""Unknown options that a refusal names."""
+
 OptionValue = float | int | str
 
 
@@ -27,6 +33,8 @@ class Option:
         choices: The valid texts; empty means any.
         voice: Whether another value is another voice, of a loudness of its own.
         internal: Whether the worker gives its value: clients neither see nor set it.
+        pack: Whether its value is the voice pack's or the configuration's: what it costs is not for a client to say.
+        longest: Characters of a text that is a value.
     """
 
     kind: Literal["float", "int", "str", "language"]
@@ -37,6 +45,8 @@ class Option:
     choices: tuple[str, ...] = ()
     voice: bool = False
     internal: bool = False
+    pack: bool = False
+    longest: int = 256
 
     def parse(self, name: str, text: str) -> OptionValue:
         """Turn `text` into this option's value.
@@ -50,9 +60,11 @@ class Option:
                 raise self._refusal(name, text)
             return found
         if self.kind == "str":
-            if self.choices and text not in self.choices:
+            if len(text) > self.longest or (self.choices and text not in self.choices):
                 raise self._refusal(name, text)
             return text
+        if len(text) > LONGEST_NUMBER:
+            raise self._refusal(name, text)
         try:
             value = int(text) if self.kind == "int" else float(text)
         except ValueError:
@@ -66,7 +78,7 @@ class Option:
         if self.choices:
             return "one of: " + ", ".join(self.choices)
         if self.kind in {"str", "language"}:
-            return "a text"
+            return f"a text of at most {self.longest} characters" if self.kind == "str" else "a language tag"
         noun = "a whole number" if self.kind == "int" else "a number"
         if math.isinf(self.low) and math.isinf(self.high):
             return noun
@@ -88,9 +100,9 @@ def parse_options(given: Mapping[str, str], known: Mapping[str, Option]) -> dict
     """
     unknown = sorted(set(given) - set(known))
     if unknown:
+        named = ", ".join(repr(name[:40]) for name in unknown[:MOST_NAMED]) + ", …" * (len(unknown) > MOST_NAMED)
         raise InvalidArgumentError(
-            f"unknown option{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))}; "
-            f"valid are: {', '.join(sorted(known))}"
+            f"unknown option{'s' * (len(unknown) > 1)} {named}; valid are: {', '.join(sorted(known))}"
         )
     defaults = {name: option.default for name, option in known.items() if option.default is not None}
     return defaults | {name: known[name].parse(name, text) for name, text in given.items()}

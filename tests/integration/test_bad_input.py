@@ -239,7 +239,7 @@ def test_a_text_of_a_megabyte_is_refused(client):
     client.start("long", pacing="fast")
     code, text = refused(client.open("long", "word " * 200_000))
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "1000018 bytes exceeds the limit of 262144 bytes" in text
+    assert "bytes exceeds the limit of 262144 bytes" in text
     code, text = refused(client.open("long", "word " * 25_000))
     assert code is INVALID
     assert "100000 characters" in text
@@ -368,6 +368,13 @@ def test_absurd_options_are_refused(client, options):
     answer = client.unary("StartSession", request, StartSessionResponse)
     assert (answer.success, answer.error) == (False, ErrorCode.INVALID_ARGUMENT)
     assert len(answer.message) < 2000
+
+
+@pytest.mark.parametrize("name", ["work_mb", "size_mb", "load_ms"])
+def test_a_client_can_not_have_the_server_s_memory_or_time(client, name):
+    answer = client.try_start("greedy", **{name: 100_000})
+    assert (answer.success, answer.error) == (False, ErrorCode.INVALID_ARGUMENT)
+    assert f"option {name} belongs to the voice pack" in answer.message
 
 
 @pytest.mark.parametrize("model_id", ["x" * 100_000, "../mock/440hz", "mock-440hz\n", "MOCK-440HZ", "\x00"])

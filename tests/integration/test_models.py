@@ -303,13 +303,16 @@ def test_out_of_memory_while_loading(start, packs, limit_memory):
 
 def test_out_of_memory_while_speaking(start, packs, limit_memory):
     idle = write_mock(packs, "a", size_mb=350)
+    hungry, greedy = write_mock(packs, "hungry", work_mb=450), write_mock(packs, "greedy", work_mb=1_500)
     worker, client = start()
+    assert client.load(hungry).success
+    assert client.load(greedy).success
     assert client.load(idle).success
     limit_memory(worker, 250)
-    with client.session(work_mb=450) as session_id:
+    with client.session(hungry) as session_id:
         check_frames(client.speak(session_id, "Once what is idle has gone, there is room."), session_id)
         assert worker.lines("model unloaded", model_id=idle, cause="out of memory")
-    with client.session(work_mb=1_500) as session_id:
+    with client.session(greedy) as session_id:
         code, message = refused(client.open(session_id, "For this there never is."))
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "found no memory left" in message

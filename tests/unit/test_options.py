@@ -32,7 +32,7 @@ def test_what_is_no_such_number_is_refused(text):
 def test_kinds_say_what_is_valid():
     assert Option("int", "n").describe() == "a whole number"
     assert Option("int", "n", low=0, high=9).describe() == "a whole number from 0 to 9"
-    assert Option("str", "s").describe() == "a text"
+    assert Option("str", "s").describe() == "a text of at most 256 characters"
     assert Option("str", "s", choices=("a", "b")).describe() == "one of: a, b"
     assert Option("float", "f").describe() == "a number"
 
@@ -54,3 +54,22 @@ def test_defaults_fill_in_and_unknown_names_are_refused_with_the_valid_ones():
     assert parse_options({"seed": "3", "speed": "2"}, known) == {"speed": 2.0, "seed": 3}
     with pytest.raises(InvalidArgumentError, match="unknown options 'a', 'b'; valid are: seed, speed"):
         parse_options({"b": "1", "a": "1"}, known)
+
+
+def test_a_text_has_a_bound():
+    assert Option("str", "s", longest=5).parse("s", "abcde") == "abcde"
+    with pytest.raises(InvalidArgumentError, match="at most 5 characters"):
+        Option("str", "s", longest=5).parse("s", "abcdef")
+
+
+@pytest.mark.parametrize("kind", ["int", "float"])
+@pytest.mark.parametrize("text", ["9" * 65, "9" * 5_000, "1e400", "²", "-" * 70])
+def test_numbers_without_bounds_are_numbers_all_the_same(kind, text):
+    with pytest.raises(InvalidArgumentError, match=r"a .*number"):
+        Option(kind, "n").parse("n", text)
+
+
+def test_ten_thousand_unknown_options_make_no_long_message():
+    with pytest.raises(InvalidArgumentError) as refusal:
+        parse_options({f"option {number}": "" for number in range(10_000)}, {"speed": SPEED})
+    assert len(str(refusal.value)) < 300

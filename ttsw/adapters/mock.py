@@ -1,6 +1,6 @@
 """The mock family: a 440 Hz sine, 50 ms a character by default, on no weights at all. For tests and for load.
 
-It can be told to be short, slow, chunky, large or to fail, by session options or by a voice pack's.
+It can be told to be short, slow, chunky or to fail by session options, and to be large by its voice pack's.
 """
 
 import math
@@ -28,12 +28,12 @@ class MockAdapter(TTSAdapter):
         "seed": Option("int", "accepted and without effect: the mock has no chance in it", None, 0, 2**63 - 1),
         "ms_per_char": Option("float", "audio for each character, ms", 50.0, 0, 10_000),
         "duration_ms": Option("float", "audio of a segment whatever its text, ms", None, 0, 3_600_000),
-        "chunk_ms": Option("float", "audio in one engine chunk, ms", 1_000.0, 1, 60_000),
+        "chunk_ms": Option("float", "audio in one engine chunk, ms", 1_000.0, 1, 5_000),
         "delay_ms": Option("float", "wait before each chunk, ms", 0.0, 0, 600_000),
         "fail_after_ms": Option("float", "audio after which the engine fails, ms", None, 0, 3_600_000),
-        "work_mb": Option("float", "memory that each step takes for its work, MB", 0.0, 0, 1_000_000),
-        "load_ms": Option("float", "in a voice pack: how long the model loads, ms", 0.0, 0, 600_000),
-        "size_mb": Option("float", "in a voice pack: memory that the model takes, MB", 0.0, 0, 1_000_000),
+        "work_mb": Option("float", "memory that each step takes for its work, MB", 0.0, 0, 1_000_000, pack=True),
+        "load_ms": Option("float", "how long the model loads, ms", 0.0, 0, 600_000, pack=True),
+        "size_mb": Option("float", "memory that the model takes, MB", 0.0, 0, 1_000_000, pack=True),
     }
     concurrency = 16
 

@@ -122,7 +122,7 @@ async def _speak(host: Host, load_s: float) -> Spoken:
         raise PackError(
             f"voice pack {pack.root}: its model speaks at {rate} Hz, and {pack.sample_rate} in the metadata"
         )
-    options = SessionOptions.parse(pack.options, host.model.options, languages=pack.languages)
+    options = SessionOptions.parse({}, host.model.options, defaults=pack.options, languages=pack.languages)
     chunks: list[Samples] = []
     compute_s = 0.0
 

@@ -106,7 +106,7 @@ async def speak_once(pack: VoicePack, device: str | None) -> Spoken:
     """
     config = Config(engines={pack.family: EngineConfig(device=device)})
     async with open_hosting(config) as hosting, hosting.lend(pack) as host:
-        options = SessionOptions.parse(pack.options, host.model.options, languages=pack.languages).engine
+        options = SessionOptions.parse({}, host.model.options, defaults=pack.options, languages=pack.languages).engine
         await host.prepare(options)
         samples, compute_s, first_s, started = 0, 0.0, 0.0, trio.current_time()
 

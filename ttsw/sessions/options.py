@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from ttsw.errors import InvalidArgumentError
 from ttsw.options import Option, OptionValue, parse_options
 
 COMMON: Mapping[str, Option] = {
@@ -55,6 +56,7 @@ class SessionOptions:
         given: Mapping[str, str],
         family: Mapping[str, Option],
         *,
+        defaults: Mapping[str, str] | None = None,
         languages: tuple[str, ...] = (),
         lead_ms: float = 40.0,
         session: str = "",
@@ -64,17 +66,23 @@ class SessionOptions:
         Args:
             given: Options by name, as texts.
             family: The model's own options.
+            defaults: What the voice pack and the configuration give where the client gives nothing.
             languages: The languages that the model speaks.
             lead_ms: The worker's default lead, ms.
             session: What engines are to know the session by that remember what they have said; empty for none.
 
         Raises:
-            InvalidArgumentError: An option is unknown or its value isn't valid.
+            InvalidArgumentError: An option is unknown, not for clients to set, or its value isn't valid.
         """
+        if costly := sorted(name for name in given if name in family and family[name].pack):
+            raise InvalidArgumentError(f"option {costly[0]} belongs to the voice pack; a session can't set it")
         offered = family["language"].choices if "language" in family else ()
         language = replace(COMMON["language"], choices=offered or languages)
         own = {name: option for name, option in family.items() if not option.internal}
-        values = parse_options(given, {**own, **COMMON, "language": language})
+        known = {**own, **COMMON, "language": language}
+        if unknown := sorted(given.keys() - known.keys()):
+            parse_options(dict.fromkeys(unknown, ""), {name: each for name, each in known.items() if not each.pack})
+        values = parse_options({**(defaults or {}), **given}, known)
         lead_s = float(values.get("lead_ms", lead_ms)) / 1000
         loudness = values.get("loudness_lufs")
         engine = {name: value for name, value in values.items() if name in own}

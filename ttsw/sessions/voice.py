@@ -81,8 +81,9 @@ class Voice:
             InvalidArgumentError: An option is unknown or its value isn't valid.
         """
         languages = self.host.model.pack.languages
-        options = {**self.defaults, **given}
-        return SessionOptions.parse(options, self.options, languages=languages, lead_ms=lead_ms, session=session)
+        return SessionOptions.parse(
+            given, self.options, defaults=self.defaults, languages=languages, lead_ms=lead_ms, session=session
+        )
 
     async def prepare(self, options: SessionOptions) -> None:
         """Get the engine ready for a session's options.

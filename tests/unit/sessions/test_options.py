@@ -54,3 +54,16 @@ def test_an_engine_that_remembers_is_told_the_session_and_no_client_can():
     assert SessionOptions.parse({}, FAMILY, session="a#1").engine == {"speed": 1.0}
     with pytest.raises(InvalidArgumentError, match=r"unknown option 'session'; valid are: (?!.*session)"):
         SessionOptions.parse({"session": "a#1"}, REMEMBERING, session="b#1")
+
+
+def test_what_an_option_costs_is_for_the_pack_to_say():
+    family = {"work_mb": Option("float", "memory", 0.0, 0, 1e6, pack=True), "speed": Option("float", "tempo", 1.0)}
+    assert SessionOptions.parse({}, family, defaults={"work_mb": "5", "speed": "2"}).engine == {
+        "work_mb": 5,
+        "speed": 2,
+    }
+    with pytest.raises(InvalidArgumentError, match="option work_mb belongs to the voice pack; a session can't set it"):
+        SessionOptions.parse({"work_mb": "700"}, family, defaults={"work_mb": "5"})
+    with pytest.raises(InvalidArgumentError) as refusal:
+        SessionOptions.parse({"pitch": "1"}, family)
+    assert "work_mb" not in str(refusal.value), "it isn't among those that are valid"

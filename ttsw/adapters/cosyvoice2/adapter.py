@@ -17,7 +17,7 @@ from ttsw.adapters.cosyvoice2.checkpoint import DEFINITION, load_model
 from ttsw.adapters.cosyvoice2.encoder import AHEAD
 from ttsw.adapters.cosyvoice2.flow import Flow
 from ttsw.adapters.cosyvoice2.making import Model
-from ttsw.adapters.cosyvoice2.prompts import MOST_INSTRUCTION, Prompt, Prompts
+from ttsw.adapters.cosyvoice2.prompts import MOST_INSTRUCTION, MOST_TRANSCRIPT, Prompt, Prompts
 from ttsw.adapters.cosyvoice2.speech import Made, Sampling, Speaker, Utterance, read_sampling
 from ttsw.adapters.cosyvoice2.text import LANGUAGES, Reader, read_tokenizer
 from ttsw.adapters.cosyvoice2.vocoder import Vocoder
@@ -65,8 +65,14 @@ class CosyVoice2Adapter(TTSAdapter):
             "somebody has written down what is said, if not given",
             choices=("zero_shot", "cross_lingual"),
         ),
-        "instruct": Option("str", f"how to speak, in words: 'sound happy'; at most {MOST_INSTRUCTION} characters"),
-        "reference_text": Option("str", "what is said in the recording, if it isn't written beside it"),
+        "instruct": Option(
+            "str",
+            f"how to speak, in words: 'sound happy'; at most {MOST_INSTRUCTION} characters",
+            longest=MOST_INSTRUCTION,
+        ),
+        "reference_text": Option(
+            "str", "what is said in the recording, if it isn't written beside it", longest=MOST_TRANSCRIPT
+        ),
         "reference_audio": Option(
             "str", "whom to sound like: a registered clip, or a recording of the voice pack", voice=True
         ),

@@ -52,7 +52,9 @@ class SesameAdapter(TTSAdapter):
         "reference_audio": Option(
             "str", "whom to sound like: a registered clip, or a recording of the voice pack", voice=True
         ),
-        "reference_text": Option("str", "what is said in reference_audio, if it isn't written beside it", voice=True),
+        "reference_text": Option(
+            "str", "what is said in reference_audio, if it isn't written beside it", voice=True, longest=4_096
+        ),
         "lora": Option("str", "a voice of the pack's own folder lora", voice=True),
         "session": Option("str", "which session's earlier utterances to go on from", internal=True),
     }
