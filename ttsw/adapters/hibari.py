@@ -202,6 +202,11 @@ def audible(loudest: NDArray[np.float32], pitch: NDArray[np.float32], pause_s: f
 
 def _open_graph(path: Path, threads: int) -> onnxruntime.InferenceSession:
     try:
+        with path.open("rb"):
+            pass  # what keeps it from being read isn't its fault; ONNX Runtime doesn't tell these apart
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be read: {error.strerror}") from error
+    try:
         session = open_session(path, threads)
     except Exception as error:  # ONNX Runtime's errors have no base of their own
         if is_out_of_memory(error):
@@ -228,7 +233,9 @@ def _file(pack: VoicePack, role: str) -> Path:
 def _read_symbols(path: Path) -> dict[str, int]:
     try:
         return {str(symbol): int(number) for symbol, number in json.loads(path.read_text("utf-8")).items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, AttributeError) as error:
         raise UnavailableError(
             f"{path} is not the table of a hibari voice's phonemes: {type(error).__name__}: {error}"
         ) from error

@@ -5,9 +5,9 @@ the graph is cut and run is left to `ttsw.adapters.piper_graph` and `ttsw.adapte
 resampling and loudness to the layers above.
 """
 
-import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +15,19 @@ from typing import ClassVar, Self
 from zlib import crc32
 
 import numpy as np
+import structlog
 from piper import PiperConfig, PiperVoice
+from piper.config import PhonemeType
 
 from ttsw.adapters.base import EngineSettings, TTSAdapter
 from ttsw.adapters.memory import trim_memory
 from ttsw.adapters.piper_stream import Engine, Inference, open_engine
 from ttsw.errors import InvalidArgumentError, UnavailableError
 from ttsw.options import Option, OptionValue
+from ttsw.piper_files import check_phonemes, read_config
 from ttsw.types import Samples, VoicePack
+
+log = structlog.get_logger(__name__)
 
 THREADS = 1
 """Threads of one inference. One is ten times faster than real time, and puts the first window out in 60 to 100 ms; a
@@ -33,6 +38,9 @@ MOST_PHONEMES = 500
 
 MOST_CHOICES = 64
 """Up to so many speakers are listed by name; an error that lists a thousand fits no response."""
+
+_EXTRAS = {"pinyin": "zh", "japanese": "ja", "thai": "th"}
+"""What piper-tts calls the libraries that kinds of phonemes need."""
 
 _UNCLOSED = re.compile(r"\[\[(?!.*?\]\])", re.DOTALL)
 
@@ -58,12 +66,13 @@ class PiperAdapter(TTSAdapter):
         self._voice = voice
         self._config: PiperConfig = voice.config
         self._engine = engine
+        self._lacks: set[str] = set()
 
     @classmethod
     def load(cls, pack: VoicePack, settings: EngineSettings) -> Self:
         """Load the pack's voice; see `TTSAdapter.load`."""
         model, config_path = _voice_files(pack)
-        config = _read_config(config_path)
+        config = _read_config(config_path, model)
         if config.sample_rate != pack.sample_rate:
             raise UnavailableError(
                 f"voice pack {pack.root}: its metadata says {pack.sample_rate} Hz, but {config_path} says "
@@ -135,9 +144,20 @@ class PiperAdapter(TTSAdapter):
         """Yield the phonemes of each inference: as a rule one, none where there is nothing to say."""
         text = _UNCLOSED.sub("[", text)  # what Piper takes for phonemes to the end, less two characters
         phonemes = join(self._voice.phonemize(text))
-        for part in split(phonemes, MOST_PHONEMES):
-            if any(phoneme.isalnum() and phoneme in self._config.phoneme_id_map for phoneme in part):
+        for part in split(self._known(phonemes), MOST_PHONEMES):
+            if any(map(str.isalnum, part)):
                 yield part
+
+    def _known(self, phonemes: list[str]) -> list[str]:
+        """Leave out phonemes that the voice lacks; the first time, say so."""
+        known = self._config.phoneme_id_map
+        if self._config.phoneme_type is PhonemeType.PINYIN or all(phoneme in known for phoneme in phonemes):
+            return phonemes
+        lacking = {phoneme for phoneme in phonemes if phoneme not in known}
+        if not self._lacks:
+            log.warning("phonemes missing from voice", model_id=self.pack.model_id, phonemes=sorted(lacking))
+        self._lacks |= lacking
+        return [phoneme for phoneme in phonemes if phoneme in known]
 
 
 def join(sentences: list[list[str]]) -> list[str]:
@@ -184,10 +204,16 @@ def _voice_files(pack: VoicePack) -> tuple[Path, Path]:
     raise UnavailableError(f"voice pack {pack.root}: it has neither {' nor '.join(names)}, the voice's configuration")
 
 
-def _read_config(path: Path) -> PiperConfig:
+def _read_config(path: Path, model: Path) -> PiperConfig:
     try:
-        return PiperConfig.from_dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        config, told = read_config(path)
+        check_phonemes(config, model)
+        return PiperConfig.from_dict(config.to_piper(told))
+    except InvalidArgumentError as error:
+        raise UnavailableError(str(error)) from error
+    except OSError as error:
+        raise UnavailableError(f"{model} cannot be read: {error.strerror}") from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UnavailableError(
             f"{path} is not the configuration of a Piper voice: {type(error).__name__}: {error}"
         ) from error
@@ -200,6 +226,13 @@ def _trial(voice: PiperVoice, config_path: Path) -> Inference:
         voice.phonemize("a")
         symbols = [name for name in config.phoneme_id_map if name.isalpha()][:20]
         ids = voice.phonemes_to_ids(symbols)
+    except ImportError as error:
+        kind = config.phoneme_type.value
+        what = f"pip install 'piper-tts[{_EXTRAS[kind]}]'" if kind in _EXTRAS else f"the package {error.name}"
+        raise UnavailableError(
+            f"{config_path}: its phonemes ({kind}) need what is not installed here ({error.name}): {what}, with the "
+            f"interpreter {sys.executable}"
+        ) from error
     except Exception as error:
         raise UnavailableError(f"{config_path}: its phonemes cannot be used: {error}") from error
     speaker = config.default_speaker_id if config.num_speakers > 1 else None

@@ -4,6 +4,9 @@ Decides how a session is set up, where noise comes from, and in which windows au
 `ttsw.adapters.piper_graph`'s to say; what a text's phoneme ids are, `ttsw.adapters.piper`'s.
 """
 
+import errno
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -101,10 +104,22 @@ def open_engine(path: Path, threads: int, trial: Inference, device: str = "cpu")
             return _open(path, weights, threads, trial, device)
     except UnavailableError:
         raise
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be opened: {explain(error)}") from error
     except Exception as error:  # ONNX Runtime's and protobuf's errors have no base of their own
         if is_out_of_memory(error):
             raise
         raise UnavailableError(f"{path} is not the graph of a Piper voice, or it is damaged: {error}") from error
+
+
+def explain(error: OSError) -> str:
+    """Say what the machine lacks, and what helps: it isn't the voice's fault."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT} or error.filename is None:  # Python found no folder to write to
+        folder = tempfile.tempdir or os.environ.get("TMPDIR", "/tmp")
+        return (
+            f"there is no room in the temporary folder {folder} ({error.strerror}); make some, or set TMPDIR to another"
+        )
+    return f"{error.filename}: {error.strerror}"
 
 
 def _open(path: Path, weights: Path, threads: int, trial: Inference, device: str) -> Engine:

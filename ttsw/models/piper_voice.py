@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
 
 from ttsw.errors import InvalidArgumentError
+from ttsw.piper_files import check_phonemes, read_config
 
-_MOST_BYTES = 10_000_000
 _QUALITIES = ("x_low", "low", "medium", "high")
 
 
@@ -29,29 +28,6 @@ class PiperVoice(NamedTuple):
         """
         plain = unicodedata.normalize("NFKD", self.model.stem).encode("ascii", "ignore").decode().lower()
         return re.sub(r"[^a-z0-9.]+", "-", plain).strip("-.")
-
-
-class _Audio(BaseModel):
-    sample_rate: int = Field(ge=8_000, le=192_000)
-    quality: str = ""
-
-
-class _Language(BaseModel):
-    family: str = ""
-    name_english: str = ""
-
-
-class _Espeak(BaseModel):
-    voice: str = ""
-
-
-class _Config(BaseModel):
-    """What a pack says of the voice; its configuration has more, which is the engine's."""
-
-    audio: _Audio
-    num_speakers: int = Field(default=1, ge=1)
-    language: _Language = _Language()
-    espeak: _Espeak = _Espeak()
 
 
 def find_voice(path: Path) -> PiperVoice | None:
@@ -85,13 +61,17 @@ def describe_voice(voice: PiperVoice, name: str, checksums: dict[str, str], lice
         licence: What is known of the licence; the configuration says nothing of it.
 
     Raises:
-        InvalidArgumentError: The configuration isn't that of a Piper voice.
+        InvalidArgumentError: The configuration isn't that of a Piper voice, or is another voice's.
     """
-    config = _read(voice.config)
+    config, _ = read_config(voice.config)
+    try:
+        check_phonemes(config, voice.model)
+    except OSError as error:
+        raise InvalidArgumentError(f"{voice.model} cannot be read: {error.strerror}") from error
     language = config.language.family or config.espeak.voice.partition("-")[0]
     tags = [config.language.name_english.lower(), *[word for word in _QUALITIES if word == config.audio.quality]]
-    if config.num_speakers > 1:
-        tags.append(f"{config.num_speakers} speakers")
+    if config.speakers > 1:
+        tags.append(f"{config.speakers} speakers")
     sizes = sum(file.stat().st_size for file in voice)
     metadata: dict[str, Any] = {
         "family": "piper",
@@ -107,14 +87,3 @@ def describe_voice(voice: PiperVoice, name: str, checksums: dict[str, str], lice
         "files": {role: {"path": role, "sha256": sha256} for role, sha256 in checksums.items()},
     }
     return yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=120)
-
-
-def _read(path: Path) -> _Config:
-    try:
-        with path.open("rb") as file:
-            return _Config.model_validate_json(file.read(_MOST_BYTES))
-    except OSError as error:
-        raise InvalidArgumentError(f"{path} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
-        raise InvalidArgumentError(f"{path} is not the configuration of a Piper voice: {faults}") from error

@@ -1,6 +1,8 @@
 """The Piper family: what of a text is spoken, what the options do, which packs are refused and why."""
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from structlog.testing import capture_logs
 
 import ttsw
 from tests.tiny_piper import tiny_config, tiny_pack
-from ttsw.adapters import piper
+from ttsw.adapters import piper, piper_stream
 from ttsw.adapters.base import EngineSettings
 from ttsw.adapters.piper import PiperAdapter, join, split
 from ttsw.errors import InvalidArgumentError, UnavailableError
@@ -233,7 +235,7 @@ def test_a_configuration_that_is_none(tmp_path, content):
     ("change", "says"),
     [
         ({"num_speakers": 3}, "takes input, input_lengths, scales, sid, but it takes input, input_lengths, scales"),
-        ({"phoneme_id_map": {"a": [1]}}, "phonemes cannot be used"),
+        ({"phoneme_id_map": {"a": [1]}}, "phoneme_id_map: it lacks"),
         ({"phoneme_type": "espeak", "espeak": {"voice": "klingon-qo'noS"}}, "phonemes cannot be used"),
     ],
 )
@@ -241,3 +243,56 @@ def test_a_configuration_that_does_not_fit(tmp_path, change, says):
     pack = tiny_pack(tmp_path)
     pack.files["voice.onnx.json"].write_text(json.dumps(tiny_config() | change), "utf-8")
     assert says in refusal(pack)
+
+
+# --- what the machine lacks, and what a voice lacks
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_temporary_folder_is_not_the_voice_s_fault(tmp_path, monkeypatch, number):
+    def full(*_):
+        raise OSError(number, os.strerror(number), "/full/ttsw-x/weights")
+
+    monkeypatch.setattr(piper_stream, "copyfile", full)
+    with pytest.raises(UnavailableError, match=r"no room in the temporary folder .* set TMPDIR to another") as caught:
+        PiperAdapter.load(tiny_pack(tmp_path), EngineSettings())
+    assert "damaged" not in str(caught.value)
+
+
+def test_no_temporary_folder_at_all_is_not_the_voice_s_fault(tmp_path, monkeypatch):
+    def none(*_, **__):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(piper_stream, "TemporaryDirectory", none)
+    with pytest.raises(UnavailableError, match=r"no room in the temporary folder .* set TMPDIR"):
+        PiperAdapter.load(tiny_pack(tmp_path), EngineSettings())
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO])
+def test_a_file_that_the_machine_can_not_read_is_not_damaged(tmp_path, monkeypatch, number):
+    def fail(path, _):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(piper_stream, "copyfile", fail)
+    with pytest.raises(UnavailableError, match=os.strerror(number)) as caught:
+        PiperAdapter.load(tiny_pack(tmp_path), EngineSettings())
+    assert "damaged" not in str(caught.value)
+
+
+def test_phonemes_that_a_voice_lacks_are_told_of_once(tmp_path):
+    adapter = PiperAdapter.load(tiny_pack(tmp_path), EngineSettings())
+    with capture_logs() as logs:
+        whole = speak(adapter, "naïve ŋ café ŋŋŋ", noise_scale=0, noise_w=0)
+        again = speak(adapter, "ŋ ŋ ŋ hello", noise_scale=0, noise_w=0)
+    assert len(whole)
+    assert len(again)
+    assert [line["event"] for line in logs] == ["phonemes missing from voice"]
+    assert "ŋ" in logs[0]["phonemes"]
+
+
+def test_a_kind_of_phonemes_names_the_libraries_that_it_lacks(tmp_path):
+    pack = tiny_pack(tmp_path)
+    path = pack.files["voice.onnx.json"]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"phoneme_type": "pinyin"}))
+    with pytest.raises(UnavailableError, match=r"need what is not installed here \(.*pip install 'piper-tts\[zh\]'"):
+        PiperAdapter.load(pack, EngineSettings())

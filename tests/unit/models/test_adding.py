@@ -20,7 +20,12 @@ from ttsw.errors import (
 from ttsw.models import adding as module
 from ttsw.models.adding import Adder
 
-CONFIG = {"audio": {"sample_rate": 22_050, "quality": "medium"}, "language": {"family": "en"}, "num_speakers": 1}
+CONFIG = {
+    "audio": {"sample_rate": 22_050, "quality": "medium"},
+    "language": {"family": "en"},
+    "num_speakers": 1,
+    "phoneme_id_map": {"_": [0], "^": [1], "$": [2]},
+}
 
 
 @pytest.fixture
