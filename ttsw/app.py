@@ -27,6 +27,7 @@ from ttsw.config import Config, WorkerConfig
 from ttsw.device import find_devices
 from ttsw.errors import ConfigError, TtswError, UnavailableError
 from ttsw.grpc_trio import Server, Settings, serve
+from ttsw.memory_keeper import keep_memory_low
 from ttsw.models.lookout import search_devices
 from ttsw.models.manager import STOP_S
 from ttsw.registry.record import grpc_addr
@@ -83,6 +84,7 @@ async def run(
         url = await infrastructure.start(serve_metrics, config.metrics, worker.metrics, worker.look)
         if url is not None:
             log.info("metrics", url=f"{url}/metrics")
+        infrastructure.start_soon(keep_memory_low)
         async with trio.open_nursery() as models:
             await models.start(worker.run_models)
             async with trio.open_nursery() as sessions:

@@ -4,6 +4,8 @@
 """
 
 from collections import deque
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import trio
@@ -44,7 +46,9 @@ class FrameBuffer:
         self.capacity = capacity
         self.starved = False
         self.excused = False
-        self._frames: deque[bytes] = deque()
+        self._chunks: deque[bytes] = deque()  # cut into frames when they are sent, so that no sample is kept twice
+        self._gone = 0  # bytes of the first chunk that were sent
+        self._count = 0
         self._segments: deque[tuple[int, int]] = deque()
         self._segment = 0
         self.taken = 0
@@ -55,15 +59,17 @@ class FrameBuffer:
         self._makers = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
-        return f"<FrameBuffer {len(self._frames)}/{self.capacity}{' closed' if self._closed else ''}>"
+        return f"<FrameBuffer {self._count}/{self.capacity}{' closed' if self._closed else ''}>"
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return self._count
 
     def put(self, pcm: bytes) -> None:
         """Add whole frames, end to end."""
-        self.made += len(pcm) // FRAME_BYTES
-        self._frames.extend(pcm[at : at + FRAME_BYTES] for at in range(0, len(pcm), FRAME_BYTES))
+        if pcm:
+            self.made += len(pcm) // FRAME_BYTES
+            self._count += len(pcm) // FRAME_BYTES
+            self._chunks.append(pcm)
         self.notify()
 
     def mark_segment(self, index: int, position: int) -> None:
@@ -83,7 +89,7 @@ class FrameBuffer:
     @property
     def ended(self) -> bool:
         """Whether everything was taken that there was before it broke off."""
-        return self._broken and not self._frames
+        return self._broken and not self._count
 
     def starve(self, starved: bool) -> None:
         """Say whether the engine waits for text; what is late then is not the engine's doing (`excused`)."""
@@ -94,7 +100,7 @@ class FrameBuffer:
 
     async def room(self) -> None:
         """Wait until the store is below its capacity."""
-        while len(self._frames) >= self.capacity:
+        while self._count >= self.capacity:
             await self._makers.park()
 
     async def changed(self) -> None:
@@ -109,26 +115,28 @@ class FrameBuffer:
     def available(self) -> int:
         """Frames that may be taken now. The end marker of an utterance without audio counts as one."""
         if self._closed and not self._broken:
-            return max(1, len(self._frames))
-        return len(self._frames) if self.starved or self._broken else max(0, len(self._frames) - 1)
+            return max(1, self._count)
+        return self._count if self.starved or self._broken else max(0, self._count - 1)
 
     def peek(self, most: float) -> list[Frame]:
         """Show the next frames, `most` at most and at least one; they stay until `drop` is told that they were sent."""
         count = int(min(most, self.available))
-        frames = [self._frame(at) for at in range(min(count, len(self._frames)))]
-        if self._closed and not self._broken and len(frames) == len(self._frames):
+        frames = [self._frame(at, pcm) for at, pcm in enumerate(islice(self._pcm(), min(count, self._count)))]
+        if self._closed and not self._broken and len(frames) == self._count:
             last = frames.pop() if frames else self.end_marker()
             frames.append(last._replace(final=True))
         return frames
 
     def drop(self, count: int) -> int:
         """Forget the next frames, since they are sent. Returns how many of them had audio."""
-        audible = min(count, len(self._frames))
-        for _ in range(audible):
-            self._frames.popleft()
+        audible = min(count, self._count)
+        self._count -= audible
+        self._gone += audible * FRAME_BYTES
+        while self._chunks and self._gone >= len(self._chunks[0]):
+            self._gone -= len(self._chunks.popleft())
         self.taken += count
         self.excused = self.starved
-        if len(self._frames) < self.capacity:
+        if self._count < self.capacity:
             self._makers.unpark_all()
         return audible
 
@@ -136,9 +144,16 @@ class FrameBuffer:
         """The empty frame that ends an utterance after what was taken."""
         return Frame(b"", self.taken + 1, True, self._segment, self.taken * FRAME_SAMPLES)
 
-    def _frame(self, at: int) -> Frame:
+    def _pcm(self) -> Iterator[bytes]:
+        gone = self._gone
+        for chunk in self._chunks:
+            for at in range(gone, len(chunk), FRAME_BYTES):
+                yield chunk[at : at + FRAME_BYTES]
+            gone = 0
+
+    def _frame(self, at: int, pcm: bytes) -> Frame:
         number = self.taken + at
         position = number * FRAME_SAMPLES
         while self._segments and self._segments[0][0] <= position:
             self._segment = self._segments.popleft()[1]
-        return Frame(self._frames[at], number + 1, False, self._segment, position)
+        return Frame(pcm, number + 1, False, self._segment, position)

@@ -32,10 +32,10 @@ GOODBYE_S = 5.0
 READ_AHEAD = 4
 """Texts taken from the client ahead of the engine."""
 
-BUFFERED_S = 2.0
+BUFFERED_S = 1.0
 """Audio made ahead of the listener at which the engine waits."""
 
-MOST_AT_ONCE = 25
+MOST_AT_ONCE = 10
 """Frames handed to the listener's connection in one piece."""
 
 PIECE = 500
