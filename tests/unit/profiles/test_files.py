@@ -136,7 +136,7 @@ def test_another_format_is_refused_with_what_this_version_reads(path, given):
         ("a: [", "not valid YAML"),
         ("a: 1\na: 2\n", "line 2, column 1: a: given twice; the first is on line 1"),
         ("models:\n  x:\n    sweep:\n    - {sessions: 1, sessions: 2}\n", "models.x.sweep[0].sessions: given twice"),
-        ("a: &a [1]\nb: *a\n", "line 2: aliases (*a) are not possible"),
+        ("a: &a [1]\nb: *a\n", "line 2, column 4: aliases (*a) are not possible"),
         ("a: " + "[" * 30 + "]" * 30, "nested more than 20 levels"),
         ("notes: " + "x" * 4000, "a text of more than 3000 characters"),
         ("a: 1\n---\nb: 2\n", "not valid YAML"),
@@ -144,7 +144,7 @@ def test_another_format_is_refused_with_what_this_version_reads(path, given):
         ("? [a]\n: 1\n", "not valid YAML"),
         ("date: 2026-13-45\n", "not valid YAML"),
         (b"\xff\xfe\x00", "not UTF-8: the byte 0xff at 0"),
-        (b"#" * 4_000_001, "is larger than 4 MB"),
+        (b"#" * 4_000_001, "is larger than 4000 kB"),
         (b"a: \x00", "not valid YAML"),
     ],
 )
