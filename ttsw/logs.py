@@ -1,10 +1,18 @@
-"""Logging: structured lines on stderr, ours and the libraries' alike."""
+"""Logging: structured lines on stderr, ours and the libraries' alike.
 
+Lines carry texts of clients and other programs. JSON escapes what a terminal would act on; the console's lines are made
+safe here.
+"""
+
+import io
 import logging
 import sys
-from typing import Literal
+from types import TracebackType
+from typing import Literal, TextIO
 
 import structlog
+
+from ttsw.terminal import is_safe, make_safe
 
 
 def configure_logging(
@@ -31,14 +39,14 @@ def configure_logging(
     render = (
         structlog.processors.JSONRenderer()
         if form == "json"
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_write_traceback)
     )
+    renderers: list[structlog.typing.Processor] = [render] if form == "json" else [_make_safe, render]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render], foreign_pre_chain=shared
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+            foreign_pre_chain=shared,
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
@@ -56,3 +64,23 @@ def configure_logging(
 def _drop_session_id(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     event.pop("session_id", None)
     return event
+
+
+def _make_safe(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {make_safe(key): _shown(key, value) for key, value in event.items()}
+
+
+def _shown(key: str, value: object) -> object:
+    """Make an event's value safe to show. Only stacks have several lines; an exception is written later."""
+    if key == "exc_info":
+        return value
+    if isinstance(value, str):
+        return make_safe(value, "\n\t" if key == "stack" else "")
+    text = repr(value)  # what the console shows of it
+    return value if is_safe(text) else make_safe(text)
+
+
+def _write_traceback(to: TextIO, error: tuple[type[BaseException], BaseException, TracebackType | None]) -> None:
+    traceback = io.StringIO()
+    structlog.dev.plain_traceback(traceback, error)
+    to.write(make_safe(traceback.getvalue(), "\n\t"))

@@ -112,13 +112,15 @@ def read_config(path: Path) -> tuple[VoiceConfig, dict[str, Any]]:
         faults = "; ".join(_fault(dict(each)) for each in error.errors()[:5])
         raise InvalidArgumentError(f"{path} is not the configuration of a Piper voice: {faults}") from error
     except (ValueError, RecursionError) as error:
-        raise InvalidArgumentError(f"{path} is not the configuration of a Piper voice: not JSON: {error}") from error
+        raise InvalidArgumentError(
+            f"{path} is not the configuration of a Piper voice: the file: not JSON: {error}"
+        ) from error
 
 
 def _fault(error: dict[str, Any]) -> str:
     place = ".".join(str(part)[:40] for part in error["loc"])
     said = str(error["msg"]).removeprefix("Value error, ")
-    return f"{place}: {said}" if place else said
+    return f"{place or 'the file'}: {said}"
 
 
 def check_phonemes(config: VoiceConfig, model: Path) -> None:

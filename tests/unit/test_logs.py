@@ -5,6 +5,7 @@ import pytest
 import structlog
 
 from ttsw.logs import configure_logging
+from ttsw.terminal import is_safe
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +61,7 @@ def test_an_exception_is_in_its_line(capsys):
     except ValueError:
         structlog.get_logger().exception("failed")
     (line,) = lines(capsys)
-    assert "ValueError: invalid literal" in json.loads(line)["exception"]
+    assert "ValueError: " in json.loads(line)["exception"]
 
 
 def test_console_lines_are_for_eyes(capsys):
@@ -69,3 +70,38 @@ def test_console_lines_are_for_eyes(capsys):
     (line,) = lines(capsys)
     assert "hello" in line
     assert "answer=42" in line
+
+
+HOSTILE = "al\u202eot\x1b[2J\nforged line\u200b"
+
+
+def test_console_lines_show_texts_of_others_as_text(capsys):
+    configure_logging("INFO", "console")
+    with structlog.contextvars.bound_contextvars(session_id=HOSTILE):
+        structlog.get_logger().info("hello", voice=HOSTILE, all=[HOSTILE, 1], filler="a\u3164", many=["\u3164"])
+    logging.getLogger("library").warning("said %s", HOSTILE)
+    ours, theirs = lines(capsys)
+    assert is_safe(ours + theirs)
+    assert r"al\\u202eot" in ours
+    assert r"al\u202eot\x1b[2J\nforged line\u200b" in theirs
+
+
+def test_a_traceback_on_the_console_shows_texts_of_others_as_text(capsys):
+    configure_logging("INFO", "console")
+    try:
+        getattr(str, HOSTILE)
+    except AttributeError:
+        structlog.get_logger().exception("failed")
+    said = "\n".join(lines(capsys))
+    assert is_safe(said, "\n")
+    assert r"no attribute 'al\u202eot\x1b[2J" in said
+    assert "Traceback" in said
+
+
+@pytest.mark.parametrize("given", [HOSTILE, "a\u0085b", "\u2028"])
+def test_json_lines_need_no_care(capsys, given):
+    configure_logging("INFO", "json")
+    structlog.get_logger().info("hello", name=given)
+    (line,) = lines(capsys)
+    assert json.loads(line)["name"] == given
+    assert is_safe(line)

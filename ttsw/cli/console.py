@@ -1,19 +1,43 @@
 """How the command line talks: results on stdout, everything else on stderr, faults in one line without a traceback."""
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
+from rich.text import Text
 
 from ttsw.errors import TtswError
+from ttsw.terminal import make_safe, safe_json
 
 WIDE = 250
 """Columns where nobody looks: what a program reads isn't cut off at a terminal's edge."""
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
-err = Console(stderr=True, highlight=False)
+
+class SafeConsole(Console):
+    """A console that shows no text as anything but text, wherever it comes from."""
+
+    def render_str(self, text: str, *args: Any, **kwargs: Any) -> Text:  # noqa: ANN401 - as rich has them
+        """Read markup as rich does; what is measured is what will be shown."""
+        return super().render_str(make_safe(text, "\n"), *args, **kwargs)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as rich does, with characters that a terminal would act on as escapes."""
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else make_safe(segment.text, "\n")
+            yield segment if text is segment.text else Segment(text, segment.style)
+
+
+out = SafeConsole(highlight=False, emoji=False, width=None if sys.stdout.isatty() else WIDE)
+err = SafeConsole(stderr=True, highlight=False, emoji=False)
+
+
+def write_json(value: object, *, indent: int | None = 2) -> None:
+    """Write JSON to stdout, safe to show."""
+    sys.stdout.write(f"{safe_json(value, indent=indent)}\n")
 
 
 class Debug:

@@ -1,15 +1,55 @@
-"""Reading a YAML file strictly: into settings that know their line, or into an error that names it.
+"""Reading a YAML file strictly: into what it holds and each key's line, or into an error that names file and line.
 
-YAML's own leniencies end here: a key given twice is refused, and so are several documents. An empty file sets nothing.
+Configurations, profiles and voice packs' metadata are read here. A file may come from anyone, so reading is bounded in
+time and memory. YAML's own leniencies end here: a key given twice is refused, and so are several documents.
 """
 
+import os
+import reprlib
+import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from ttsw.config.keys import Key, Setting, Settings, leaves
 from ttsw.errors import ConfigError
+
+if TYPE_CHECKING:
+    from yaml import SafeLoader as _Parser
+    from yaml._yaml import Mark as _CMark
+elif yaml.__with_libyaml__:
+    from yaml import CSafeLoader as _Parser  # ten times faster
+else:
+    from yaml import SafeLoader as _Parser
+
+MOST_DEPTH = 20
+MOST_CHARACTERS = 3_000
+"""Longest text; as a number in hexadecimal it still has fewer digits than Python agrees to print."""
+_WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What PyYAML's constructors raise where a text isn't what its tag says."""
+_shorten = reprlib.Repr()
+_shorten.maxstring = _shorten.maxother = 60
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file.
+
+    Args:
+        name: Its name in errors, with an article.
+        most_bytes: Size of the largest one, bytes.
+        is_own: Whether it is the operator's own: it may be a pipe then, and have aliases.
+    """
+
+    name: str
+    most_bytes: int
+    is_own: bool = False
+
+
+CONFIGURATION = Kind("a configuration", 1_000_000, is_own=True)
 
 
 def read_settings(path: Path) -> Settings:
@@ -18,7 +58,7 @@ def read_settings(path: Path) -> Settings:
     Raises:
         ConfigError: The file can't be read, isn't UTF-8 or YAML, repeats a key, or isn't a mapping.
     """
-    tree, lines = parse_yaml(_read(path), path)
+    tree, lines = read_yaml(path, CONFIGURATION)
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -27,39 +67,60 @@ def read_settings(path: Path) -> Settings:
     return {key: Setting(value, f"{path}, line {lines.get(key, 1)}") for key, value in leaves(tree)}
 
 
-def parse_yaml(
-    text: str, path: Path, loader_type: type[yaml.SafeLoader | yaml.CSafeLoader] = yaml.SafeLoader
-) -> tuple[object, dict[Key, int]]:
-    """Parse one document strictly: what it holds (None where it is empty), and each key's line.
+def read_yaml(path: Path, kind: Kind) -> tuple[object, dict[Key, int]]:
+    """Read a file of one document: what it holds (None where it is empty), and each key's line.
 
-    Args:
-        text: The document.
-        path: Where it is from, for the errors.
-        loader_type: What parses it; the C loader is ten times faster and says the same in other words.
+    In the keys, an item of a list has its number as its name.
 
     Raises:
-        ConfigError: It isn't YAML, or repeats a key.
+        ConfigError: The file can't be read, is too large, isn't UTF-8 or YAML, or repeats a key.
     """
+    text = _read(path, kind)
     try:
-        loader = loader_type(text)
+        _check_bounds(text, path, kind)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None, {}
-        lines = dict(_lines(node, (), set(), path))
+        lines = dict(_lines(node, (), "", set(), path))
         return loader.construct_document(node), lines
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(f"{_place(path, error.problem_mark)}: not valid YAML: {_problem(error)}") from None
-    except ConfigError:
-        raise
-    except Exception as error:  # PyYAML's constructors raise whatever they stumble over: !!timestamp x, !!bool x
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        problem = f"{error.problem or ''} {error.context or ''}"
+        raise ConfigError(f"{_place(path, error.problem_mark)}: not valid YAML: {_one_line(problem)}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {_one_line(str(error))}") from None
 
 
-def _read(path: Path) -> str:
-    if path.is_dir():
-        raise ConfigError(f"{path}: is a directory; a YAML file is wanted")
+class _Loader(_Parser):
+    """A loader whose every refusal has a place."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
+        """Construct what a node stands for.
+
+        Raises:
+            yaml.YAMLError: It can't be.
+        """
+        try:
+            return super().construct_object(node, deep)
+        except _WRONG:
+            given = _shorten.repr(node.value) if isinstance(node, yaml.ScalarNode) else "this"
+            problem = f"{given} is no {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+
+
+def _read(path: Path, kind: Kind) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ConfigError(f"{path}: is a directory; a YAML file is wanted")
+        if not (kind.is_own or stat.S_ISREG(mode)):
+            raise ConfigError(f"{path}: is no regular file")
+        wait = 0 if kind.is_own else os.O_NONBLOCK
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | wait), "rb") as file:
+            data = file.read(kind.most_bytes + 1)
+        if len(data) > kind.most_bytes:
+            raise ConfigError(f"{path}: is larger than {kind.most_bytes // 1000} kB, too large for {kind.name}")
+        return data.decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except OSError as error:
@@ -68,28 +129,48 @@ def _read(path: Path) -> str:
         raise ConfigError(f"{path}: not UTF-8: the byte {error.object[error.start]:#04x} at {error.start}") from None
 
 
-def _lines(node: yaml.Node, key: Key, seen: set[int], path: Path) -> Iterator[tuple[Key, int]]:
+def _check_bounds(text: str, path: Path, kind: Kind) -> None:
+    """Refuse what would grow when it is constructed."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) and not kind.is_own:
+            fault = f"aliases (*{event.anchor}) are not possible in {kind.name}; write it out"
+        elif depth > MOST_DEPTH:
+            fault = f"nested more than {MOST_DEPTH} levels deep"
+        elif isinstance(event, yaml.ScalarEvent) and len(event.value) > MOST_CHARACTERS:
+            fault = f"a text of more than {MOST_CHARACTERS} characters"
+        else:
+            continue
+        raise ConfigError(f"{_place(path, event.start_mark)}: {fault}")
+
+
+def _lines(node: yaml.Node, key: Key, dotted: str, seen: set[int], path: Path) -> Iterator[tuple[Key, int]]:
     """Find each key's line; `seen` keeps aliases from being walked twice, or for ever."""
-    if not isinstance(node, yaml.MappingNode) or id(node) in seen:
+    if id(node) in seen:
         return
     seen.add(id(node))
-    first: dict[str, int] = {}
-    for name, value in node.value:
-        if not isinstance(name, yaml.ScalarNode):
-            continue  # constructing the document refuses it, and says where
-        line = name.start_mark.line + 1
-        if name.value in first:
-            dotted = ".".join((*key, name.value))
-            place = _place(path, name.start_mark)
-            raise ConfigError(f"{place}: {dotted}: given twice; the first is on line {first[name.value]}")
-        first[name.value] = line
-        yield (*key, name.value), line
-        yield from _lines(value, (*key, name.value), seen, path)
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield (*key, str(index)), item.start_mark.line + 1
+            yield from _lines(item, (*key, str(index)), f"{dotted}[{index}]", seen, path)
+    elif isinstance(node, yaml.MappingNode):
+        first: dict[str, int] = {}
+        for name, value in node.value:
+            if not isinstance(name, yaml.ScalarNode):
+                continue  # constructing the document refuses it, and says where
+            line, here = name.start_mark.line + 1, f"{dotted}.{name.value}".removeprefix(".")
+            if name.value in first:
+                place = _place(path, name.start_mark)
+                raise ConfigError(f"{place}: {here}: given twice; the first is on line {first[name.value]}")
+            first[name.value] = line
+            yield (*key, name.value), line
+            yield from _lines(value, (*key, name.value), here, seen, path)
 
 
-def _place(path: Path, mark: yaml.Mark | None) -> str:
+def _place(path: Path, mark: "yaml.Mark | _CMark | None") -> str:
     return f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
 
 
-def _problem(error: yaml.MarkedYAMLError) -> str:
-    return " ".join(f"{error.problem or ''} {error.context or ''}".split())
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

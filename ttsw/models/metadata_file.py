@@ -1,30 +1,20 @@
-"""Reading a metadata.yaml: into `Metadata`, or into an error that names each fault and its line.
-
-The file may come from anyone, so it is read in bounded time and memory, whatever it holds.
-"""
+"""Reading a metadata.yaml: into `Metadata`, or into an error that names each fault and its line."""
 
 import difflib
-import os
 import reprlib
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ttsw.config.keys import Key
-from ttsw.config.yaml_file import parse_yaml
+from ttsw.config.yaml_file import Kind, read_yaml
 from ttsw.errors import ConfigError
 from ttsw.models.metadata import AudioSection, CapabilitiesSection, Metadata, Origin, SizeSection
 
 METADATA = "metadata.yaml"
-MOST_BYTES = 1_000_000
-MOST_DEPTH = 20
-MOST_CHARACTERS = 3_000
-"""Longest text; as a number in hexadecimal it still has fewer digits than Python agrees to print."""
-_LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+KIND = Kind("a voice pack", 1_000_000)
 _shorten = reprlib.Repr()
 _shorten.maxstring = _shorten.maxother = 60
 _shorten.maxlevel = 2
@@ -42,46 +32,12 @@ def read_metadata(path: Path) -> Metadata:
     Raises:
         ConfigError: It can't be read, is no YAML, is too large, or a value isn't possible; all faults are named.
     """
-    text = _read(path)
-    _check_bounds(text, path)
-    tree, lines = parse_yaml(text, path, _LOADER)
+    tree, lines = read_yaml(path, KIND)
     try:
         return Metadata.model_validate({} if tree is None else tree)
     except ValidationError as error:
         faults = [_sentence(fault, lines) for fault in error.errors(include_url=False)]
         raise ConfigError(f"{path}: " + "; ".join(faults[:8]) + ("; …" if len(faults) > 8 else "")) from None
-
-
-def _read(path: Path) -> str:
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ConfigError(f"{path}: is no regular file")
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            data = file.read(MOST_BYTES + 1)
-        if len(data) > MOST_BYTES:
-            raise ConfigError(f"{path}: is larger than {MOST_BYTES // 1000} kB; metadata has one or two")
-        return data.decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8: the byte {error.object[error.start]:#04x} at {error.start}") from None
-
-
-def _check_bounds(text: str, path: Path) -> None:
-    """Refuse what would grow when it is constructed; what isn't YAML is left to the one who parses it."""
-    depth = 0
-    try:
-        for event in yaml.parse(text, _LOADER):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            place = f"{path}, line {event.start_mark.line + 1 if event.start_mark else 1}"
-            if isinstance(event, yaml.AliasEvent):
-                raise ConfigError(f"{place}: aliases (*{event.anchor}) are not possible in a voice pack; write it out")
-            if depth > MOST_DEPTH:
-                raise ConfigError(f"{place}: nested more than {MOST_DEPTH} levels deep")
-            if isinstance(event, yaml.ScalarEvent) and len(event.value) > MOST_CHARACTERS:
-                raise ConfigError(f"{place}: a text of more than {MOST_CHARACTERS} characters")
-    except yaml.YAMLError:
-        return
 
 
 def _sentence(error: ErrorDetails, lines: Mapping[Key, int]) -> str:

@@ -19,6 +19,7 @@ from ttsw.errors import NotFoundError
 from ttsw.models.drafts import Draft
 from ttsw.models.metadata_file import METADATA
 from ttsw.models.packs import PackError, PackIncompleteError, survey
+from ttsw.terminal import make_safe
 from ttsw.types import VoicePack
 
 MOST_NAMES = 40
@@ -217,8 +218,8 @@ def _may_be_folder(entry: os.DirEntry[str]) -> bool:
 
 def _readable(text: str) -> str:
     """A text that can be written anywhere: in it, names of folders may be any bytes."""
-    text = os.fsencode(text).decode("utf-8", "replace")
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return make_safe(text, escape=lambda _: "\ufffd")
 
 
 def _arrange(folders: list[list[str]], entries: Mapping[str, _Entry], faults: Mapping[str, str]) -> Shelf:

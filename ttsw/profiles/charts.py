@@ -88,10 +88,10 @@ def memory_bar(title: str, parts: Sequence[tuple[str, float]], total: float) -> 
 def nice(value: float) -> float:
     """Round up to a number that reads well on an axis.
 
-    >>> [nice(value) for value in (0, 0.07, 3.1, 101, 2000)]
-    [1.0, 0.08, 4.0, 200.0, 2000.0]
+    >>> [nice(value) for value in (0, 5e-324, 0.07, 3.1, 101, 2000)]
+    [1.0, 1.0, 0.08, 4.0, 200.0, 2000.0]
     """
-    if value <= 0:
+    if value < 1e-300:  # its power of ten may be no number
         return 1.0
     power = float(f"1e{f'{value:e}'.partition('e')[2]}")
     return next(float(f"{step * power:.6g}") for step in (1, 2, 4, 6, 8, 10) if step * power >= value * (1 - 1e-9))

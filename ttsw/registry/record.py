@@ -2,18 +2,19 @@
 
 Decides what is malformed: the six keys and no others, each of its type, in few bytes. Inside `capabilities` and
 `metrics` a reader finds what he knows and leaves alone what he doesn't, so that workers of other versions, and other
-programs' workers, are understood. Text that would move a terminal's cursor is refused here, once for all who show it.
+programs' workers, are understood. Text that isn't safe to show and figures beyond all sense are refused here, once for
+all who show them or reckon with them.
 """
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from ipaddress import ip_address
 from typing import Self
 
 from ttsw.errors import InvalidArgumentError
-from ttsw.printable import is_printable, printable
+from ttsw.terminal import is_safe, make_safe
 
 PREFIX = "worker:"
 """What the keys of the registry begin with; the worker's name follows."""
@@ -24,12 +25,16 @@ MOST_BYTES = 65_536
 TTL_S = 30.0
 """At what age a record is out of date that doesn't say so itself, s."""
 
+LARGEST = 1e15
+"""Largest figure; whole numbers up to it are exact as a float."""
+
+LONGEST_TTL_S = 1e9
+MOST_SESSIONS = 1_000_000_000
 _KEYS = ("name", "addr", "capabilities", "resident_models", "metrics", "last_heartbeat_ts")
 _FLAGS = ("streaming", "zero_shot", "lora", "cpu_ok", "emotive_zero_prompt")
 _TEXTS = ("state", "version", "device", "instance")
 _LISTS = ("languages", "models")
-_ADDR = re.compile(r"grpc://(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]@]+):(\d{1,5})")
-_MOST_SESSIONS = 1_000_000
+_ADDR = re.compile(r"grpc://(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]@]+):([0-9]{1,5})")
 
 
 class MalformedRecordError(InvalidArgumentError):
@@ -117,12 +122,12 @@ class WorkerRecord:
         return replace(self, capabilities=capabilities, last_heartbeat_ts=now)
 
     def to_json(self) -> bytes:
-        """Write it, as `parse_record` reads it. A figure that is no finite number is left out.
+        """Write it, as `parse_record` reads it. A figure that no reader would take is left out.
 
         Raises:
             MalformedRecordError: No reader would take it.
         """
-        metrics = {name: value for name, value in self.metrics.items() if math.isfinite(value)}
+        metrics = {name: value for name, value in self.metrics.items() if _number(value) is not None}
         plain = asdict(replace(self, capabilities=dict(self.capabilities), metrics=metrics))
         data = json.dumps(plain, separators=(",", ":")).encode()
         parse_record(self.key, data)
@@ -166,12 +171,13 @@ def parse_record(key: str, data: bytes) -> WorkerRecord:
 
 
 def shown(text: str) -> str:
-    """A text from elsewhere, as it may be shown: without what a terminal would act on, and not too long.
+    """Make a text from elsewhere safe to show, and cut it to 200 characters.
 
     >>> shown("worker:" + chr(27) + "[2J") == "worker:" + ascii(chr(27))[1:-1] + "[2J"
     True
     """
-    return printable(text, 200)
+    safe = make_safe(text)
+    return safe if len(safe) <= 200 else f"{safe[:199]}…"
 
 
 class _NotARecordError(Exception):
@@ -200,8 +206,7 @@ def _decoded(data: bytes) -> dict[str, object]:
 def _checked(key: str, value: dict[str, object]) -> WorkerRecord:
     name, addr, capabilities, resident, metrics, stamp = (value[each] for each in _KEYS)
     _require(_is_text(name) and key == f"{PREFIX}{name}", "name isn't that of the key")
-    match = _ADDR.fullmatch(addr) if isinstance(addr, str) else None
-    _require(match and _is_text(addr) and 0 < int(match[2]) <= 65_535, "addr isn't grpc://HOST:PORT")
+    _require(_is_text(addr) and _is_addr(str(addr)), "addr isn't grpc://HOST:PORT")
     _require(isinstance(capabilities, dict), "capabilities isn't an object")
     _require(_is_list(resident), "resident_models isn't a list of texts")
     _require(isinstance(metrics, dict), "metrics isn't an object")
@@ -209,7 +214,7 @@ def _checked(key: str, value: dict[str, object]) -> WorkerRecord:
     assert isinstance(metrics, dict)
     for each, figure in metrics.items():
         _require(_number(figure) is not None, f"metrics.{shown(each)} isn't a number")
-    _require(_number(stamp) is not None, "last_heartbeat_ts isn't a number")
+    _require(_number(stamp) is not None, "last_heartbeat_ts isn't a time")
     _check_capabilities(capabilities)
     return WorkerRecord(
         str(name),
@@ -229,14 +234,24 @@ def _check_capabilities(told: dict[str, object]) -> None:
     for name in _LISTS:
         _require(_is_list(told.get(name, [])), f"capabilities.{name} isn't a list of texts")
     ttl_s = _number(told.get("ttl_s", TTL_S))
-    _require(ttl_s is not None and ttl_s > 0, "capabilities.ttl_s isn't a time")
+    _require(ttl_s is not None and 0 < ttl_s <= LONGEST_TTL_S, "capabilities.ttl_s isn't a time")
     limit = told.get("max_concurrent_sessions", 0)
-    whole = isinstance(limit, int) and not isinstance(limit, bool) and 0 <= limit <= _MOST_SESSIONS
+    whole = isinstance(limit, int) and not isinstance(limit, bool) and 0 <= limit <= MOST_SESSIONS
     _require(whole, "capabilities.max_concurrent_sessions isn't a whole number")
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 1000 and is_printable(value)
+    return isinstance(value, str) and 0 < len(value) <= 1000 and is_safe(value)
+
+
+def _is_addr(addr: str) -> bool:
+    match = _ADDR.fullmatch(addr)
+    if match is None or not 0 < int(match[2]) <= 65_535:
+        return False
+    try:
+        return bool(ip_address(match[1][1:-1]) if match[1].startswith("[") else match[1].encode("idna"))
+    except ValueError:  # UnicodeError is one: no name could be asked for
+        return False
 
 
 def _is_list(value: object) -> bool:
@@ -250,4 +265,4 @@ def _number(value: object) -> float | None:
         number = float(value)
     except OverflowError:
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= LARGEST else None

@@ -11,12 +11,12 @@ import structlog
 import trio
 
 from ttsw.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, TtswError
-from ttsw.printable import is_printable
 from ttsw.sessions.admission import Turnover, admit
 from ttsw.sessions.metronome import Metronome
 from ttsw.sessions.session import Link, Session
 from ttsw.sessions.voice import Voice
 from ttsw.telemetry.figures import Tally
+from ttsw.terminal import is_safe
 
 log = structlog.get_logger(__name__)
 
@@ -284,5 +284,5 @@ def check_session_id(session_id: str) -> None:
     """
     if not session_id:
         raise InvalidArgumentError("session_id is empty; choose a name for the session")
-    if len(session_id) > LONGEST_ID or not is_printable(session_id):
+    if len(session_id) > LONGEST_ID or not is_safe(session_id):
         raise InvalidArgumentError(f"session_id must be 1 to {LONGEST_ID} printable characters")

@@ -203,7 +203,7 @@ def test_an_adapter_that_cannot_be_imported_is_told_with_its_last_line(environme
     ):
         inspect(environment)
     adapter("nowhere:Nobody")
-    with pytest.raises(UnavailableError, match="ModuleNotFoundError: No module named 'nowhere'"):
+    with pytest.raises(UnavailableError, match=r"ModuleNotFoundError: .*nowhere"):
         inspect(environment)
 
 

@@ -1,12 +1,9 @@
 """Files that can't be read, and what each is told."""
 
 import os
-import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ttsw.config.yaml_file import read_settings
 from ttsw.errors import ConfigError
@@ -67,56 +64,41 @@ def test_a_path_through_a_file(write):
         (b"worker: {name: \xff}", ": not UTF-8: the byte 0xff at 15"),
         ("- worker", ": the file holds a list; it must be a mapping of sections"),
         ("worker", ": the file holds a str; it must be a mapping of sections"),
-        ("worker:\n  name: [", ", line 2, column 10: not valid YAML: "),
-        ("worker:\n\tname: x", ", line 2, column 1: not valid YAML: found character '\\t'"),
+        ("worker:\n  name: [\n", ", line 3, column 1: not valid YAML: "),
+        ("worker:\n\tname: x", ", line 2, column 1: not valid YAML: "),
         ("worker:\n  name: a\n  name: b", ", line 3, column 3: worker.name: given twice; the first is on line 2"),
         ("worker: {}\nworker: {}", ", line 2, column 1: worker: given twice; the first is on line 1"),
-        ("a: 1\n---\nb: 2", ", line 2, column 1: not valid YAML: but found another document"),
-        (
-            "worker: !!python/object:os.system {}",
-            ", line 1, column 9: not valid YAML: could not determine a constructor",
-        ),
-        ("? {a: 1}\n: 2", ", line 1, column 3: not valid YAML: found unhashable key"),
-        ("worker: *nowhere", ", line 1, column 9: not valid YAML: found undefined alias"),
-        ("worker: {name: '\x00'}", ": not valid YAML: unacceptable character #x0000"),
-        ("worker: {name: 2026-99-99}", ": not valid YAML: month must be in 1..12"),
-        ("[" * 5000, ": not valid YAML: maximum recursion depth exceeded"),
+        ("a: 1\n---\nb: 2", ", line 2, column 1: not valid YAML: "),
+        ("worker: !!python/object:os.system {}", ", line 1, column 9: not valid YAML: "),
+        ("? {a: 1}\n: 2", ", line 1, column 3: not valid YAML: "),
+        ("worker: *nowhere", ", line 1, column 9: not valid YAML: "),
+        ("worker: {name: '\x00'}", ": not valid YAML: "),
+        ("worker: {name: 2026-99-99}", ", line 1, column 16: not valid YAML: '2026-99-99' is no timestamp"),
+        ("name: !!timestamp soon", ", line 1, column 7: not valid YAML: 'soon' is no timestamp"),
+        ("a: [1, !!bool maybe]", ", line 1, column 8: not valid YAML: 'maybe' is no bool"),
+        ("a: !!int ''", ", line 1, column 4: not valid YAML: '' is no int"),
+        ("a: !!float x", ", line 1, column 4: not valid YAML: 'x' is no float"),
+        ("a: " + "9:" * 600 + "1.5", ", line 1, column 4: not valid YAML: '9:9:"),
+        ("- " * 21, ", line 1, column 41: nested more than 20 levels deep"),
+        ("[" * 5000, ", line 1, column "),
+        ("a: " + "x" * 3001, ", line 1, column 4: a text of more than 3000 characters"),
+        ("# comment\n" * 100_001, ": is larger than 1000 kB"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(write, data, said):
     assert refusal(write(data)).startswith(said)
 
 
+def test_a_configuration_may_come_through_a_pipe(tmp_path):
+    reading, writing = os.pipe()
+    os.write(writing, b"worker: {name: alto}\n")
+    os.close(writing)
+    try:
+        assert list(read_settings(Path(f"/dev/fd/{reading}"))) == [("worker", "name")]
+    finally:
+        os.close(reading)
+
+
 def test_aliases_are_walked_once(write):
     levels = "\n".join(f"a{i}: &a{i} {{x: *a{i - 1}, y: *a{i - 1}}}" for i in range(1, 40))
     assert len(read_settings(write(f"a0: &a0 {{z: 1}}\n{levels}\nworker: &w {{name: alto, again: *w}}"))) == 42
-
-
-@pytest.mark.parametrize("text", ["a: !!timestamp x", "a: !!bool x", "a: !!int x", "a: !!binary ä", "a: !!float x"])
-def test_a_tag_that_its_value_does_not_fit_is_not_valid_yaml(write, text):
-    assert ": not valid YAML: " in refusal(write(text))
-
-
-MUTATED = "worker:\n  name: alto\n  grpc_port: 7002\nredis: {url: 'redis://h', at: 2026-01-01}\n"
-
-
-@given(
-    st.binary(max_size=60)
-    | st.text(max_size=60).map(str.encode)
-    | st.lists(
-        st.sampled_from([*"!&*{}[]:,-?|>%@#'\"\n ", "!!timestamp ", "!!set ", "a", "1", "<<: "]), max_size=30
-    ).map(lambda parts: "".join(parts).encode())
-    | st.tuples(st.integers(0, len(MUTATED)), st.text("!&*{}[]:\n -?\t\x00é", max_size=4)).map(
-        lambda cut: (MUTATED[: cut[0]] + cut[1] + MUTATED[cut[0] + 1 :]).encode()
-    )
-)
-def test_whatever_a_file_holds_is_settings_or_one_message(data):
-    faults = []
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "worker.yaml")
-        path.write_bytes(data)
-        try:
-            read_settings(path)
-        except ConfigError as error:
-            faults.append(str(error))
-    assert not any("\n" in fault for fault in faults)

@@ -72,9 +72,9 @@ def test_a_file_is_in_the_pack_or_in_a_package_or_at_an_address(read, entry, ori
             METADATA.replace("22050", "22050, rate: 1"),
             "line 4: audio.rate: unknown key; .*valid are: sample_rate, chan",
         ),
-        (METADATA.replace("22050", "fast"), "line 4: audio.sample_rate: 'fast' is not valid: must be a valid integer"),
-        (METADATA.replace("22050", "11"), "audio.sample_rate: 11 is not valid: must be greater than or equal to 8000"),
-        (METADATA.replace("22050", "true"), "audio.sample_rate: True is not valid: must be a valid integer"),
+        (METADATA.replace("22050", "fast"), "line 4: audio.sample_rate: 'fast' is not valid: "),
+        (METADATA.replace("22050", "11"), "audio.sample_rate: 11 is not valid: .*8000"),
+        (METADATA.replace("22050", "true"), "audio.sample_rate: True is not valid: "),
         (METADATA.replace("[de]", "[no]"), "languages.0: False is not valid: must be a text: put it in quotes"),
         (METADATA.replace("[de]", "[Deutsch]"), "languages.0: 'Deutsch' is not valid: must be a language code"),
         (METADATA + "version: 2.0\n", "version: 2.0 is not valid: must be a text: put it in quotes"),
@@ -90,13 +90,13 @@ def test_a_file_is_in_the_pack_or_in_a_package_or_at_an_address(read, entry, ori
             "family: 'my_piper' is not valid: must be a-z and 0-9, joined by \"-\",",
         ),
         (METADATA + 'license: "\\e[31mred"\n', "license: .* must be a text in one line, without control characters"),
-        (METADATA + "source: [a]\n", r"source: \['a'\] is not valid: must be a valid string"),
+        (METADATA + "source: [a]\n", r"source: \['a'\] is not valid: "),
         (METADATA + "family: hibari\n", "line 6, column 1: family: given twice; the first is on line 1"),
         (METADATA + "options: {speed: [1]}\n", "options: given twice"),
         (METADATA.replace("1.5", "[1]"), r"options.speed: \['?1'?\] is not valid"),
-        (METADATA + "files: [", "line 7, column 1: not valid YAML"),
-        (METADATA + "files: !!python/object:os.system x", "not valid YAML: could not determine a constructor"),
-        (METADATA + "---\n", "not valid YAML: but found another document"),
+        (METADATA + "files: [", "line [67], column .*: not valid YAML"),
+        (METADATA + "files: !!python/object:os.system x", "line 6, column 8: not valid YAML"),
+        (METADATA + "---\n", "line 6, column 1: not valid YAML"),
         (METADATA.encode() + b"source: \xff", "not UTF-8: the byte 0xff at 103"),
         (METADATA + "source: \0", "not valid YAML"),
     ],
@@ -139,11 +139,14 @@ def test_a_file_that_is_nowhere_is_refused(read, entry, fault):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "line 2: aliases .* are not possible in a voice pack"),
+        (
+            "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n",
+            "line 2, column 8: aliases .* are not possible in a voice pack",
+        ),
         ("a: &a {x: 1}\nb: {<<: [*a, *a]}\n", "aliases"),
         ("&a [*a]", "aliases"),
-        ("[" * 500_000, "nested more than 20 levels deep|not valid YAML"),  # PyYAML has a limit of its own since 6.0.4
-        ("- " * 400_000, "nested more than 20 levels deep|not valid YAML"),
+        ("[" * 500_000, "line 1, column .*: (nested more than 20 levels deep|not valid YAML)"),  # libyaml looks ahead
+        ("- " * 400_000, "nested more than 20 levels deep"),
         (f"a: {'1:' * 2_000}1", "a text of more than 3000 characters"),
         (f"a: {'9' * 900_000}", "a text of more than 3000 characters"),
         ("# comment\n" * 110_000, "is larger than 1000 kB"),
@@ -157,15 +160,15 @@ def test_a_file_made_to_take_long_does_not(read, text, fault):
     assert time.monotonic() - started < 10
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_what_is_no_regular_file_is_not_waited_for(tmp_path, make):
+@pytest.mark.parametrize(("make", "fault"), [(os.mkfifo, "is no regular file"), (os.mkdir, "is a directory")])
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path, make, fault):
     make(tmp_path / "metadata.yaml")
-    with pytest.raises(ConfigError, match="is no regular file"):
+    with pytest.raises(ConfigError, match=fault):
         read_metadata(tmp_path / "metadata.yaml")
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+    with pytest.raises(ConfigError, match="no such file"):
         read_metadata(tmp_path / "metadata.yaml")
 
 

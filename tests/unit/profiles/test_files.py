@@ -35,7 +35,7 @@ def line_of(text, start):
         (
             "provenance: measured",
             "provenance: guessed",
-            "provenance: 'guessed' is not valid: must be 'measured' or 'est",
+            "provenance: 'guessed' is not valid: ",
         ),
         (
             "  cores: 2\n  memory_mb: 8000",
@@ -69,7 +69,7 @@ def line_of(text, start):
         (
             "    bound: ttfa",
             "    bound: luck",
-            "models.piper-anna.bound: 'luck' is not valid: must be 'memory', 'ttfa'",
+            "models.piper-anna.bound: 'luck' is not valid: ",
         ),
         ("slo: {ttfa_ms: 300,", "slo: {ttfa_ms: 0,", "slo.ttfa_ms: 0 is not valid: must be greater than 0"),
         ("    digest: " + "ab" * 32, "    digest: abc", "models.piper-anna.digest: 'abc' is not valid: "),
@@ -136,7 +136,7 @@ def test_another_format_is_refused_with_what_this_version_reads(path, given):
         ("a: [", "not valid YAML"),
         ("a: 1\na: 2\n", "line 2, column 1: a: given twice; the first is on line 1"),
         ("models:\n  x:\n    sweep:\n    - {sessions: 1, sessions: 2}\n", "models.x.sweep[0].sessions: given twice"),
-        ("a: &a [1]\nb: *a\n", "line 2: aliases (*a) are not possible"),
+        ("a: &a [1]\nb: *a\n", "line 2, column 4: aliases (*a) are not possible"),
         ("a: " + "[" * 30 + "]" * 30, "nested more than 20 levels"),
         ("notes: " + "x" * 4000, "a text of more than 3000 characters"),
         ("a: 1\n---\nb: 2\n", "not valid YAML"),
@@ -144,7 +144,7 @@ def test_another_format_is_refused_with_what_this_version_reads(path, given):
         ("? [a]\n: 1\n", "not valid YAML"),
         ("date: 2026-13-45\n", "not valid YAML"),
         (b"\xff\xfe\x00", "not UTF-8: the byte 0xff at 0"),
-        (b"#" * 4_000_001, "is larger than 4 MB"),
+        (b"#" * 4_000_001, "is larger than 4000 kB"),
         (b"a: \x00", "not valid YAML"),
     ],
 )

@@ -1,8 +1,11 @@
 """Who fits, and who is best."""
 
+import json
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ttsw.registry.discovery import Wanted, find_workers, fits, pick
 from ttsw.registry.record import WorkerRecord
@@ -94,3 +97,42 @@ async def test_what_is_malformed_keeps_nobody_from_being_found():
     assert [fault.text for fault in listing.faults][1] == "worker:list: no text"
     assert listing.faults[0].text.startswith(r"worker:\x1b: not JSON")
     assert listing.now == NOW
+
+
+HUGE = (
+    st.integers(10**15, 10**400) | st.integers(-(10**400), -(10**15)) | st.sampled_from([7e16, 1e308, -1e308, 5e-324])
+)
+number = st.integers() | st.floats() | HUGE
+value = number | st.none() | st.booleans() | st.text(max_size=4) | st.lists(number | st.text(max_size=3), max_size=3)
+capabilities = st.dictionaries(
+    st.sampled_from(["max_concurrent_sessions", "ttl_s", "languages", "models", "state", "lora"]), value, max_size=4
+)
+metrics = st.dictionaries(
+    st.sampled_from(["active_sessions", "queue_depth", "ttfa_ms_p95", "rtf"]) | st.text(max_size=3), number, max_size=4
+)
+
+
+@given(capabilities, metrics, number | st.just(NOW), st.sampled_from(["grpc://h:1", "grpc://[::1]:1", "grpc://..:1"]))
+async def test_no_record_keeps_another_from_being_found_and_picked(capabilities, metrics, stamp, addr):
+    good, full = worker("good", resident=["m"]), worker("full", resident=["m"], sessions=4)
+    other = {"name": "other", "addr": addr, "capabilities": {"models": ["m"]} | capabilities, "metrics": metrics}
+    told = {**other, "resident_models": [], "last_heartbeat_ts": stamp}
+
+    class Odd:
+        @staticmethod
+        async def read_all():
+            return NOW, {
+                **{each.key: each.to_json() for each in (good, full)},
+                "worker:other": json.dumps(told).encode(),
+            }
+
+    listing = await find_workers(Odd())
+    assert {"good", "full"} <= {each.name for each in listing.workers}
+    assert len(listing.workers) + len(listing.faults) == 3
+    for wanted in (Wanted(), Wanted("m"), Wanted(language="en"), Wanted(capabilities=frozenset({"lora"}))):
+        pick(listing.workers, wanted, listing.now)
+    assert pick(listing.workers, Wanted("m"), listing.now).name in {"good", "full"}
+    for record in listing.workers:
+        assert len(f"{record.age_s(NOW):.0f}") < 20
+        assert all(len(f"{figure:.3f}") < 25 for figure in record.metrics.values())
+        _ = record.address[0].encode("idna"), record.ttl_s, record.limit
