@@ -1,5 +1,6 @@
 """`ttsw bench`: measures what this machine's CPU or a GPU can do, and writes a profile of it."""
 
+import json
 import math
 import os
 import re
@@ -14,7 +15,7 @@ from rich.progress import Progress as Bars
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ttsw.cli.console import err, out
+from ttsw.cli.console import err, out, write_json
 from ttsw.config import load_config
 from ttsw.device import find_devices
 from ttsw.errors import InvalidArgumentError
@@ -64,7 +65,7 @@ def bench(
         raise typer.Exit(130)
     profile = write_profile(found.profile, file)
     if as_json:
-        typer.echo(profile.model_dump_json(indent=2))
+        write_json(json.loads(profile.model_dump_json()))
     else:
         out.print(summary(profile))
     for text in profile.disturbances:

@@ -1,6 +1,5 @@
 """`ttsw voices clone`, `clips` and `unclone`: recordings by name, for families that clone a voice from one."""
 
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from ttsw.adapters.clips import read_clip
 from ttsw.adapters.recordings import MOST_TRANSCRIPT, find_transcript
-from ttsw.cli.console import err, out
+from ttsw.cli.console import err, out, write_json
 from ttsw.errors import InvalidArgumentError, NotFoundError
 from ttsw.models.clips import add_clip, clips_dir, find_clips, place, remove_clip
 
@@ -59,7 +58,7 @@ def clips(as_json: Annotated[bool, typer.Option("--json", help="Write a JSON lis
     found, faults = find_clips(clips_dir(os.environ))
     if as_json:
         rows = [asdict(clip) | {"cautions": clip.cautions()} for clip in found]
-        typer.echo(json.dumps(rows, ensure_ascii=False, indent=2, default=str))
+        write_json(rows)
         return
     table = Table("name", "length", "rate", "level", "registered", "transcript", box=None)
     for clip in found:

@@ -1,6 +1,5 @@
 """`ttsw engines`: which families run in environments of their own; how to make, try and remove these."""
 
-import json
 import os
 import sys
 from dataclasses import asdict, dataclass
@@ -18,8 +17,9 @@ from ttsw.adapters.families import adapter_class, families
 from ttsw.adapters.installing import install as install_environment
 from ttsw.adapters.installing import remove as remove_environment
 from ttsw.cli.bars import open_spinner
-from ttsw.cli.console import err, out
+from ttsw.cli.console import err, out, write_json
 from ttsw.cli.engine_checks import BUILDERS, build_pack, inspect, speak_once
+from ttsw.config import load_config
 from ttsw.errors import InvalidArgumentError, UnavailableError
 from ttsw.models.drafts import size_text
 
@@ -58,7 +58,7 @@ def list_engines(as_json: Annotated[bool, typer.Option("--json", help="Write a J
     """List the engine families: where each runs, and whether what it needs is installed."""
     rows = [_row(family) for family in sorted({*families(), *own_families()})]
     if as_json:
-        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        write_json([asdict(row) for row in rows])
         return
     table = Table("family", "runs in", "state", "python", "size", "where", box=None)
     for row in rows:
@@ -126,6 +126,7 @@ def check(
 ) -> None:
     """Check a family's environment: its adapter imported there, and a sentence spoken with a tiny model."""
     environment = find(family, os.environ)
+    load_config(None, {}, {f"engines.{family}.device": device})  # refuses what is no device, before a minute is spent
     if environment.state is State.OUTDATED:
         err.print(f"{family}: its environment is outdated; ttsw engines install {family} renews it", soft_wrap=True)
     with open_spinner(f"importing the adapter of {family} …"):

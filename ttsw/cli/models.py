@@ -1,6 +1,5 @@
 """`ttsw models`: the models of a running worker: which there are, which are in memory; load and unload them."""
 
-import json
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated, TypeVar
@@ -12,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ttsw.cli.console import err, out
+from ttsw.cli.console import err, out, write_json
 from ttsw.cli.say import HERE, parse_address
 from ttsw.errors import NotFoundError
 from ttsw.rpc.client import TTSClient, open_client
@@ -50,7 +49,7 @@ def list_models(
         return
     infos = _with_client(addr, TTSClient.list_models)
     if as_json:
-        typer.echo(json.dumps([_plain(info) for info in infos], ensure_ascii=False, indent=2))
+        write_json([_plain(info) for info in infos])
         return
     out.print(_table(infos))
     for info in infos:

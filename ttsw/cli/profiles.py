@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from ttsw.cli.console import err, out
+from ttsw.cli.console import err, out, write_json
 from ttsw.cli.planning import UNTOLD, Plan, find_card_for, find_models, read_size
 from ttsw.cli.planning import plan as make_plan
 from ttsw.cli.showing import shown
@@ -37,7 +37,7 @@ def list_all(as_json: Json = False) -> None:
     """List the profiles, shipped and your own, the broken ones with their fault."""
     listed = list_profiles(os.environ)
     if as_json:
-        typer.echo(json.dumps([_plain(each) for each in listed], ensure_ascii=False, indent=2))
+        write_json([_plain(each) for each in listed])
         return
     table = Table("profile", "device", "provenance", "date", "models", "sessions", "from", box=None)
     for each in listed:
@@ -93,7 +93,7 @@ def show(
             raise ConfigError(f"{html}: the page cannot be written: {error.strerror}") from None
         err.print(f"written: {escape(str(html))}", soft_wrap=True)
     if as_json:
-        typer.echo(profile.model_dump_json(indent=2, exclude_none=True))
+        write_json(json.loads(profile.model_dump_json(exclude_none=True)))
     elif html is None:
         out.print(shown(profile))
 
@@ -103,7 +103,7 @@ def compare(a: Name, b: Name, as_json: Json = False) -> None:
     """Compare two profiles, figure by figure; ● marks what differs by more than chance."""
     rows = diff(_read(a), _read(b))
     if as_json:
-        typer.echo(json.dumps([row._asdict() for row in rows], ensure_ascii=False, indent=2))
+        write_json([row._asdict() for row in rows])
         return
     different = [row for row in rows if row.a != row.b]
     out.print(_rows(different, a, b) if different else "they say the same")
@@ -142,7 +142,7 @@ def plan(
     names = [name for each in models.split(",") if (name := each.strip())]
     found = make_plan(find_models(load_config(config, os.environ, {}), config, names), memory_mb, gpu)
     if as_json:
-        typer.echo(json.dumps(_plain_plan(found), ensure_ascii=False, indent=2))
+        write_json(_plain_plan(found))
     else:
         out.print(_told_plan(found))
 
@@ -237,7 +237,7 @@ def verify(
             "not_measured": missing,
             "measured": again.model_dump(mode="json"),
         }
-        typer.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        write_json(told)
     else:
         for text in again.disturbances:
             err.print(f"[yellow]disturbed:[/] {escape(text)}", soft_wrap=True)

@@ -10,7 +10,7 @@ from typing import Self
 
 import trio
 
-from ttsw.cli.console import leaves
+from ttsw.cli.faults import leaves
 from ttsw.cli.speech import Hear, Text, speak_remotely
 from ttsw.errors import NotFoundError, ResourceExhaustedError, TtswError, UnavailableError
 from ttsw.registry.discovery import Wanted, find_workers, fits, pick

@@ -1,6 +1,5 @@
 """`ttsw voices`: which voice packs there are, whether they are good, and how to add, download and remove them."""
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from ttsw.cli.bars import open_bar
 from ttsw.cli.calibrating import calibrate
 from ttsw.cli.checking import check_pack
 from ttsw.cli.cloning import clips, clone, unclone
-from ttsw.cli.console import err, out
+from ttsw.cli.console import err, out, write_json
 from ttsw.cli.packs import Packs, State, open_packs
 from ttsw.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ttsw.models.adding import Adder
@@ -49,7 +48,7 @@ def list_packs(
     packs = open_packs(config)
     rows = [packs.describe(model_id) for model_id in sorted({*packs.shelf.packs, *packs.shelf.broken})]
     if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        write_json(rows)
         return
     table = Table("model", "family", "languages", "rate", "size", "licence", "state", "from", box=None)
     for row in rows:

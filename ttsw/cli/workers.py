@@ -1,6 +1,5 @@
 """`ttsw workers`: the workers of a registry: where they are, what they can speak, how busy they are."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -14,7 +13,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from ttsw.cli.console import out
+from ttsw.cli.console import out, write_json
 from ttsw.config import load_config
 from ttsw.errors import InvalidArgumentError
 from ttsw.registry.discovery import Listing, Wanted, find_workers, fits
@@ -51,7 +50,7 @@ def workers(
         return
     listing = trio.run(_look, url, wanted)
     if as_json:
-        typer.echo(json.dumps(_plain(listing), indent=2))
+        write_json(_plain(listing))
         return
     out.print(_shown(listing), soft_wrap=True)
 

@@ -217,7 +217,7 @@ def _may_be_folder(entry: os.DirEntry[str]) -> bool:
 
 def _readable(text: str) -> str:
     """A text that can be written anywhere: in it, names of folders may be any bytes."""
-    text = os.fsencode(text).decode("utf-8", "replace")
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
