@@ -19,6 +19,7 @@ from ttsw import __version__
 from ttsw.adapters.host.engines import Engines
 from ttsw.config import Config, state_dir
 from ttsw.device import Device, find_devices
+from ttsw.device.wanted import check_gpus
 from ttsw.errors import UnavailableError
 from ttsw.hosting import Hosting
 from ttsw.models.abilities import Abilities, sum_up
@@ -86,6 +87,7 @@ class Worker:
         self.devices: Sequence[Device]
         if simulation is None:
             self.library, self.devices, self.book = open_packs(config), find_devices(), open_book(config)
+            check_gpus(config, self.devices)
             hosting = Hosting(config, self._engines, self.devices)
             self._usable_here = hosting.usable
             load: VoiceLoader | Simulation = VoiceLoader(config, hosting, self.book, self._relieve)

@@ -35,7 +35,7 @@ def line_of(text, start):
         (
             "provenance: measured",
             "provenance: guessed",
-            "provenance: 'guessed' is not valid: must be 'measured' or 'est",
+            "provenance: 'guessed' is not valid: must be 'measured', 'partial' or 'est",
         ),
         (
             "  cores: 2\n  memory_mb: 8000",
