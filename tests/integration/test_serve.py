@@ -167,7 +167,8 @@ def test_the_environment_configures_it(start_worker, connect):
 
 def test_a_port_that_is_taken(worker):
     said = serve_in_vain("--port", str(worker.port), "--adapter", "mock", TTSW_MODEL_MANAGER__WARMUP_ENABLED="false")
-    assert said.startswith(f"error: cannot listen on 127.0.0.1:{worker.port}: ")
+    assert said.startswith(f"error: cannot listen on 127.0.0.1:{worker.port}: another program does")
+    assert "another port with --port" in said
     assert "in use" in said
     assert said.count("\n") == 1
 

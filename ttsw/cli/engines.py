@@ -21,6 +21,7 @@ from ttsw.cli.console import err, out, write_json
 from ttsw.cli.engine_checks import BUILDERS, build_pack, inspect, speak_once
 from ttsw.config import load_config
 from ttsw.errors import InvalidArgumentError, UnavailableError
+from ttsw.extras import install_hint
 from ttsw.models.drafts import size_text
 
 engines_app = typer.Typer(help="List, install, check or remove the environments of engines.", no_args_is_help=True)
@@ -76,7 +77,7 @@ def _row(family: str) -> Row:
         try:
             adapter_class(family)
         except UnavailableError:
-            return Row(family, "the worker's process", "not installed", mend=f"pip install 'ttsw[{family}]'")
+            return Row(family, "the worker's process", "not installed", mend=install_hint(family))
         return Row(family, "the worker's process", "installed")
     found, where = find(family, os.environ), "its own process"
     mend = f"ttsw engines install {family}"

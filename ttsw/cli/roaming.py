@@ -55,7 +55,8 @@ async def speak_somewhere(
                 raise _nobody(wanted, listing.workers, tried)
             try:
                 await _alive(worker)
-                await speak_remotely(worker.address, script, model_id, options, listener.hear)
+                async with open_client(*worker.address) as client:
+                    await speak_remotely(client, script, model_id, options, listener.hear)
                 break
             except (TtswError, BaseExceptionGroup) as error:
                 faults = list(leaves(error))

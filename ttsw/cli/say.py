@@ -2,7 +2,6 @@
 
 import codecs
 import os
-import re
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -19,15 +18,13 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from ttsw.cli.console import err
 from ttsw.cli.listening import Listener
 from ttsw.cli.loading import configure
+from ttsw.cli.reaching import HERE, parse_address
 from ttsw.cli.recording import Recorder
 from ttsw.cli.roaming import speak_somewhere
-from ttsw.cli.speech import Hear, Text, speak_locally, speak_remotely
+from ttsw.cli.speech import Hear, Text, speak_at, speak_locally
 from ttsw.cli.streams import reason
 from ttsw.cli.workers import registry_url
 from ttsw.errors import InvalidArgumentError
-
-HERE = "127.0.0.1:7002"
-"""Where a worker is, if nobody says otherwise."""
 
 
 def say(
@@ -60,7 +57,7 @@ def say(
     elif redis is not None:
         speak = partial(speak_somewhere, registry_url(redis), source, model, options, tell=_tell)
     else:
-        speak = partial(speak_remotely, parse_address(addr or HERE), source, model, options)
+        speak = partial(speak_at, parse_address(addr or HERE), source, model, options)
     listener = trio.run(_listen, speak, recorder)
     err.print(listener.summary(recorder.name), soft_wrap=True)
 
@@ -128,21 +125,6 @@ def parse_pairs(pairs: list[str]) -> dict[str, str]:
         if "=" not in pair:
             raise InvalidArgumentError(f"-O {pair!r} is no option; write it as KEY=VALUE, for example -O speed=1.2")
     return dict(pair.split("=", 1) for pair in pairs)
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Split `HOST:PORT`, with or without `grpc://` before it.
-
-    >>> parse_address("grpc://127.0.0.1:7002"), parse_address("[::1]:7002")
-    (('127.0.0.1', 7002), ('::1', 7002))
-
-    Raises:
-        InvalidArgumentError: It has no port, or no host.
-    """
-    host, _, port = text.removeprefix("grpc://").rpartition(":")
-    if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65_535:
-        raise InvalidArgumentError(f"--addr {text!r} is no address; write HOST:PORT, for example 127.0.0.1:7002")
-    return host.strip("[]"), int(port)
 
 
 async def stdin_as_it_comes() -> AsyncGenerator[str, None]:

@@ -7,10 +7,11 @@ from contextlib import aclosing, suppress
 import trio
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
+from ttsw.cli.reaching import open_worker
 from ttsw.config import Config
 from ttsw.errors import InvalidArgumentError
 from ttsw.grpc_trio import Call
-from ttsw.rpc.client import TTSClient, open_client, translated
+from ttsw.rpc.client import TTSClient, translated
 from ttsw.rpc.generated.tts import AudioFrame, TextChunk
 from ttsw.sessions.synthesizer import open_synthesizer
 from ttsw.worker import Worker
@@ -20,34 +21,41 @@ Hear = Callable[[bytes], None]
 """Called with an empty frame when the text is handed over, and then with each frame's PCM."""
 
 
-async def speak_remotely(
-    address: tuple[str, int], text: Text, model_id: str, options: Mapping[str, str], hear: Hear
-) -> None:
+async def speak_at(address: tuple[str, int], text: Text, model_id: str, options: Mapping[str, str], hear: Hear) -> None:
+    """Speak through the worker at an address.
+
+    Raises:
+        TtswError: There is no worker, or as from `speak_remotely`.
+    """
+    async with open_worker(address, "speak without one: --local") as client:
+        await speak_remotely(client, text, model_id, options, hear)
+
+
+async def speak_remotely(client: TTSClient, text: Text, model_id: str, options: Mapping[str, str], hear: Hear) -> None:
     """Speak through a worker.
 
     Raises:
         InvalidArgumentError: Nothing in the text can be spoken by this voice.
-        TtswError: There is no worker, it refuses, or the speech fails.
+        TtswError: The worker refuses, or the speech fails.
     """
     session_id = f"say-{secrets.token_hex(4)}"
     heard = False
-    async with open_client(*address) as client:
-        told = await client.start_session(session_id, model_id, options)
-        try:
-            async with client.synthesize() as call, trio.open_nursery() as nursery:
-                nursery.start_soon(_send, call, session_id, text)
-                hear(b"")
-                async with translated():
-                    async for frame in call:
-                        heard = heard or bool(frame.audio_data)
-                        hear(frame.audio_data)
-                nursery.cancel_scope.cancel(reason="the worker is done")
-        finally:
-            await _end(client, session_id)  # noqa: ASYNC102 - it shields itself, with a deadline
-        if not heard:
-            voice = model_id or told.rpartition(" ")[2]
-            spoken = [info.languages for info in await client.list_models() if info.model_id == voice]
-            raise speechless(voice, *spoken)
+    told = await client.start_session(session_id, model_id, options)
+    try:
+        async with client.synthesize() as call, trio.open_nursery() as nursery:
+            nursery.start_soon(_send, call, session_id, text)
+            hear(b"")
+            async with translated():
+                async for frame in call:
+                    heard = heard or bool(frame.audio_data)
+                    hear(frame.audio_data)
+            nursery.cancel_scope.cancel(reason="the worker is done")
+    finally:
+        await _end(client, session_id)  # noqa: ASYNC102 - it shields itself, with a deadline
+    if not heard:
+        voice = model_id or told.rpartition(" ")[2]
+        spoken = [info.languages for info in await client.list_models() if info.model_id == voice]
+        raise speechless(voice, *spoken)
 
 
 def speechless(model_id: str, languages: Sequence[str] = ()) -> InvalidArgumentError:
