@@ -7,6 +7,7 @@ run
       └ intake     the gRPC listener, one task a call         first to stop
 """
 
+import errno
 import gc
 import os
 import signal
@@ -23,6 +24,7 @@ import trio
 
 from ttsw.adapters.host.launch import DIE_S
 from ttsw.adapters.host.thread import CLOSE_S
+from ttsw.addresses import join_address
 from ttsw.config import Config, WorkerConfig
 from ttsw.device import find_devices
 from ttsw.errors import ConfigError, TtswError, UnavailableError
@@ -96,7 +98,7 @@ async def run(
                         await worker.preload()
                         rpc.board.set_all(True)
                         settle_interpreter()
-                        task_status.started(f"grpc://{server.addresses[0][0]}:{server.addresses[0][1]}")
+                        task_status.started(f"grpc://{join_address(*server.addresses[0][:2])}")
                         await stop.wait()
                     infrastructure.start_soon(last_resort, config.worker.drain_timeout_s)
                     rpc.board.set_all(False)
@@ -162,8 +164,18 @@ async def listen(config: WorkerConfig, services: Collection["IServable"], intake
             name="gRPC listener",
         )
     except OSError as error:
-        raise UnavailableError(f"cannot listen on {config.grpc_host}:{config.grpc_port}: {error}") from error
+        raise UnavailableError(_deaf(config, error)) from error
     return server
+
+
+def _deaf(config: WorkerConfig, error: OSError) -> str:
+    where = join_address(config.grpc_host, config.grpc_port)
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"cannot listen on {where}: another program does, perhaps another worker; end that one, or choose another "
+            "port with --port (0 takes a free one)"
+        )
+    return f"cannot listen on {where}: {error}"
 
 
 def tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:

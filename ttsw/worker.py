@@ -20,6 +20,7 @@ from ttsw import __version__
 from ttsw.adapters.host.engines import Engines
 from ttsw.config import Config, state_dir
 from ttsw.device import Device, find_devices
+from ttsw.device.wanted import check_gpus
 from ttsw.errors import UnavailableError
 from ttsw.hosting import Hosting
 from ttsw.joining import Joined
@@ -95,6 +96,7 @@ class Worker:
         if simulation is None:
             self.devices = find_devices() if devices is None else devices
             self.library, self.book = open_packs(config), open_book(config)
+            check_gpus(config, self.devices)
             hosting = Hosting(config, self._engines, self.devices)
             self._usable_here = hosting.usable
             load: VoiceLoader | Simulation = VoiceLoader(config, hosting, self.book, self._relieve)

@@ -1,9 +1,12 @@
 """A worker that runs by a profile, and one whose device is simulated."""
 
+import signal
+import subprocess
+
 import pytest
 import yaml
 
-from tests.integration.support import check_frames, eventually, serve_in_vain
+from tests.integration.support import TTSW, check_frames, clean_environment, eventually, serve_in_vain
 from ttsw.profiles.files import find_profile, read_profile
 from ttsw.profiles.schema import Profile
 from ttsw.rpc.generated.tts import ErrorCode
@@ -122,3 +125,23 @@ def test_a_measured_profile_takes_what_it_says_and_refuses_half_as_many_more(sta
     assert [answer.success for answer in answers] == [True] * limit + [False] * (limit // 2)
     assert {answer.error for answer in answers[limit:]} == {ErrorCode.RESOURCE_EXHAUSTED}
     check_frames(client.speak("s0", TEXT), "s0")
+
+
+def test_a_measurement_that_is_interrupted_is_no_profile_to_run_by(tmp_path):
+    """SIGTERM after some seconds: what is measured is kept under another name, which no server takes."""
+    environment = clean_environment(XDG_DATA_HOME=str(tmp_path), XDG_STATE_HOME=str(tmp_path))
+    ours = tmp_path / "ttsw" / "profiles"
+    line = [*TTSW, "bench", "--cpu", "--quick", "--model", "mock-440hz", "--out", str(ours / "mine.yaml")]
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment) as bench:
+        said = []
+        for each in bench.stderr:
+            said.append(each)
+            if "sessions" in each:  # there are figures
+                bench.send_signal(signal.SIGTERM)
+                break
+        said.append(bench.stderr.read())
+    assert bench.returncode == 130, said
+    assert [each.name for each in ours.iterdir()] == ["mine.partial.yaml"]
+    assert "mine.partial.yaml has the figures until then; no server runs by it" in said[-1]
+    told = serve_in_vain("--profile", "mine.partial", **{name: environment[name] for name in ("XDG_DATA_HOME",)})
+    assert "is partial: its measurement was interrupted" in told

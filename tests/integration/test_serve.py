@@ -18,6 +18,23 @@ from ttsw.rpc.generated.tts import ErrorCode
 COLD = {"model_manager__warmup_enabled": "false"}
 
 
+# ---- starting
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "words"),
+    [
+        (("--gpu", "99"), {}, "no GPU 99 here, which --gpu or model_manager.gpus asks for"),
+        ((), {"TTSW_MODEL_MANAGER__GPUS": "99"}, "no GPU 99 here"),
+        ((), {"TTSW_ENGINES__PIPER__DEVICE": "cuda:99"}, "no GPU 99 here, which engines.piper.device asks for"),
+    ],
+)
+def test_a_gpu_that_is_not_here_is_no_reason_to_serve_on_the_cpu(arguments, variables, words):
+    said = serve_in_vain("--adapter", "mock", *arguments, **variables)
+    assert words in said
+    assert said.splitlines()[-1].startswith("error: ")
+
+
 # ---- stopping
 
 
@@ -150,7 +167,8 @@ def test_the_environment_configures_it(start_worker, connect):
 
 def test_a_port_that_is_taken(worker):
     said = serve_in_vain("--port", str(worker.port), "--adapter", "mock", TTSW_MODEL_MANAGER__WARMUP_ENABLED="false")
-    assert said.startswith(f"error: cannot listen on 127.0.0.1:{worker.port}: ")
+    assert said.startswith(f"error: cannot listen on 127.0.0.1:{worker.port}: another program does")
+    assert "another port with --port" in said
     assert "in use" in said
     assert said.count("\n") == 1
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from ttsw.adapters.families import families
 from ttsw.config.folders import data_dir
 from ttsw.errors import ConfigError, FailedPreconditionError, InternalError, NotFoundError
+from ttsw.extras import install_hint
 
 VARIABLE = "TTSW_ENGINES_DIR"
 STAMP = ".installed"
@@ -141,7 +142,7 @@ def read_requirements(family: str) -> Requirements:
         if family in known:
             raise FailedPreconditionError(
                 f"family {family!r} runs in the worker's own environment; what it needs comes with: "
-                f"pip install 'ttsw[{family}]'"
+                f"{install_hint(family)}"
             )
         names = sorted({*known, *own_families()})
         raise NotFoundError(f"no family {family!r}; there are: {', '.join(names)}")

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from ttsw.adapters.base import TTSAdapter
 from ttsw.errors import NotFoundError, UnavailableError
+from ttsw.extras import install_hint
 
 GROUP = "ttsw.adapters"
 
@@ -46,7 +47,7 @@ def adapter_class(family: str) -> type[TTSAdapter]:
         found = entry.load()
     except ImportError as error:
         raise UnavailableError(
-            f"family {family!r} cannot be used: {error}; its libraries come with: pip install 'ttsw[{family}]'"
+            f"family {family!r} cannot be used: {error}; its libraries come with: {install_hint(family)}"
         ) from error
     if not (isinstance(found, type) and issubclass(found, TTSAdapter)):
         raise UnavailableError(f"the entry point of family {family!r} names {found!r}, which is no TTSAdapter")

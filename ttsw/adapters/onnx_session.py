@@ -5,6 +5,7 @@ from pathlib import Path
 import onnxruntime
 
 from ttsw.errors import UnavailableError
+from ttsw.extras import pip_line
 
 CUDA = "CUDAExecutionProvider"
 
@@ -56,7 +57,7 @@ def providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
     if CUDA not in onnxruntime.get_available_providers():
         raise UnavailableError(
             f"ONNX Runtime here can't run anything on {device}: it is built without {CUDA}; "
-            "pip uninstall onnxruntime, and pip install onnxruntime-gpu in its place"
+            f"{pip_line('uninstall', 'onnxruntime')}, and {pip_line('install', 'onnxruntime-gpu')} in its place"
         )
     number = device.partition(":")[2] or "0"
     # by default the arena doubles with each growth, and keeps it

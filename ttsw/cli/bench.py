@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import re
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Self
@@ -15,6 +14,7 @@ from rich.progress import Progress as Bars
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ttsw.cli.bench_files import check_target, keep, profile_name
 from ttsw.cli.console import err, out, write_json
 from ttsw.config import load_config
 from ttsw.device import find_devices
@@ -25,7 +25,7 @@ from ttsw.profiler.candidates import choose_models, simulated_models
 from ttsw.profiler.facts import find_gpu, refuse_whole_mig
 from ttsw.profiler.plans import FULL, NORMAL, QUICK, Plan
 from ttsw.profiler.running import measure
-from ttsw.profiles.files import find_profile, own_folder, read_profile, write_profile
+from ttsw.profiles.files import PARTIAL, find_profile, own_folder, read_profile
 from ttsw.profiles.schema import Level, Profile, Slo
 from ttsw.worker import find_packs
 
@@ -39,6 +39,9 @@ def bench(
     out_file: Annotated[
         Path | None, typer.Option("--out", "-o", help="The profile's file; among your own profiles if not given.")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a profile of that name, or take a shipped one's place.")
+    ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Minutes rather than a quarter of an hour a model.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Longer, and more of it.")] = False,
     slo_ttfa_ms: Annotated[float, typer.Option(help="Time to first audio that 95 of 100 utterances keep, ms.")] = 300.0,
@@ -50,30 +53,33 @@ def bench(
 ) -> None:
     """Measure models under load, and write a profile: how many sessions each can speak at once, and what it takes.
 
-    Ctrl-C ends it and keeps what is measured.
+    Ctrl-C ends it and keeps what is measured, as NAME.partial.yaml, by which no server runs.
     """
     plan, slo = choose_plan(quick=quick, full=full), choose_slo(slo_ttfa_ms)
     if sum((gpu is not None, cpu, simulate is not None)) > 1:
         raise InvalidArgumentError("--gpu, --cpu and --simulate are three things to measure; give one of them")
     target, models = _target(gpu, config, simulate, model or [], cpu=cpu)
     file = out_file or own_folder(os.environ) / f"{name_of(target.facts())}.yaml"
-    check_writable(file)
+    check_target(file, replace=replace)
     with Shown() as shown:
         found = trio.run(partial(measure, target, models, plan=plan, slo=slo, progress=shown, name=profile_name(file)))
     if found.profile is None:
         err.print("interrupted before anything was measured; nothing is written")
         raise typer.Exit(130)
-    profile = write_profile(found.profile, file)
+    if found.interrupted:
+        file = file.with_name(f"{file.stem}{PARTIAL}")
+    profile = keep(found.profile, file)
     if as_json:
         write_json(json.loads(profile.model_dump_json()))
     else:
         out.print(summary(profile))
     for text in profile.disturbances:
         err.print(f"[yellow]disturbed:[/] {escape(text)}", soft_wrap=True)
+    if found.interrupted:
+        err.print(f"interrupted: {escape(str(file))} has the figures until then; no server runs by it", soft_wrap=True)
+        raise typer.Exit(130)
     by = file if out_file else profile.name
     err.print(f"{escape(str(file))} is written; ttsw serve --profile {escape(str(by))} runs by it", soft_wrap=True)
-    if found.interrupted:
-        raise typer.Exit(130)
 
 
 def choose_plan(*, quick: bool, full: bool) -> Plan:
@@ -96,26 +102,6 @@ def choose_slo(ttfa_ms: float) -> Slo:
     if not 0 < ttfa_ms < math.inf:
         raise InvalidArgumentError(f"--slo-ttfa-ms must be more than 0, and not {ttfa_ms:g}")
     return Slo(ttfa_ms=ttfa_ms)
-
-
-def profile_name(file: Path) -> str:
-    """A profile has its file's name.
-
-    >>> profile_name(Path("profiles/My GPU.yaml"))
-    'my-gpu'
-    """
-    return "-".join(re.findall(r"[a-z0-9]+", file.stem.lower()))[:100].strip("-") or "profile"
-
-
-def check_writable(file: Path) -> None:
-    """See that the profile can be written, before an hour is spent on it.
-
-    Raises:
-        InvalidArgumentError: It can't.
-    """
-    folder = next(each for each in file.absolute().parents if each.exists())
-    if file.is_dir() or not folder.is_dir() or not os.access(file if file.exists() else folder, os.W_OK):
-        raise InvalidArgumentError(f"{file} can't be written; --out names a file for the profile")
 
 
 def _target(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ttsw.cli.console import out
+from ttsw.cli.console import out, write_text
 from ttsw.config import to_yaml, trace_config
 from ttsw.registry.faults import redact
 
@@ -33,7 +33,7 @@ def show(
         hidden = config.redis.model_copy(update={"url": redact(config.redis.url)})
         config = config.model_copy(update={"redis": hidden})
     if not origins:
-        typer.echo(to_yaml(config), nl=False)
+        write_text(to_yaml(config))
         return
     table = Table("key", "value", "from", box=None)
     for key, source in origin.items():

@@ -1,16 +1,14 @@
-"""How the command line talks: results on stdout, everything else on stderr, faults in one line without a traceback."""
+"""How the command line talks: results on stdout, everything else on stderr."""
 
 import sys
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.markup import escape
 from rich.segment import Segment
 from rich.text import Text
 
-from ttsw.errors import TtswError
+from ttsw.cli.streams import is_unicode
 from ttsw.terminal import make_safe, safe_json
 
 WIDE = 250
@@ -31,13 +29,9 @@ class SafeConsole(Console):
             yield segment if text is segment.text else Segment(text, segment.style)
 
 
-out = SafeConsole(highlight=False, emoji=False, width=None if sys.stdout.isatty() else WIDE)
+_WIDTH = None if sys.stdout is not None and sys.stdout.isatty() else WIDE
+out = SafeConsole(highlight=False, emoji=False, width=_WIDTH)
 err = SafeConsole(stderr=True, highlight=False, emoji=False)
-
-
-def write_json(value: object, *, indent: int | None = 2) -> None:
-    """Write JSON to stdout, safe to show."""
-    sys.stdout.write(f"{safe_json(value, indent=indent)}\n")
 
 
 class Debug:
@@ -46,26 +40,12 @@ class Debug:
     on = False
 
 
-@contextmanager
-def faults_for_people() -> Generator[None, None, None]:
-    """End the program with a line that says what is wrong, and exit code 1, where an error of ours comes up."""
-    try:
-        yield
-    except (TtswError, BaseExceptionGroup) as error:
-        faults = list(leaves(error))
-        if Debug.on or not all(isinstance(fault, TtswError) for fault in faults):
-            if isinstance(error, BaseExceptionGroup) and all(isinstance(f, KeyboardInterrupt) for f in faults):
-                sys.exit(130)
-            raise
-        for fault in dict.fromkeys(map(str, faults)):
-            err.print(f"[bold red]error:[/] {escape(fault)}", soft_wrap=True)
-        sys.exit(1)
+def write_text(text: str) -> None:
+    """Write text to stdout as it is, for programs, in whatever encoding stdout has."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
-def leaves(error: BaseException) -> Generator[BaseException, None, None]:
-    """Give the errors inside nested groups."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from leaves(inner)
-    else:
-        yield error
+def write_json(value: object, *, indent: int | None = 2) -> None:
+    """Write JSON to stdout, safe to show: letters stay where stdout can carry any, and are escaped where it can't."""
+    write_text(f"{safe_json(value, ascii_only=not is_unicode(sys.stdout), indent=indent)}\n")

@@ -19,7 +19,9 @@ from ttsw.adapters.installing import remove as remove_environment
 from ttsw.cli.bars import open_spinner
 from ttsw.cli.console import err, out, write_json
 from ttsw.cli.engine_checks import BUILDERS, build_pack, inspect, speak_once
+from ttsw.config import load_config
 from ttsw.errors import InvalidArgumentError, UnavailableError
+from ttsw.extras import install_hint
 from ttsw.models.drafts import size_text
 
 engines_app = typer.Typer(help="List, install, check or remove the environments of engines.", no_args_is_help=True)
@@ -75,7 +77,7 @@ def _row(family: str) -> Row:
         try:
             adapter_class(family)
         except UnavailableError:
-            return Row(family, "the worker's process", "not installed", mend=f"pip install 'ttsw[{family}]'")
+            return Row(family, "the worker's process", "not installed", mend=install_hint(family))
         return Row(family, "the worker's process", "installed")
     found, where = find(family, os.environ), "its own process"
     mend = f"ttsw engines install {family}"
@@ -125,6 +127,7 @@ def check(
 ) -> None:
     """Check a family's environment: its adapter imported there, and a sentence spoken with a tiny model."""
     environment = find(family, os.environ)
+    load_config(None, {}, {f"engines.{family}.device": device})  # refuses what is no device, before a minute is spent
     if environment.state is State.OUTDATED:
         err.print(f"{family}: its environment is outdated; ttsw engines install {family} renews it", soft_wrap=True)
     with open_spinner(f"importing the adapter of {family} …"):

@@ -1,5 +1,6 @@
 """Puts the commands together."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -7,12 +8,14 @@ import typer
 from ttsw import __version__
 from ttsw.cli.bench import bench
 from ttsw.cli.config import config_app
-from ttsw.cli.console import Debug, faults_for_people
+from ttsw.cli.console import Debug, write_text
 from ttsw.cli.engines import engines_app
+from ttsw.cli.faults import faults_for_people
 from ttsw.cli.models import models_app
 from ttsw.cli.profiles import profiles_app
 from ttsw.cli.say import say
 from ttsw.cli.serve import serve
+from ttsw.cli.streams import mend_streams
 from ttsw.cli.voices import voices_app
 from ttsw.cli.workers import workers
 from ttsw.logs import configure_logging
@@ -28,7 +31,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"ttsw {__version__}")
+        write_text(f"ttsw {__version__}\n")
         raise typer.Exit
 
 
@@ -56,6 +59,8 @@ app.add_typer(config_app, name="config")
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; ends the process with its exit code."""
+    mend_streams()
     with faults_for_people():
-        app()
+        code = app(standalone_mode=False)
+    sys.exit(code)

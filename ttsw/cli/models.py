@@ -12,9 +12,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from ttsw.cli.console import err, out, write_json
-from ttsw.cli.say import HERE, parse_address
+from ttsw.cli.reaching import HERE, open_worker, parse_address
 from ttsw.errors import NotFoundError
-from ttsw.rpc.client import TTSClient, open_client
+from ttsw.rpc.client import TTSClient
 from ttsw.rpc.generated.tts import ModelInfo
 
 models_app = typer.Typer(help="List, load or unload the models of a running worker.", no_args_is_help=True)
@@ -102,7 +102,7 @@ def unload(
 
 def _with_client(addr: str, ask: Callable[[TTSClient], Awaitable[T]]) -> T:
     async def run() -> T:
-        async with open_client(*parse_address(addr)) as client:
+        async with open_worker(parse_address(addr)) as client:
             return await ask(client)
 
     return trio.run(run)

@@ -102,11 +102,17 @@ def choose_profile(
     Raises:
         NotFoundError: There is no such profile.
         ConfigError: It can't be read.
+        FailedPreconditionError: It is an interrupted measurement's.
     """
     there = [each for each in (find_devices() if devices is None else devices) if _allowed(each, config)]
     profile = _fitting(there, environ) if named == AUTO else read_profile(find_profile(named, environ))
     if profile is None:
         return Chosen(None, [device.id for device in there])
+    if profile.provenance == "partial":
+        raise FailedPreconditionError(
+            f"the profile {named} is partial: its measurement was interrupted, and it may lack limits; "
+            "ttsw bench measures it whole"
+        )
     of_kind = [each for each in there if (each.id == "cpu") == (profile.device.kind == "cpu")]
     same = [each for each in of_kind if each.id == "cpu" or same_product(profile.device.name, each.name)]
     meant = same or of_kind

@@ -10,7 +10,7 @@ from typing import Self
 
 import trio
 
-from ttsw.cli.console import leaves
+from ttsw.cli.faults import leaves
 from ttsw.cli.speech import Hear, Text, speak_remotely
 from ttsw.errors import NotFoundError, ResourceExhaustedError, TtswError, UnavailableError
 from ttsw.registry.discovery import Wanted, find_workers, fits, pick
@@ -55,7 +55,8 @@ async def speak_somewhere(
                 raise _nobody(wanted, listing.workers, tried)
             try:
                 await _alive(worker)
-                await speak_remotely(worker.address, script, model_id, options, listener.hear)
+                async with open_client(*worker.address) as client:
+                    await speak_remotely(client, script, model_id, options, listener.hear)
                 break
             except (TtswError, BaseExceptionGroup) as error:
                 faults = list(leaves(error))

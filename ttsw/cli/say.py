@@ -2,9 +2,10 @@
 
 import codecs
 import os
-import re
+import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -15,15 +16,15 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from ttsw.cli.console import err
-from ttsw.cli.listening import Listener, Recorder
+from ttsw.cli.listening import Listener
 from ttsw.cli.loading import configure
+from ttsw.cli.reaching import HERE, parse_address
+from ttsw.cli.recording import Recorder
 from ttsw.cli.roaming import speak_somewhere
-from ttsw.cli.speech import Hear, Text, speak_locally, speak_remotely
+from ttsw.cli.speech import Hear, Text, speak_at, speak_locally
+from ttsw.cli.streams import reason
 from ttsw.cli.workers import registry_url
 from ttsw.errors import InvalidArgumentError
-
-HERE = "127.0.0.1:7002"
-"""Where a worker is, if nobody says otherwise."""
 
 
 def say(
@@ -45,7 +46,7 @@ def say(
     """Speak TEXT, then tell time to first audio, duration, RTF, underruns and loudness."""
     if sum((addr is not None, redis is not None, local)) > 1:
         raise InvalidArgumentError("--addr, --redis and --local are three ways to speak; give one of them")
-    options = parse_pairs(option or [])
+    recorder, options = Recorder(output), parse_pairs(option or [])
     source: Text = stdin_as_it_comes() if text == "-" else text
     if text == "-":
         options.setdefault("text_mode", "tokens")
@@ -56,9 +57,8 @@ def say(
     elif redis is not None:
         speak = partial(speak_somewhere, registry_url(redis), source, model, options, tell=_tell)
     else:
-        speak = partial(speak_remotely, parse_address(addr or HERE), source, model, options)
-    with Recorder(output) as recorder:
-        listener = trio.run(_listen, speak, recorder)
+        speak = partial(speak_at, parse_address(addr or HERE), source, model, options)
+    listener = trio.run(_listen, speak, recorder)
     err.print(listener.summary(recorder.name), soft_wrap=True)
 
 
@@ -68,19 +68,48 @@ def _tell(text: str) -> None:
 
 async def _listen(speak: Callable[[Hear], Awaitable[None]], recorder: Recorder) -> Listener:
     listener = Listener(trio.current_time)
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), console=err, transient=True, disable=not err.is_terminal
-    ) as progress:
-        task = progress.add_task("waiting for the first audio …")
+    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    async with _ended_by_signals():
+        with recorder, Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+            task = progress.add_task("waiting for the first audio …")
 
-        def hear(pcm: bytes) -> None:
-            listener.hear(pcm)
-            recorder.write(pcm)
-            if pcm:
-                progress.update(task, description=f"speaking … {listener.audio_s:.1f} s of audio")
+            def hear(pcm: bytes) -> None:
+                listener.hear(pcm)
+                recorder.write(pcm)
+                if pcm:
+                    progress.update(task, description=f"speaking … {listener.audio_s:.1f} s of audio")
 
-        await speak(hear)
+            await speak(hear)
     return listener
+
+
+@asynccontextmanager
+async def _ended_by_signals() -> AsyncGenerator[None, None]:
+    """Let the block clean up when SIGTERM or SIGHUP ends it.
+
+    Raises:
+        Exit: One came; the code is that of a program that it ends.
+    """
+    came: list[int] = []
+
+    async def watch(*, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(*heeded(signal.SIGTERM, signal.SIGHUP)) as signals:
+            task_status.started()
+            async for number in signals:
+                came.append(number)
+                nursery.cancel_scope.cancel(reason=signal.Signals(number).name)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(watch)
+        yield
+        nursery.cancel_scope.cancel(reason="spoken")
+    if came:
+        raise typer.Exit(128 + came[0])
+
+
+def heeded(*numbers: signal.Signals) -> list[signal.Signals]:
+    """Leave out the signals that this program was told to ignore, as nohup tells it."""
+    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def parse_pairs(pairs: list[str]) -> dict[str, str]:
@@ -98,25 +127,20 @@ def parse_pairs(pairs: list[str]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """Split `HOST:PORT`, with or without `grpc://` before it.
-
-    >>> parse_address("grpc://127.0.0.1:7002"), parse_address("[::1]:7002")
-    (('127.0.0.1', 7002), ('::1', 7002))
+async def stdin_as_it_comes() -> AsyncGenerator[str, None]:
+    """Give what arrives on stdin, when it arrives.
 
     Raises:
-        InvalidArgumentError: It has no port, or no host.
+        InvalidArgumentError: Stdin is closed, or a folder.
     """
-    host, _, port = text.removeprefix("grpc://").rpartition(":")
-    if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65_535:
-        raise InvalidArgumentError(f"--addr {text!r} is no address; write HOST:PORT, for example 127.0.0.1:7002")
-    return host.strip("[]"), int(port)
-
-
-async def stdin_as_it_comes() -> AsyncGenerator[str, None]:
-    """Give what arrives on stdin, when it arrives."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     stream = trio.lowlevel.FdStream(os.dup(sys.stdin.fileno()))
-    async for data in stream:
-        yield decoder.decode(data)
+    try:
+        os.read(stream.fileno(), 0)
+        async for data in stream:
+            yield decoder.decode(data)
+    except (OSError, trio.BrokenResourceError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        why = reason(cause) if isinstance(cause, OSError) else error
+        raise InvalidArgumentError(f"cannot read the text from stdin: {why}") from error
     yield decoder.decode(b"", final=True)

@@ -9,6 +9,7 @@ import trio
 import typer
 
 from ttsw.app import run
+from ttsw.cli.console import write_text
 from ttsw.cli.loading import configure
 from ttsw.cli.profiling import announce_none, choose_profile, read_named, refuse_mismatch
 from ttsw.config import Config
@@ -99,4 +100,4 @@ class _Announcement(trio.TaskStatus[str]):
     def started(self, value: str | None = None) -> None:
         if self._note is not None:
             self._note()
-        typer.echo(f"ready {value}")
+        write_text(f"ready {value}\n")

@@ -24,6 +24,11 @@ def _summary(profile: Profile) -> Iterator[RenderableType]:
     yield f"[bold]{escape(profile.name)}[/]: {escape(device.name)}{cores}, {device.memory_mb:.0f} MB"
     if profile.provenance == "estimated":
         yield f"[bold yellow]estimated, not measured[/], on {profile.date:%Y-%m-%d}; ttsw bench measures what is so"
+    elif profile.provenance == "partial":
+        yield (
+            f"[bold yellow]partial[/]: measured on {profile.date:%Y-%m-%d}, and interrupted; no server runs by it, "
+            "and ttsw bench measures it whole"
+        )
     else:
         yield f"[green]measured[/] on {profile.date:%Y-%m-%d}"
     yield f"SLO: TTFA p95 within {slo.ttfa_ms:g} ms, C100 {slo.c100_percent:g} %"

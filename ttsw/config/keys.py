@@ -95,13 +95,17 @@ def from_text(text: str, key: Key) -> object:
 
     >>> from_text("7002", ("worker", "grpc_port")), from_text("en, de", ("worker", "capabilities", "languages"))
     (7002, ['en', 'de'])
+    >>> from_text("0, 1", ("model_manager", "gpus"))
+    [0, 1]
     """
     wanted = set(_members(type_at(key)))
     if types.NoneType in wanted and text.strip().lower() in _NULLS:
         return None
     if tuple in wanted:
         items = text.strip().removeprefix("[").removesuffix("]").split(",")
-        return [item.strip(" '\"") for item in items if item.strip()]
+        texts = [item.strip(" '\"") for item in items if item.strip()]
+        numbers = int in set(_item_types(type_at(key)))
+        return [int(each) if numbers and each.isascii() and each.isdigit() else each for each in texts]
     if wanted & {str, Path}:
         return text
     if bool in wanted:
@@ -113,6 +117,15 @@ def from_text(text: str, key: Key) -> object:
             except ValueError:
                 continue
     return text
+
+
+def _item_types(annotation: Any) -> Iterator[type]:  # noqa: ANN401
+    """The plain types of a list's items."""
+    if get_origin(annotation) is tuple:
+        yield from _members(get_args(annotation)[0])
+    else:
+        for each in get_args(annotation):
+            yield from _item_types(each)
 
 
 def _members(annotation: Any) -> Iterator[type]:  # noqa: ANN401

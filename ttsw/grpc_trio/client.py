@@ -321,7 +321,7 @@ async def open_channel(
         GRPCError: UNAVAILABLE, there is no connection to be had.
     """
     transport = await _connect(host, port, ssl_context)
-    connection = ClientConnection(transport, settings or Settings(), f"{host}:{port}")
+    connection = ClientConnection(transport, settings or Settings(), _authority(host, port))
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connection.run)
@@ -335,6 +335,10 @@ async def open_channel(
         raise failure
 
 
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 async def _connect(host: str, port: int, ssl_context: ssl.SSLContext | None) -> trio.abc.Stream:
     try:
         transport = await trio.open_tcp_stream(host, port)
@@ -342,7 +346,7 @@ async def _connect(host: str, port: int, ssl_context: ssl.SSLContext | None) -> 
         cause: BaseException = error
         while inner := getattr(cause, "exceptions", ()) or (cause.__cause__ and (cause.__cause__,)):
             cause = inner[0]  # trio gathers one error per address it tried
-        raise lost(f"can't connect to {host}:{port}: {cause}") from error
+        raise lost(f"can't connect to {_authority(host, port)}: {cause}") from error
     if ssl_context is None:
         return transport
     ssl_context.set_alpn_protocols(["h2"])
@@ -351,7 +355,7 @@ async def _connect(host: str, port: int, ssl_context: ssl.SSLContext | None) -> 
         await stream.do_handshake()
     except trio.BrokenResourceError as error:
         await trio.aclose_forcefully(transport)
-        raise lost(f"no TLS with {host}:{port}: {error.__cause__ or error}") from error
+        raise lost(f"no TLS with {_authority(host, port)}: {error.__cause__ or error}") from error
     except BaseException:
         await trio.aclose_forcefully(transport)
         raise

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 
+from ttsw.extras import install_hint
 from ttsw.models.metadata import Origin
 from ttsw.types import VoicePack
 
@@ -56,7 +57,7 @@ class Draft:
         ):
             ways.append(
                 f"it needs the Python package {', '.join(map(repr, packages))}, which is not installed; what the "
-                f"shipped packs of this family need comes with: pip install 'ttsw[{self.pack.family}]'"
+                f"shipped packs of this family need comes with: {install_hint(self.pack.family)}"
             )
         lacks = "lacks files" if self.pack.files else "has no weights yet"
         return f"voice pack {self.pack.model_id} {lacks}: {'; '.join(ways)}"

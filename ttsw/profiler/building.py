@@ -29,6 +29,7 @@ def build(
     slo: Slo,
     disturbances: Iterable[str],
     notes: str = "",
+    whole: bool = True,
 ) -> Profile:
     """Build a profile.
 
@@ -42,6 +43,7 @@ def build(
         slo: What was kept to.
         disturbances: What disturbed.
         notes: What a reader should know.
+        whole: Whether the measurement came to its end.
     """
     models = findings.facts()
     floor_mb = findings.floor_mb() if device.kind == "cpu" else context_mb(models)
@@ -54,7 +56,7 @@ def build(
     )
     return Profile(
         name=name,
-        provenance="measured",
+        provenance="measured" if whole else "partial",
         date=date,
         device=device,
         host=host,

@@ -73,7 +73,7 @@ def find_gpu(number: int, nvml: ModuleType | None = None) -> Gpu:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
         raise UnavailableError(
-            f"no NVIDIA driver answers here ({error}); ttsw bench --cpu measures without a GPU"
+            f"no GPU {number} here: no NVIDIA driver answers ({error}); ttsw bench --cpu measures without a GPU"
         ) from error
     with suppress(nvml.NVMLError):
         nvml.nvmlShutdown()
@@ -84,7 +84,7 @@ def find_gpu(number: int, nvml: ModuleType | None = None) -> Gpu:
         there = ", ".join(f"{each.id.removeprefix('cuda:')} ({each.name})" for each in gpus) or "none"
         shown = os.environ.get("CUDA_VISIBLE_DEVICES")
         hint = "" if shown is None else f"; CUDA_VISIBLE_DEVICES is {shown!r}"
-        raise NotFoundError(f"no GPU {number}; there are: {there}{hint}; or ttsw bench --cpu")
+        raise NotFoundError(f"no GPU {number} here; there are: {there}{hint}; or ttsw bench --cpu")
     for gpu in gpus:
         if gpu is not gpus[number]:
             gpu.close()

@@ -82,6 +82,7 @@ async def measure(
         slo=slo,
         disturbances=(*watch.told(), *([INTERRUPTED] if interrupted else [])),
         notes="" if target.simulated is None else f"Measured on a simulation of {target.simulated.name}, on no device.",
+        whole=not interrupted,
     )
     return Measured(profile, interrupted)
 
@@ -104,7 +105,8 @@ async def _run_until(stop: trio.Event, run: Callable[[], Awaitable[None]]) -> bo
 
 
 async def _watch_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+    heeded = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) != signal.SIG_IGN]  # nohup
+    with trio.open_signal_receiver(signal.SIGINT, *heeded) as signals:
         task_status.started()
         async for _ in signals:
             stop.set()

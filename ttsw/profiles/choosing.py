@@ -21,8 +21,8 @@ def choose(
     """Choose the profile that fits a device best; None where none does.
 
     The exact product name comes first, a name that means the same next; of these, a measured profile comes before an
-    estimated one, and a younger one before an older. A GPU with less memory than a profile's isn't its device. A CPU
-    must be the same processor with as many cores.
+    estimated one, and a younger one before an older; an interrupted measurement is never chosen. A GPU with less memory
+    than a profile's isn't its device. A CPU must be the same processor with as many cores.
 
     Args:
         profiles: Those that there are.
@@ -30,7 +30,8 @@ def choose(
         cores: A CPU's cores, those that this process may use; None for a GPU.
         memory_mb: The device's memory.
     """
-    fitting = [profile for profile in profiles if _fits(profile, device_name, cores, memory_mb)]
+    whole = (profile for profile in profiles if profile.provenance != "partial")
+    fitting = [profile for profile in whole if _fits(profile, device_name, cores, memory_mb)]
     return max(
         fitting,
         key=lambda each: (

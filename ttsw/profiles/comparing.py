@@ -4,6 +4,7 @@ A figure that was measured several times has a spread: its lowest and highest va
 to the 99th. Two figures differ beyond it where each lies outside the other's, and by more than `LIKELY` as well.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from ttsw.profiles.schema import Level, ModelFacts, Percentiles, Profile, Spread
 
 LIKELY = 0.1
 """A difference up to this share says nothing."""
+_MORE_IS_BETTER = re.compile("C100|memory returned|sessions|budget|models in memory|device: memory")
+"""Of these, the greater figure is the better one; of all others, the smaller."""
 
 
 class Figure(NamedTuple):
@@ -36,6 +39,7 @@ class Row(NamedTuple):
         b: What the second says.
         change: By which share of the first the second differs; None where that can't be said.
         beyond: Whether it differs beyond the spread of both; of texts, whether they differ.
+        worse: Whether it does, and the second is the worse one.
     """
 
     what: str
@@ -43,6 +47,7 @@ class Row(NamedTuple):
     b: float | str | None
     change: float | None
     beyond: bool
+    worse: bool = False
 
 
 def diff(a: Profile, b: Profile) -> list[Row]:
@@ -67,7 +72,7 @@ def _broken(profile: Profile, again: Profile) -> Iterator[Row]:
         for level in facts.sweep:
             if not level.passed and level.sessions <= profile.derived.sessions.get(model_id, 0):
                 what = f"{model_id}: SLOs at {level.sessions}"
-                yield Row(what, "kept", f"not kept: {level.why}" if level.why else "not kept", None, True)
+                yield Row(what, "kept", f"not kept: {level.why}" if level.why else "not kept", None, True, True)
 
 
 def _merge(facts: Iterable[tuple[str, Figure | str]]) -> dict[str, Figure | str]:
@@ -85,7 +90,8 @@ def _merge(facts: Iterable[tuple[str, Figure | str]]) -> dict[str, Figure | str]
 def _row(what: str, a: Figure | str | None, b: Figure | str | None) -> Row:
     if isinstance(a, Figure) and isinstance(b, Figure):
         change = None if a.value == 0 else (b.value - a.value) / abs(a.value)
-        return Row(what, a.value, b.value, change, _beyond(a, b))
+        beyond, less = _beyond(a, b), b.value < a.value
+        return Row(what, a.value, b.value, change, beyond, beyond and less == bool(_MORE_IS_BETTER.search(what)))
     first = a.value if isinstance(a, Figure) else a
     second = b.value if isinstance(b, Figure) else b
     return Row(what, first, second, None, first != second and None not in {first, second})

@@ -24,6 +24,8 @@ from ttsw.profiles.writing import write_profile
 __all__ = ["Listed", "choose", "find_profile", "list_profiles", "own_folder", "read_profile", "write_profile"]
 
 SUFFIX = ".yaml"
+PARTIAL = ".partial.yaml"
+"""What the name of an interrupted measurement's profile ends in."""
 KIND = Kind("a profile", 4_000_000)
 
 

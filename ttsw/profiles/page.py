@@ -54,6 +54,8 @@ def _summary(profile: Profile) -> Iterator[str]:
     yield f"<h1>{escape(profile.name)}</h1>"
     if profile.provenance == "estimated":
         yield '<p class="estimated"><strong>Estimated, not measured.</strong> Nothing here was seen to hold.</p>'
+    if profile.provenance == "partial":
+        yield '<p class="estimated"><strong>Partial.</strong> Measuring was interrupted; no server runs by it.</p>'
     yield (
         f'<p>{escape(device.name)}, {device.memory_mb:.0f} MB <span class="dim">· {profile.provenance} on '
         f"{profile.date:%Y-%m-%d} · SLO: TTFA p95 within {slo.ttfa_ms:g} ms, C100 {slo.c100_percent:g} %</span></p>"

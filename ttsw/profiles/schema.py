@@ -241,7 +241,7 @@ class Profile(_Section):
     Args:
         format: Which meaning its keys have.
         name: Its name: the file's.
-        provenance: `measured` by `ttsw bench`, or `estimated` from sizes.
+        provenance: `measured` by `ttsw bench`, `partial` where that was interrupted, or `estimated` from sizes.
         date: When.
         device: What it is of.
         host: The machine it was measured in.
@@ -257,7 +257,7 @@ class Profile(_Section):
 
     format: Literal[1] = FORMAT
     name: Name
-    provenance: Literal["measured", "estimated"]
+    provenance: Literal["measured", "partial", "estimated"]
     date: Annotated[datetime, Field(strict=False)]
     device: DeviceFacts
     host: HostFacts | None = None

@@ -33,6 +33,11 @@ _COMMENTS = {
     "derived": "What a server runs by.",
     "notes": "What a reader should know.",
 }
+_PROVENANCE = {
+    "measured": "measured by ttsw bench",
+    "partial": "PARTIAL: ttsw bench was interrupted, and no server runs by it",
+    "estimated": "ESTIMATED, not measured",
+}
 _ESTIMATED = {
     "device": "What it is estimated for, from published specifications. Memory is in MB of 10⁶ bytes.",
     "models": "What is estimated of each model; nothing of it was measured.",
@@ -74,8 +79,8 @@ def write_profile(profile: Profile, path: Path) -> Profile:
 
 def to_yaml(profile: Profile) -> str:
     """Write a profile out."""
-    measured = "measured by ttsw bench" if profile.provenance == "measured" else "ESTIMATED, not measured"
-    lines = [f"# A profile of ttsw: what one device can do with which models; {measured}.\n"]
+    how = _PROVENANCE[profile.provenance]
+    lines = [f"# A profile of ttsw: what one device can do with which models; {how}.\n"]
     comments = _COMMENTS | (_ESTIMATED if profile.provenance == "estimated" else {})
     for name, value in _leave_out(profile.model_dump(), profile.model_dump(exclude_defaults=True)).items():
         if name in comments:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from ipaddress import ip_address
 from typing import Self
 
+from ttsw.addresses import join_address
 from ttsw.errors import InvalidArgumentError
 from ttsw.terminal import is_safe, make_safe
 
@@ -155,7 +156,7 @@ def grpc_addr(advertised: str | None, host: str, port: int, machine: str) -> str
     if advertised is not None:
         return f"grpc://{advertised}"
     reached = machine if host in {"", "0.0.0.0", "::"} else host
-    return f"grpc://[{reached}]:{port}" if ":" in reached else f"grpc://{reached}:{port}"
+    return f"grpc://{join_address(reached, port)}"
 
 
 def parse_record(key: str, data: bytes) -> WorkerRecord:

@@ -16,6 +16,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
 
+from ttsw.addresses import join_address
 from ttsw.errors import UnavailableError
 
 log = structlog.get_logger(__name__)
@@ -50,14 +51,14 @@ async def open_port(host: str, port: int) -> list[trio.SocketListener]:
         return await trio.open_tcp_listeners(port, host=host)
     except OSError as error:
         raise UnavailableError(
-            f"cannot listen on {host}:{port}: {error} (metrics.http_host, metrics.http_port)"
+            f"cannot listen on {join_address(host, port)}: {error} (metrics.http_host, metrics.http_port)"
         ) from error
 
 
 def url_of(listener: trio.SocketListener) -> str:
     """Where a socket listens, as a client would name it."""
     host, port = listener.socket.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{join_address(host, port)}"
 
 
 async def serve_http(app: ASGIFramework, listeners: Sequence[trio.SocketListener]) -> None:

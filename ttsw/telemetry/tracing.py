@@ -13,6 +13,7 @@ import trio
 
 from ttsw.config.schema import TracingConfig
 from ttsw.errors import ConfigError
+from ttsw.extras import install_hint
 from ttsw.telemetry.figures import Ended
 
 log = structlog.get_logger(__name__)
@@ -97,7 +98,7 @@ async def open_tracer(config: TracingConfig, worker_name: str) -> AsyncGenerator
     except ImportError as error:
         raise ConfigError(
             f"tracing.enabled needs OpenTelemetry, and {error.name} isn't installed: "
-            "pip install 'ttsw[otel]', or leave tracing.enabled out"
+            f"{install_hint('otel')}, or leave tracing.enabled out"
         ) from error
     with open_provider(config.sample_ratio, worker_name) as provider:
         try:

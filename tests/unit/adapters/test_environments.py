@@ -123,7 +123,7 @@ def test_a_list_that_is_not_exact_is_our_fault(tmp_path, text, said):
 @pytest.mark.usefixtures("lists")
 def test_families_without_an_environment_are_told_apart():
     with pytest.raises(
-        FailedPreconditionError, match=r"'piper' runs in the worker's own .*pip install 'ttsw\[piper\]'"
+        FailedPreconditionError, match=r"'piper' runs in the worker's own .*-m pip install .*\[piper\]'"
     ):
         find("piper", {})
     with pytest.raises(NotFoundError, match=r"no family 'x'; there are: .*mock, piper.*, tiny"):

@@ -9,9 +9,11 @@ import typer
 from typer.testing import CliRunner
 
 import ttsw.cli.bench
-from ttsw.cli.bench import Shown, bench, check_writable, choose_plan, choose_slo, left_words, level_line, summary
+import ttsw.cli.bench_files
+from ttsw.cli.bench import Shown, bench, choose_plan, choose_slo, left_words, level_line, summary
+from ttsw.cli.bench_files import check_target
 from ttsw.cli.console import err, out
-from ttsw.errors import ConfigError, InvalidArgumentError, NotFoundError, UnavailableError
+from ttsw.errors import AlreadyExistsError, ConfigError, InvalidArgumentError, NotFoundError, UnavailableError
 from ttsw.profiler.plans import FULL, NORMAL, QUICK
 from ttsw.profiler.running import Measured
 from ttsw.profiles.deriving import derive
@@ -105,8 +107,52 @@ def test_an_interruption_exits_130_with_what_there_is(run, tmp_path):
     arguments = ("--cpu", "--model", "mock-440hz", "--out", str(file))
     result, _ = run(*arguments, gives=Measured(None, interrupted=True))
     assert (result.exit_code, file.exists()) == (130, False)
-    result, _ = run(*arguments, gives=Measured(make(a=FACTS), interrupted=True))
-    assert (result.exit_code, file.exists()) == (130, True)
+    for _ in range(2):  # what is partial is replaced without a word
+        part = make(a=FACTS).model_copy(update={"provenance": "partial"})
+        result, _ = run(*arguments, gives=Measured(part, interrupted=True))
+        assert (result.exit_code, file.exists()) == (130, False)
+        assert read_profile(tmp_path / "a.partial.yaml").provenance == "partial"
+
+
+def test_a_profile_that_is_there_is_replaced_only_where_that_is_asked_for(run, tmp_path):
+    file = tmp_path / "a.yaml"
+    arguments = ("--cpu", "--model", "mock-440hz", "--out", str(file))
+    file.write_text("something dear")
+    result, asked = run(*arguments, gives=Measured(make(a=FACTS), interrupted=False))
+    assert isinstance(result.exception, AlreadyExistsError)
+    assert "--replace replaces it" in str(result.exception)
+    assert not asked, "nothing was measured"
+    assert file.read_text() == "something dear"
+    result, _ = run(*arguments, "--replace", gives=Measured(make(a=FACTS), interrupted=False))
+    assert result.exit_code == 0
+    assert read_profile(file).models.keys() == {"a"}
+
+
+def test_a_shipped_profile_is_shadowed_only_where_that_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    own = tmp_path / "ttsw" / "profiles" / "cpu-2core.yaml"
+    with pytest.raises(AlreadyExistsError, match="a shipped profile has the name cpu-2core; --replace has yours"):
+        check_target(own, replace=False)
+    check_target(own, replace=True)
+    check_target(own.with_name("another.yaml"), replace=False)
+    check_target(tmp_path / "cpu-2core.yaml", replace=False)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a", "a.yml", "a.partial.yaml"])
+def test_a_name_that_is_no_profiles_is_refused(tmp_path, name):
+    with pytest.raises(InvalidArgumentError, match=r"a profile's name ends in \.yaml"):
+        check_target(tmp_path / name, replace=False)
+
+
+def test_what_cannot_be_written_in_the_end_is_told_on_stdout(run, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise ConfigError("the disk is full")
+
+    monkeypatch.setattr(ttsw.cli.bench_files, "write_profile", refuse)
+    arguments = ("--cpu", "--model", "mock-440hz", "--out", str(tmp_path / "a.yaml"))
+    result, _ = run(*arguments, gives=Measured(make(a=FACTS), interrupted=False))
+    assert "the disk is full" in str(result.exception)
+    assert "provenance: measured" in result.stdout
 
 
 def test_a_profile_may_be_simulated(run, tmp_path):
@@ -160,19 +206,20 @@ def test_plans_and_slos():
 
 
 def test_where_a_profile_can_be_written(tmp_path):
-    check_writable(tmp_path / "a.yaml")
-    check_writable(tmp_path / "new" / "folder" / "a.yaml")
-    for wrong in (tmp_path, tmp_path / "file" / "a.yaml"):
+    check_target(tmp_path / "a.yaml", replace=False)
+    check_target(tmp_path / "new" / "folder" / "a.yaml", replace=False)
+    (tmp_path / "folder.yaml").mkdir()
+    for wrong in (tmp_path / "folder.yaml", tmp_path / "file" / "a.yaml"):
         (tmp_path / "file").touch()
         with pytest.raises(InvalidArgumentError, match="can't be written"):
-            check_writable(wrong)
+            check_target(wrong, replace=False)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written_to(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(InvalidArgumentError, match="can't be written"):
-        check_writable(tmp_path / "a.yaml")
+        check_target(tmp_path / "a.yaml", replace=False)
 
 
 def rendered(what):

@@ -24,6 +24,7 @@ from ttsw.errors import (
     NotFoundError,
     UnavailableError,
 )
+from ttsw.extras import install_hint
 from ttsw.models.packs import PackError
 from ttsw.testing import FakeAdapter
 from ttsw.types import VoicePack
@@ -107,7 +108,7 @@ def test_families_are_listed_with_where_they_run(run, root, monkeypatch):
     monkeypatch.setattr(module, "adapter_class", missing)
     rows = {line.split()[0]: " ".join(line.split()) for line in run("list").stdout.splitlines()}
     assert rows["piper"] == "piper the worker's process installed"
-    assert rows["hibari"] == "hibari the worker's process not installed pip install 'ttsw[hibari]'"
+    assert rows["hibari"] == f"hibari the worker's process not installed {install_hint('hibari')}"
     assert rows["tiny"] == "tiny its own process absent ttsw engines install tiny"
     run("install", "tiny")
     row = row_of(run, "tiny")
@@ -163,7 +164,7 @@ def test_ctrl_c_says_what_is_left(run, monkeypatch):
 def test_an_unknown_family_is_told_the_known(run, verb):
     with pytest.raises(NotFoundError, match=r"no family 'x'; there are: .*mock.*tiny"):
         run(verb, "x")
-    with pytest.raises(FailedPreconditionError, match=r"pip install 'ttsw\[piper\]'"):
+    with pytest.raises(FailedPreconditionError, match=r"-m pip install .*\[piper\]'"):
         run(verb, "piper")
 
 

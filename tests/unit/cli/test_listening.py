@@ -1,15 +1,8 @@
-"""The listener's figures, on a clock in the test's hand, and where audio is kept."""
-
-import io
-import struct
-import wave
-from contextlib import suppress
-from types import SimpleNamespace
+"""The listener's figures, on a clock in the test's hand."""
 
 import pytest
 
-from ttsw.cli.listening import Listener, Recorder, endless_wav_header
-from ttsw.errors import InvalidArgumentError, UnavailableError
+from ttsw.cli.listening import Listener
 
 FRAME = bytes(1920)
 
@@ -74,71 +67,3 @@ def test_the_summary_tells_it_all(listener, clock):
     for words in ("out.wav: 1.00 s of audio", "first after 500 ms", "all after 2.00 s", "RTF 2.000", "1 underruns"):
         assert words in told
     assert "largest 520 ms" in told
-
-
-def test_silence_is_told_as_such(listener):
-    assert "nothing in this text can be spoken" in listener.summary("out.wav")
-
-
-def test_a_file_is_a_wav(tmp_path):
-    with Recorder(str(tmp_path / "out.wav")) as recorder:
-        recorder.write(b"\x01\x02" * 960)
-        recorder.write(b"")
-    with wave.open(str(tmp_path / "out.wav")) as file:
-        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (48_000, 1, 2)
-        assert file.readframes(2000) == b"\x01\x02" * 960
-
-
-def test_a_file_broken_off_is_a_wav_too(tmp_path):
-    with suppress(KeyError), Recorder(str(tmp_path / "out.wav")) as recorder:
-        recorder.write(FRAME)
-        raise KeyError
-    with wave.open(str(tmp_path / "out.wav")) as file:
-        assert file.getnframes() == 960
-
-
-def test_a_path_that_cannot_be_written_is_told(tmp_path):
-    path = tmp_path / "no" / "out.wav"
-    with pytest.raises(InvalidArgumentError, match=r"cannot write .*out\.wav: No such file"), Recorder(str(path)):
-        pass
-    with pytest.raises(InvalidArgumentError, match="Is a directory"), Recorder(str(tmp_path)):
-        pass
-
-
-def test_without_a_target_nothing_is_kept():
-    with Recorder(None) as recorder:
-        recorder.write(FRAME)
-    assert "not kept" in recorder.name
-
-
-def test_a_stream_begins_with_a_header_of_unknown_length(monkeypatch):
-    pipe = io.BytesIO()
-    monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=pipe))
-    with Recorder("-") as recorder:
-        recorder.write(FRAME)
-    assert recorder.name == "stdout"
-    assert pipe.getvalue() == endless_wav_header() + FRAME
-
-
-def test_the_header_is_a_wavs():
-    header = endless_wav_header()
-    assert len(header) == 44
-    riff, size, form, fmt, length, kind, channels, rate, bytes_s, block, bits, data, most = struct.unpack(
-        "<4sI4s4sIHHIIHH4sI", header
-    )
-    assert (riff, form, fmt, data) == (b"RIFF", b"WAVE", b"fmt ", b"data")
-    assert (length, kind, channels, rate, bytes_s, block, bits) == (16, 1, 1, 48_000, 96_000, 2, 16)
-    assert size == most == 2**32 - 1
-
-
-def test_a_reader_of_stdout_that_has_left_is_told(monkeypatch, tmp_path):
-    with (tmp_path / "stands for a pipe").open("wb") as file:
-
-        def refuse(_data):
-            raise BrokenPipeError
-
-        pipe = SimpleNamespace(write=refuse, flush=file.flush, fileno=file.fileno)
-        recorder = Recorder("-")
-        recorder._pipe = pipe
-        with pytest.raises(UnavailableError, match="has left"):
-            recorder.write(FRAME)

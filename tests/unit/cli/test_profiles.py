@@ -55,6 +55,14 @@ def test_profiles_are_listed_with_where_they_are_from(run, own):
     assert "this version of ttsw reads profiles of format 1" in said
 
 
+def test_an_interrupted_measurement_is_listed_and_shown_as_such(run, own):
+    write_profile(MEASURED.model_copy(update={"provenance": "partial"}), own / "sample.partial.yaml")
+    (row,) = [line for line in run("list").stdout.splitlines() if "sample.partial" in line]
+    assert " partial " in row
+    assert "measured" not in row
+    assert "partial: measured on" in run("show", "sample.partial").stdout
+
+
 def test_profiles_are_listed_for_programs(run, own):
     (own / "bad.yaml").write_text("[")
     rows = {row["name"]: row for row in json.loads(run("list", "--json").stdout)}
@@ -240,6 +248,15 @@ def test_drift_is_shown_and_ends_with_1(run, again):
     assert lines[:2] == ["sample now change", "piper-anna: size, MB 137.2 300 +119% ●"]
     again(sweep=(level(9, 400.0, passed=False),))
     assert "piper-anna: SLOs at 9" in run("verify", "sample", code=1).stdout
+
+
+def test_what_has_got_better_is_shown_and_is_no_failure(run, again):
+    again(size_mb=50.0)
+    said = " ".join(run("verify", "sample").stdout.split())
+    assert "piper-anna: size, MB 137.2 50 -64% ●" in said
+    assert "sample holds: what differs has got better; ttsw bench measures it anew" in said
+    found = json.loads(run("verify", "sample", "--json").stdout)
+    assert [(row["what"], row["worse"]) for row in found["drifted"]] == [("piper-anna: size, MB", False)]
 
 
 def test_drift_is_told_to_programs(run, again):

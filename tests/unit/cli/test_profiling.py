@@ -58,6 +58,7 @@ def device(number, name="Small GPU", total_mb=1_000):
 
 
 CPU = device(None, "Some CPU", 8_000)
+CPU_FACTS = DeviceFacts(kind="cpu", name="Some CPU", memory_mb=8_000, cores=module.cores())
 CONFIG = load_config(None, {}, {"model_manager.default_model_id": "mock-440hz"})
 
 
@@ -119,6 +120,17 @@ def test_other_files_of_a_model_are_a_warning(environ, write, monkeypatch):
     (found,) = chosen.mismatches
     assert found.gravity == "warning"
     assert "files of the model mock-440hz aren't those that were measured" in found.text
+
+
+def test_an_interrupted_measurement_is_never_run_by(environ, write, tmp_path):
+    profile = write("whole", CPU_FACTS)
+    folder = tmp_path / "data" / "ttsw" / "profiles"
+    write_profile(profile.model_copy(update={"provenance": "partial"}), folder / "whole.partial.yaml")
+    (folder / "whole.yaml").unlink()
+    for named in ("whole.partial", str(folder / "whole.partial.yaml")):
+        with pytest.raises(FailedPreconditionError, match="is partial: its measurement was interrupted"):
+            choose_profile(named, load_config(None, {}, {}), environ, [CPU])
+    assert choose_profile("auto", load_config(None, {}, {}), environ, [CPU]).profile is None
 
 
 def test_a_profile_that_is_not_there(environ):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ttsw.cli.say import parse_address, parse_pairs
+from ttsw.cli.reaching import parse_address
+from ttsw.cli.say import parse_pairs
 from ttsw.errors import InvalidArgumentError
 
 
@@ -37,7 +38,10 @@ def test_an_address_is_a_host_and_a_port(text, address):
     assert parse_address(text) == address
 
 
-@pytest.mark.parametrize("text", ["", ":", "host", "host:", ":7002", "host:port", "host:65536", "host:-1", "host:1.5"])
+@pytest.mark.parametrize(
+    "text",
+    ["", ":", "host", "host:", ":7002", "host:port", "host:65536", "host:-1", "host:1.5", "::1:7002", "[::1]", "a@b:1"],
+)
 def test_what_is_no_address_is_told(text):
     with pytest.raises(InvalidArgumentError, match="is no address; write HOST:PORT"):
         parse_address(text)

@@ -273,5 +273,7 @@ def test_a_pack_whose_package_is_not_installed_is_incomplete(tmp_path):
     )
     shelf = read_shelf(tmp_path)
     assert shelf.incomplete["piper-anna"].pack.languages == ("de",)
-    with pytest.raises(PackIncompleteError, match=r"'no_such_package', which is not installed; .*ttsw\[piper\]"):
+    with pytest.raises(
+        PackIncompleteError, match=r"'no_such_package', which is not installed; .*-m pip install .*\[piper\]"
+    ):
         shelf["piper-anna"]

@@ -60,7 +60,7 @@ def test_no_driver():
     nvml = TellingNvml()
     nvml.init_error = pynvml.NVML_ERROR_DRIVER_NOT_LOADED
     with pytest.raises(
-        UnavailableError, match=r"no NVIDIA driver answers here \(Driver Not Loaded\); ttsw bench --cpu"
+        UnavailableError, match=r"no GPU 0 here: no NVIDIA driver answers \(Driver Not Loaded\); ttsw bench --cpu"
     ):
         find_gpu(0, nvml)
 
@@ -68,13 +68,13 @@ def test_no_driver():
 @pytest.mark.parametrize("number", [1, 7, -1])
 def test_no_such_gpu(card, number):
     nvml = TellingNvml(card)
-    with pytest.raises(NotFoundError, match=rf"no GPU {number}; there are: 0 \(NVIDIA GeForce RTX 4090\)"):
+    with pytest.raises(NotFoundError, match=rf"no GPU {number} here; there are: 0 \(NVIDIA GeForce RTX 4090\)"):
         find_gpu(number, nvml)
     assert nvml.count == 0
 
 
 def test_no_gpu_at_all():
-    with pytest.raises(NotFoundError, match="no GPU 0; there are: none"):
+    with pytest.raises(NotFoundError, match="no GPU 0 here; there are: none"):
         find_gpu(0, TellingNvml())
 
 

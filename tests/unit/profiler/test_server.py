@@ -177,6 +177,7 @@ async def test_whoever_interrupts_it_gets_what_is_measured_and_leaves_no_child(r
         assert found.profile.models[LARGE].sessions is None
         assert found.profile.models[LARGE].load.first_ms > 0
         assert INTERRUPTED in found.profile.disturbances
+        assert found.profile.provenance == "partial"
     else:
         assert found.profile is None
     assert children() <= before

@@ -126,7 +126,7 @@ def profiles(draw):
     sessions = {name: draw(st.integers(1, 999)) for name in models if draw(st.booleans())}
     return Profile(
         name=draw(st.from_regex(r"[a-z0-9]+([-_.][a-z0-9]+)*", fullmatch=True).filter(lambda name: len(name) <= 100)),
-        provenance=draw(st.sampled_from(["measured", "estimated"])),
+        provenance=draw(st.sampled_from(["measured", "partial", "estimated"])),
         date=draw(st.datetimes(timezones=st.sampled_from([None, UTC]))),
         device=draw(
             st.builds(

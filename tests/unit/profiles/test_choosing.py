@@ -37,6 +37,12 @@ def test_measured_comes_before_estimated_and_younger_before_older():
     assert chosen(profiles[2:], "NVIDIA L4") == "guess"
 
 
+def test_an_interrupted_measurement_is_never_chosen():
+    partial = gpu("part", "NVIDIA L4", provenance="partial", day=9)
+    assert chosen([partial], "NVIDIA L4") is None
+    assert chosen([partial, gpu("guess", "NVIDIA L4")], "NVIDIA L4") == "guess"
+
+
 def test_another_product_never_fits():
     profiles = estimated_profiles()
     for name in (

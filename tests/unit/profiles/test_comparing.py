@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 
 from tests.unit.profiles.samples import MEASURED, level, model, profiles, spread
+from ttsw.profiles import comparing
 from ttsw.profiles.comparing import Row, diff, drift
 from ttsw.profiles.schema import LoadFacts
 
@@ -35,7 +36,7 @@ def test_nothing_has_drifted_where_nothing_has_changed():
 
 def test_a_number_differs_by_a_share():
     row = only(different(MEASURED, having(size_mb=274.5)))
-    assert row == Row("piper-anna: size, MB", 137.25, 274.5, 1.0, True)
+    assert row == Row("piper-anna: size, MB", 137.25, 274.5, 1.0, True, True)
 
 
 def test_a_difference_within_a_tenth_says_nothing():
@@ -83,7 +84,7 @@ def test_what_only_one_says_is_no_drift_and_is_shown():
 
 def test_published_sessions_that_do_not_hold_are_drift():
     row = only(drift(MEASURED, having(sweep=(level(9, 500.0, passed=False),))))
-    assert row == Row("piper-anna: SLOs at 9", "kept", "not kept: TTFA p95 is above the SLO", None, True)
+    assert row == Row("piper-anna: SLOs at 9", "kept", "not kept: TTFA p95 is above the SLO", None, True, True)
     assert drift(MEASURED, having(sweep=(level(10, 500.0, passed=False),))) == []
 
 
@@ -112,3 +113,21 @@ def test_loads_are_compared():
 def test_a_model_that_came_is_shown():
     more = MEASURED.model_copy(update={"models": MEASURED.models | {"x-new": model(5.0)}})
     assert Row("x-new: size, MB", None, 5.0, None, False) in diff(MEASURED, more)
+
+
+@pytest.mark.parametrize(
+    ("what", "a", "b", "worse"),
+    [
+        ("x: TTFA p95, ms at 4", 100, 200, True),
+        ("x: TTFA p95, ms at 4", 200, 100, False),
+        ("x: C100, % at 4", 100, 80, True),
+        ("x: C100, % at 4", 80, 100, False),
+        ("x: memory returned, %", 60, 100, False),
+        ("x: sessions published", 9, 4, True),
+        ("x: a session, MB", 9, 4, False),
+        ("x: size, MB", 100, 105, False),
+    ],
+)
+def test_which_difference_is_for_the_worse(what, a, b, worse):
+    row = comparing._row(what, comparing._one(a), comparing._one(b))
+    assert row.worse is worse
