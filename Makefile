@@ -1,19 +1,36 @@
 # Two targets do everything on a fresh machine: `make serve` and `make test`.
+# LATEST=1 runs a target on the newest releases, in an environment of its own, instead of those pinned.
 PYTHON ?= python3
 VENV := .venv
+PINS := tests/constraints.txt
+PINNED := -c $(PINS)
+ifneq ($(filter-out 0,$(LATEST)),)
+VENV := .venv-latest
+PINNED := --upgrade --upgrade-strategy eager
+RENEWED := $(if $(filter 0,$(MAKELEVEL)),FORCE)
+endif
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 ENGINES := .engines
 FAMILIES := cosyvoice2 sesame xtts-v2
 GENERATED := ttsw/rpc/generated
 ARGS ?=
 
-.PHONY: serve test test-engines check lint types layers format proto bench clean
+.PHONY: serve test test-main test-engines test-beside check lint types layers format proto bench pins clean FORCE
 
 serve: $(VENV)/.serve
 	$(BIN)/ttsw serve $(ARGS)
 
-test: test-engines
+# The engines' tests run beside the others, on one core; what they say comes in one piece when they have ended.
+test: $(VENV)/.dev $(FAMILIES:%=$(ENGINES)/.%.test)
+	@$(MAKE) --no-print-directory -j2 test-main test-beside
+
+test-main: $(VENV)/.dev
 	$(BIN)/pytest $(ARGS)
+
+test-beside:
+	@OMP_NUM_THREADS=1 nice $(MAKE) --no-print-directory test-engines > $(ENGINES)/test.log 2>&1; \
+	code=$$?; cat $(ENGINES)/test.log; exit $$code
 
 # What needs a family's own libraries is tested under its own interpreter.
 test-engines: $(FAMILIES:%=$(ENGINES)/.%.test)
@@ -45,20 +62,29 @@ proto: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench $(ARGS)
 
-$(VENV)/.serve: pyproject.toml
+# Pin what the last run with LATEST=1 was on: `make check test LATEST=1 && make pins`.
+pins:
+	@$(MAKE) --no-print-directory LATEST=1 .venv-latest/.dev
+	sed -n '/^#/p' $(PINS) > $(PINS).new
+	.venv-latest/bin/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$' >> $(PINS).new
+	mv $(PINS).new $(PINS)
+
+$(VENV)/.serve: pyproject.toml $(PINS) $(RENEWED)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[hibari]'
+	$(PIP) install --quiet $(PINNED) -e '.[hibari]'
 	touch $@
 
-$(VENV)/.dev: pyproject.toml
+$(VENV)/.dev: pyproject.toml $(PINS) $(RENEWED)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(PIP) install --quiet $(PINNED) -e '.[dev]'
 	touch $@
 
-$(ENGINES)/.%.test: $(VENV)/.dev ttsw/adapters/requirements/%.txt
+# A family's libraries are pinned by its requirements, and only what runs the tests by ours.
+$(ENGINES)/.%.test: ttsw/adapters/requirements/%.txt $(PINS) | $(VENV)/.dev
 	$(BIN)/ttsw engines install $*
-	$(ENGINES)/$*/bin/python -m pip install --quiet --disable-pip-version-check 'pytest>=9.0' 'pytest-trio>=0.8'
+	grep -E '^(iniconfig|pluggy|pytest|pytest-trio)==' $(PINS) | $(ENGINES)/$*/bin/python -m pip install --quiet \
+	  --disable-pip-version-check -c /dev/stdin pytest pytest-trio
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(ENGINES) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-latest $(ENGINES) .mypy_cache .pytest_cache .ruff_cache .hypothesis
