@@ -24,7 +24,7 @@ import trio
 
 from ttsw.adapters.host.launch import DIE_S
 from ttsw.adapters.host.thread import CLOSE_S
-from ttsw.addresses import join_address
+from ttsw.addresses import is_loopback, join_address
 from ttsw.config import Config, WorkerConfig
 from ttsw.device import find_devices
 from ttsw.errors import ConfigError, TtswError, UnavailableError
@@ -52,6 +52,8 @@ UNREAD_BYTES = 2 * 1024 * 1024
 
 log = structlog.get_logger(__name__)
 
+OPEN = "everyone who reaches this port can speak, and load and unload models; there is no login"
+ALONE = "only this machine reaches this address: --host 0.0.0.0 listens on all, worker.advertise_addr says another"
 GOODBYE_S = 5.0
 """How long calls may take to end once the sessions have."""
 
@@ -165,6 +167,8 @@ async def listen(config: WorkerConfig, services: Collection["IServable"], intake
         )
     except OSError as error:
         raise UnavailableError(_deaf(config, error)) from error
+    if not is_loopback(config.grpc_host):
+        log.warning("open to the network", host=config.grpc_host, port=server.addresses[0][1], what=OPEN)
     return server
 
 
@@ -207,6 +211,8 @@ async def register(worker: Worker, server: Server, infrastructure: trio.Nursery)
         return
     host, port = config.worker.grpc_host, server.addresses[0][1]
     addr = grpc_addr(config.worker.advertise_addr, host, port, socket.gethostname())
+    if config.worker.advertise_addr is None and is_loopback(host):
+        log.warning("registered for this machine only", addr=addr, what=ALONE)
     registrar = Registrar(config.redis, partial(worker.describe, addr), takeover=config.redis.takeover)
     worker.changed = registrar.notify
     await infrastructure.start(keep_registered, registrar)

@@ -45,7 +45,7 @@ def say(server, tmp_path):
 
     def run(text="Twenty characters ok", *arguments, **how):
         _, said = ttsw("say", text, "--redis", server.url, "-o", str(file), *arguments, **how)
-        return len(read_wav(file)), said
+        return len(read_wav(file)) if file.exists() else 0, said
 
     return run
 
@@ -148,7 +148,7 @@ def test_what_was_heard_is_not_said_again(say, register, worker, second):
     register("bass", second, busy=1)
     before = spoken(second)
     samples, said = say("Twenty characters ok", "-O", "fail_after_ms=500", code=1)
-    assert 0 < samples < 48_000
+    assert not samples, "what is no whole text isn't kept"
     assert said.startswith("error: the mock voice failed")
     assert spoken(second) == before
 

@@ -23,7 +23,9 @@ def serve(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file (YAML).")] = None,
     adapter: Annotated[str | None, typer.Option(help="Engine family whose voice is the default.")] = None,
     default_model: Annotated[str | None, typer.Option(help="Model of sessions that name none.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; 0.0.0.0 lets in everyone who reaches the port.")
+    ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     gpu: Annotated[
         list[int] | None, typer.Option(help="GPU that models may be on; may be given several times. All if not given.")

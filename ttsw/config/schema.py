@@ -100,8 +100,8 @@ class WorkerConfig(Section):
 
     name: Text = "tts-worker-0"
     """The worker's name in the registry, unique among workers. WORKER_NAME sets it too."""
-    grpc_host: Text = "0.0.0.0"
-    """Address to listen on; 127.0.0.1 keeps it to this machine."""
+    grpc_host: Text = "127.0.0.1"
+    """Address to listen on: 127.0.0.1 is for this machine only; 0.0.0.0 lets in everyone who reaches the port."""
     grpc_port: Annotated[int, Field(ge=0, le=65_535)] = 7002
     """Port to listen on; 0 takes a free one."""
     advertise_addr: Address | None = None

@@ -52,6 +52,6 @@ def test_a_family_whose_packs_are_broken_is_told_with_the_fault():
 
 def test_flags_are_settings():
     config = configure(None, None, None, **{"worker.grpc_port": 1, "worker.grpc_host": None})
-    assert (config.worker.grpc_port, config.worker.grpc_host) == (1, "0.0.0.0")
+    assert (config.worker.grpc_port, config.worker.grpc_host) == (1, "127.0.0.1")
     with pytest.raises(ConfigError, match="flag worker"):
         configure(None, None, None, **{"worker.grpc_port": -1})
