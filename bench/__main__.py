@@ -10,7 +10,19 @@ from rich.console import Console
 
 from bench.report import Report, machine, markdown, save
 
-BENCHES = ("frames", "realtime", "control", "piper", "memory", "models", "processes", "watched", "transport", "startup")
+BENCHES = (
+    "frames",
+    "realtime",
+    "control",
+    "piper",
+    "memory",
+    "stalled",
+    "models",
+    "processes",
+    "watched",
+    "transport",
+    "startup",
+)
 
 
 def main() -> int:

@@ -16,6 +16,7 @@ import yaml
 
 from ttsw.config.keys import Key, Setting, Settings, leaves
 from ttsw.errors import ConfigError
+from ttsw.terminal import make_safe
 
 if TYPE_CHECKING:
     from yaml import SafeLoader as _Parser
@@ -162,7 +163,7 @@ def _lines(node: yaml.Node, key: Key, dotted: str, seen: set[int], path: Path) -
             line, here = name.start_mark.line + 1, f"{dotted}.{name.value}".removeprefix(".")
             if name.value in first:
                 place = _place(path, name.start_mark)
-                raise ConfigError(f"{place}: {here}: given twice; the first is on line {first[name.value]}")
+                raise ConfigError(f"{place}: {make_safe(here)}: given twice; the first is on line {first[name.value]}")
             first[name.value] = line
             yield (*key, name.value), line
             yield from _lines(value, (*key, name.value), here, seen, path)
