@@ -1,6 +1,7 @@
 """Logging: structured lines on stderr, ours and the libraries' alike."""
 
 import logging
+import os
 import sys
 from typing import Literal
 
@@ -32,7 +33,8 @@ def configure_logging(
         structlog.processors.JSONRenderer()
         if form == "json"
         else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=_coloured(),
+            exception_formatter=structlog.dev.plain_traceback,
         )
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -51,6 +53,11 @@ def configure_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _coloured() -> bool:
+    """Whether lines are for a terminal, and nobody asks for none in colour (no-color.org)."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _drop_session_id(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 
@@ -69,3 +70,15 @@ def test_console_lines_are_for_eyes(capsys):
     (line,) = lines(capsys)
     assert "hello" in line
     assert "answer=42" in line
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_lines_are_coloured_on_a_terminal_unless_somebody_minds(monkeypatch, variables, coloured):
+    for name, value in ({"NO_COLOR": "", "TERM": "xterm"} | variables).items():
+        monkeypatch.setenv(name, value)
+    said = io.StringIO()
+    said.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", said)
+    configure_logging("INFO", "console")
+    structlog.get_logger("colours").warning("word")
+    assert ("\x1b[" in said.getvalue()) is coloured
