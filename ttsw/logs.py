@@ -6,6 +6,7 @@ safe here.
 
 import io
 import logging
+import os
 import sys
 from types import TracebackType
 from typing import Literal, TextIO
@@ -39,7 +40,7 @@ def configure_logging(
     render = (
         structlog.processors.JSONRenderer()
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_write_traceback)
+        else structlog.dev.ConsoleRenderer(colors=_coloured(), exception_formatter=_write_traceback)
     )
     renderers: list[structlog.typing.Processor] = [render] if form == "json" else [_make_safe, render]
     handler = logging.StreamHandler(sys.stderr)
@@ -59,6 +60,11 @@ def configure_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _coloured() -> bool:
+    """Whether lines are for a terminal, and nobody asks for none in colour (no-color.org)."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _drop_session_id(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

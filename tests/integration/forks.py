@@ -70,8 +70,14 @@ def run_all(cases: list[Case], environment: dict[str, str]) -> list[Outcome]:
 
 def main() -> None:
     import ttsw.cli  # noqa: PLC0415 - in this process alone
+    from ttsw.adapters.families import adapter_class  # noqa: PLC0415
+    from ttsw.audio.loudness import load_meter  # noqa: PLC0415
 
     assert ttsw.cli
+    # Imported here, once for all, and because another user may have no right to read the interpreter's folder:
+    load_meter()
+    adapter_class("mock")
+    b"x".decode("utf-8-sig")
     cases = [Case(**each) for each in json.load(sys.stdin)]
     outcomes: dict[int, Outcome] = {}
     running: dict[int, tuple] = {}

@@ -264,19 +264,56 @@ def test_what_cannot_be_done_with_a_model_is_said_in_a_line(models):
     assert "127.0.0.1" in ttsw("models", "list", "--addr", "127.0.0.1:1", code=1)[1]
 
 
-def test_watching_goes_on_until_interrupted(models):
-    run = subprocess.Popen(
-        [*TTSW, "models", "list", "--watch", "--addr", models.worker.address],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment(),
-    )  # fmt: skip
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        run.wait(2)
-    assert run.poll() is None
-    run.send_signal(signal.SIGINT)
-    stdout, stderr = run.communicate(timeout=PATIENCE_S)
-    assert b"mock-440hz" in stdout
-    assert b"Traceback" not in stderr
+@pytest.mark.parametrize("as_json", [False, True])
+def test_watching_writes_each_look_into_a_pipe_as_it_comes_until_interrupted(models, as_json):
+    flags = ["--json"] * as_json
+    with talking_to("models", "list", "--watch", *flags, "--addr", models.worker.address) as run:
+        for _ in range(2):
+            if as_json:
+                assert "mock-440hz" in {each["model_id"] for each in json.loads(run.stdout.readline())}
+            else:
+                block = list(iter(run.stdout.readline, b"\n"))
+                assert any(b"mock-440hz" in line for line in block)
+        assert run.poll() is None
+        run.send_signal(signal.SIGINT)
+        _, stderr = run.communicate(timeout=PATIENCE_S)
+    assert stderr == b"error: interrupted\n"
     assert run.returncode == 130
+
+
+def test_a_reader_that_leaves_ends_watching_without_a_word(models):
+    with talking_to("models", "list", "--watch", "--addr", models.worker.address) as run:
+        run.stdout.readline()
+        run.stdout.close()
+        assert run.wait(PATIENCE_S) == 141
+        assert run.stderr.read() == b""
+
+
+def test_a_variable_that_sets_nothing_is_told_with_the_nearest():
+    _, said = ttsw("config", "check", TTSW_WORKER_PORT="3")
+    assert said.count("\n") == 1
+    assert "variable ignored" in said
+    assert "TTSW_WORKER__GRPC_PORT sets a key" in said
+
+
+def test_a_configuration_that_names_what_is_not_here_is_usable_with_warnings(tmp_path):
+    file = tmp_path / "worker.yaml"
+    file.write_text(
+        "model_manager: {default_model_id: hibari-hart, max_sessions: {nobody: 1}, gpus: [99]}\n"
+        "engines: {pipr: {threads: 1}}\n"
+    )
+    stdout, said = ttsw("config", "check", str(file))
+    assert stdout.decode().endswith("worker.yaml: usable\n")
+    warnings = said.splitlines()
+    assert len(warnings) == 4
+    assert all(each.startswith("warning: ") for each in warnings)
+    for words in (
+        "model_manager.default_model_id: no model 'hibari-hart'; did you mean hibari-heart?",
+        "model_manager.max_sessions: no model 'nobody'",
+        "engines.pipr: no family 'pipr'; did you mean piper?",
+        "no GPU 99 here",
+    ):
+        assert words in said
 
 
 @pytest.mark.parametrize("arguments", [(), ("--origins",)])

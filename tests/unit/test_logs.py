@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 
@@ -105,3 +106,15 @@ def test_json_lines_need_no_care(capsys, given):
     (line,) = lines(capsys)
     assert json.loads(line)["name"] == given
     assert is_safe(line)
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_lines_are_coloured_on_a_terminal_unless_somebody_minds(monkeypatch, variables, coloured):
+    for name, value in ({"NO_COLOR": "", "TERM": "xterm"} | variables).items():
+        monkeypatch.setenv(name, value)
+    said = io.StringIO()
+    said.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", said)
+    configure_logging("INFO", "console")
+    structlog.get_logger("colours").warning("word")
+    assert ("\x1b[" in said.getvalue()) is coloured

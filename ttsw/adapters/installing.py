@@ -115,7 +115,9 @@ def python_version(python: Path) -> str:
     """
     code = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
     try:
-        done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            [python, "-I", "-c", code], capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=True
+        )
         version = done.stdout.strip()
         known = tuple(int(part) for part in version.split("."))
     except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -167,7 +169,7 @@ class _Runner:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
             errors="replace",
         )
         assert process.stdout is not None

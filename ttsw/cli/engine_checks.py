@@ -128,7 +128,13 @@ def _run(environment: Environment, *arguments: str, packages: Mapping[str, Path]
     line = command(environment.python, "ttsw.adapters.probing", *arguments, packages=packages)
     try:
         done = subprocess.run(
-            line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+            line,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PATIENCE_S,
+            check=False,
         )
     except OSError as error:
         raise UnavailableError(f"{environment.python} can't be run: {error.strerror}") from error

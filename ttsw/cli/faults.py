@@ -116,6 +116,7 @@ _SENTENCES: list[tuple[Any, Callable[[Any], str]]] = [
     (GRPCError, _status),
     ((StreamTerminatedError, trio.BrokenResourceError, trio.ClosedResourceError), _broken),
     (OSError, _system),
+    (UnicodeEncodeError, lambda fault: f"{fault.object!r} is no valid text: {fault.reason}"),
     (MemoryError, lambda _: "out of memory"),
 ]
 """How each kind of error is told."""

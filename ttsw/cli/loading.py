@@ -3,10 +3,25 @@
 import os
 from pathlib import Path
 
+import structlog
+
 from ttsw.config import Config, load_config
+from ttsw.config.environment import stray_variables
+from ttsw.config.folders import homeless
 from ttsw.config.keys import Settings
 from ttsw.errors import NotFoundError
 from ttsw.worker import find_packs
+
+log = structlog.get_logger(__name__)
+
+
+def warn_of_environment() -> None:
+    """Say in the log which variables look like settings and set nothing, and which folder stands for a missing home."""
+    for name, near in stray_variables(os.environ).items():
+        log.warning("variable ignored", name=name, mend=f"{near} sets a key" if near else "TTSW_<SECTION>__<KEY> does")
+    folder = homeless(os.environ)
+    if folder is not None:
+        log.warning("no home directory", folder=str(folder), mend="set XDG_DATA_HOME and XDG_STATE_HOME to folders")
 
 
 def configure(

@@ -11,6 +11,7 @@ from ttsw.cli.config import config_app
 from ttsw.cli.console import Debug, write_text
 from ttsw.cli.engines import engines_app
 from ttsw.cli.faults import faults_for_people
+from ttsw.cli.loading import warn_of_environment
 from ttsw.cli.models import models_app
 from ttsw.cli.profiles import profiles_app
 from ttsw.cli.say import say
@@ -37,6 +38,7 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -45,6 +47,8 @@ def options(
     """Speak text as a stream of frames."""
     Debug.on = debug
     configure_logging("DEBUG" if debug else "WARNING", "console")
+    if context.invoked_subcommand != "serve":  # whose log is yet to be set up
+        warn_of_environment()
 
 
 app.command()(serve)

@@ -6,13 +6,14 @@ from typing import Annotated, TypeVar
 
 import trio
 import typer
-from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ttsw.cli.console import err, out, write_json
 from ttsw.cli.reaching import HERE, open_worker, parse_address
+from ttsw.cli.watching import Seen
+from ttsw.cli.watching import watch as watch_on
 from ttsw.errors import NotFoundError
 from ttsw.rpc.client import TTSClient
 from ttsw.rpc.generated.tts import ModelInfo
@@ -41,11 +42,11 @@ T = TypeVar("T")
 def list_models(
     addr: Addr = HERE,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write a JSON list.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write a JSON list; with --watch, one on each line.")] = False,
 ) -> None:
     """List the worker's models: state, memory, who uses them."""
     if watch:
-        _with_client(addr, _watch)
+        _with_client(addr, partial(_watch, as_json=as_json))
         return
     infos = _with_client(addr, TTSClient.list_models)
     if as_json:
@@ -108,11 +109,12 @@ def _with_client(addr: str, ask: Callable[[TTSClient], Awaitable[T]]) -> T:
     return trio.run(run)
 
 
-async def _watch(client: TTSClient) -> None:
-    with Live(_table(await client.list_models()), console=out, auto_refresh=False) as live:
-        while True:
-            await trio.sleep(LOOK_S)
-            live.update(_table(await client.list_models()), refresh=True)
+async def _watch(client: TTSClient, *, as_json: bool) -> None:
+    async def look() -> Seen:
+        infos = await client.list_models()
+        return Seen(_table(infos), [_plain(info) for info in infos])
+
+    await watch_on(look, LOOK_S, as_json=as_json)
 
 
 async def _wait_for(model_id: str, ask: Callable[[TTSClient], Awaitable[None]], client: TTSClient) -> None:

@@ -22,7 +22,7 @@ from ttsw.cli.reaching import HERE, parse_address
 from ttsw.cli.recording import Recorder
 from ttsw.cli.roaming import speak_somewhere
 from ttsw.cli.speech import Hear, Text, speak_at, speak_locally
-from ttsw.cli.streams import reason
+from ttsw.cli.streams import from_shell, reason
 from ttsw.cli.workers import registry_url
 from ttsw.errors import InvalidArgumentError
 
@@ -46,8 +46,8 @@ def say(
     """Speak TEXT, then tell time to first audio, duration, RTF, underruns and loudness."""
     if sum((addr is not None, redis is not None, local)) > 1:
         raise InvalidArgumentError("--addr, --redis and --local are three ways to speak; give one of them")
-    recorder, options = Recorder(output), parse_pairs(option or [])
-    source: Text = stdin_as_it_comes() if text == "-" else text
+    recorder, options = Recorder(output), parse_pairs([from_shell(each) for each in option or []])
+    source: Text = stdin_as_it_comes() if text == "-" else from_shell(text)
     if text == "-":
         options.setdefault("text_mode", "tokens")
     if output not in {None, "-"}:

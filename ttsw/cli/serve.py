@@ -10,7 +10,7 @@ import typer
 
 from ttsw.app import run
 from ttsw.cli.console import write_text
-from ttsw.cli.loading import configure
+from ttsw.cli.loading import configure, warn_of_environment
 from ttsw.cli.profiling import announce_none, choose_profile, read_named, refuse_mismatch
 from ttsw.config import Config
 from ttsw.errors import NotFoundError
@@ -71,6 +71,7 @@ def serve(
         settings = configure(config, adapter if simulation is None else None, default_model, chosen.settings, **flags)
     log = settings.logging
     configure_logging(log.level, log.format, include_session_id=log.include_session_id)
+    warn_of_environment()
     if chosen is not None:
         chosen.announce()
         if settings.worker.strict_profile:

@@ -79,6 +79,15 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
+def from_shell(text: str) -> str:
+    """Read an argument's bytes as UTF-8 where the locale couldn't make text of them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return text
+
+
 def is_unicode(stream: TextIO) -> bool:
     """Whether a stream can carry any text as it is."""
     return (stream.encoding or "").lower().replace("-", "").startswith("utf")

@@ -2,18 +2,19 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import trio
 import typer
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
 from ttsw.cli.console import out, write_json
+from ttsw.cli.watching import Seen
+from ttsw.cli.watching import watch as watch_on
 from ttsw.config import load_config
 from ttsw.errors import InvalidArgumentError
 from ttsw.registry.discovery import Listing, Wanted, find_workers, fits
@@ -35,18 +36,16 @@ def workers(
         str | None, typer.Option(help="The registry; TTSW_REDIS__URL sets it too, and hides a password.", metavar="URL")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON; with --watch, a line for each look.")] = False,
     model: Annotated[str, typer.Option(help="Only those that have this model, or could load it.")] = "",
     language: Annotated[str, typer.Option(help="Only those that speak this language, such as en.")] = "",
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file that names it.")] = None,
 ) -> None:
     """List the workers that are registered: state, load, models, speed."""
-    if watch and as_json:
-        raise InvalidArgumentError("--watch is for people and --json for programs; give one of them")
     url = registry_url(redis, config)
     wanted = Wanted(model, language, states=frozenset())
     if watch:
-        trio.run(_watch, url, wanted)
+        trio.run(partial(_watch, url, wanted, as_json=as_json))
         return
     listing = trio.run(_look, url, wanted)
     if as_json:
@@ -80,18 +79,20 @@ async def _find(connection: "Connection", wanted: Wanted) -> Listing:
     return Listing(tuple(each for each in listing.workers if fits(each, wanted)), listing.faults, listing.now)
 
 
-async def _watch(url: str, wanted: Wanted) -> None:
-    async with AsyncExitStack() as stack:
-        connection = await stack.enter_async_context(open_connection(url))
-        live = stack.enter_context(Live(console=out, auto_refresh=False))
-        shown: RenderableType = ""
-        while True:
+async def _watch(url: str, wanted: Wanted, *, as_json: bool) -> None:
+    async with open_connection(url) as connection:
+        last: RenderableType = ""
+
+        async def look() -> Seen:
+            nonlocal last
             try:
-                shown = _shown(await _find(connection, wanted))
-                live.update(shown, refresh=True)
+                listing = await _find(connection, wanted)
             except RegistryError as error:  # it may come back, and what was seen last is still worth something
-                live.update(Group(shown, f"[red]{escape(str(error))}[/]"), refresh=True)
-            await trio.sleep(LOOK_S)
+                return Seen(Group(last, f"[red]{escape(str(error))}[/]"), {"error": str(error)})
+            last = _shown(listing)
+            return Seen(last, _plain(listing))
+
+        await watch_on(look, LOOK_S, as_json=as_json)
 
 
 def _shown(listing: Listing) -> RenderableType:

@@ -1,13 +1,14 @@
 """Settings from environment variables.
 
 `TTSW_<SECTION>__<KEY>` sets a key, deeper by further `__`; `WORKER_NAME` and `LOG_LEVEL` are short for two of them, and
-count as unset where empty. A `TTSW_` variable without `__` is somebody else's. What the key and the value are worth is
-judged with all other settings, in `ttsw.config.load`.
+count as unset where empty. A `TTSW_` variable without `__` sets nothing, and is told as a stray. What the key and the
+value are worth is judged with all other settings, in `ttsw.config.load`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 
-from ttsw.config.keys import Key, Setting, Settings, from_text
+from ttsw.config.keys import Key, Setting, Settings, from_text, names_at
 
 _PREFIX = "TTSW_"
 _SHORT: dict[str, Key] = {"WORKER_NAME": ("worker", "name"), "LOG_LEVEL": ("logging", "level")}
@@ -38,6 +39,26 @@ def key_of(variable: str) -> Key:
     if section == "engines" and rest:
         rest[0] = rest[0].replace("_", "-")
     return (section, *rest)
+
+
+def stray_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Find the variables that look like ours and set nothing, each with the nearest that does, if one is near.
+
+    >>> stray_variables({"TTSW_WORKER_PORT": "3", "TTSW_WORKER__NAME": "alto"})
+    {'TTSW_WORKER_PORT': 'TTSW_WORKER__GRPC_PORT'}
+    """
+    strays = [name for name in sorted(environ) if name.startswith(_PREFIX) and "__" not in name.removeprefix(_PREFIX)]
+    valid = list(map(variable_of, _all_keys())) if strays else []
+    return {name: next(iter(get_close_matches(name, valid, n=1)), "") for name in strays}
+
+
+def _all_keys(above: Key = ()) -> Iterator[Key]:
+    for name in names_at(above):
+        key = (*above, name)
+        if names_at(key):
+            yield from _all_keys(key)
+        else:
+            yield key
 
 
 def variable_of(key: Key) -> str:

@@ -1,7 +1,14 @@
-"""Where a user's own voice packs and the worker's memory of models are, after the XDG base directory specification."""
+"""Where a user's own voice packs and the worker's memory of models are, after the XDG base directory specification.
 
+A user without a home directory gets a temporary folder: a voice can be spoken with all the same.
+"""
+
+import os
+import stat
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 from ttsw.errors import ConfigError
 
@@ -20,11 +27,53 @@ def state_dir(environ: Mapping[str, str]) -> Path:
     return _base(environ, "XDG_STATE_HOME", ".local/state")
 
 
+def homeless(environ: Mapping[str, str]) -> Path | None:
+    """Give the temporary folder that stands for a home directory where the user has none; None where nothing does."""
+    named = (Path(environ.get(each, "")).is_absolute() for each in ("XDG_DATA_HOME", "XDG_STATE_HOME"))
+    if all(named):
+        return None
+    try:
+        Path.home()
+    except RuntimeError:
+        return _homeless("XDG_DATA_HOME and XDG_STATE_HOME")
+    return None
+
+
 def _base(environ: Mapping[str, str], variable: str, default: str) -> Path:
     named = Path(environ.get(variable, ""))
     if named.is_absolute():  # the specification has a relative path ignored
         return named / "ttsw"
     try:
         return Path.home() / default / "ttsw"
-    except RuntimeError as error:
-        raise ConfigError(f"the user who runs this has no home directory; set {variable} to a folder") from error
+    except RuntimeError:
+        return _homeless(variable) / default / "ttsw"
+
+
+def _homeless(variable: str) -> Path:
+    """Give a folder to a user who has no home directory; what is there may be gone tomorrow.
+
+    Raises:
+        ConfigError: There is none that is safe from other users.
+    """
+    try:
+        return _private_temporary()
+    except OSError as error:
+        raise ConfigError(
+            f"the user who runs this has no home directory, and no temporary one ({error}); set {variable} to a folder"
+        ) from error
+
+
+@cache
+def _private_temporary() -> Path:
+    """Make a folder that only this user writes to, once; where the disk is full it stays unmade."""
+    user = os.getuid()
+    folder = Path(os.environ.get("TMPDIR") or "/tmp") / f"ttsw-{user}"
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        told = folder.lstat()
+        if not stat.S_ISDIR(told.st_mode) or told.st_uid != user or told.st_mode & 0o022:
+            folder = Path(mkdtemp(prefix="ttsw-"))
+    except OSError:
+        pass  # whoever writes there says so
+    return folder
