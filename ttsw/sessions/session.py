@@ -145,7 +145,7 @@ class Session:
 
     def attach(self, link: Link) -> None:
         """Note that the client uses this session over a connection: while that is open, the session is no orphan."""
-        if link not in self._links and self._nursery is not None:
+        if link not in self._links and self._nursery is not None and self.state is not State.ENDED:
             self._links.add(link)
             self._orphaned = None
             self._nursery.start_soon(self._watch, link, name=f"connection of {self.session_id}")

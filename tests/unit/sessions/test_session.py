@@ -278,3 +278,17 @@ async def test_of_two_that_wait_for_the_end_of_one_only_the_first_begins(autojum
             session.finish(old)
     assert len(begun) == 1
     assert session.utterance is begun[0]
+
+
+async def test_a_connection_that_comes_while_the_session_ends_at_whatever_tick(autojump_clock, source, metronome):
+    for ticks in range(12):
+        async with trio.open_nursery() as nursery:
+            session = Session("s", "m", SessionOptions(), source, metronome, idle_timeout_s=1)
+            await nursery.start(session.run)
+            await trio.sleep(0.99)
+            session.end()
+            for _ in range(ticks):
+                await trio.lowlevel.checkpoint()
+            session.attach(Link())
+            nursery.cancel_scope.cancel()
+        assert session.state is State.ENDED
