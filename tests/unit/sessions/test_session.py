@@ -283,7 +283,7 @@ async def test_of_two_that_wait_for_the_end_of_one_only_the_first_begins(autojum
 async def test_a_connection_that_comes_while_the_session_ends_at_whatever_tick(autojump_clock, source, metronome):
     for ticks in range(12):
         async with trio.open_nursery() as nursery:
-            session = Session("s", "m", SessionOptions(), source, metronome, idle_timeout_s=1)
+            session = Session("s", "m", SessionOptions(), source, metronome, idle_timeout_s=1, link=Link())
             await nursery.start(session.run)
             await trio.sleep(0.99)
             session.end()
