@@ -1,6 +1,7 @@
 """What all tests share: folders of their own, so that no test reads or writes those of the user who runs it."""
 
 import os
+import signal
 from inspect import iscoroutinefunction
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,9 @@ collect_ignore = ["engines"]
 
 
 def pytest_configure(config):
+    for number in (signal.SIGINT, signal.SIGHUP):  # ignored where a shell has put the tests into the background
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
     own = TemporaryDirectory(prefix="ttsw-tests-")
     config.add_cleanup(own.cleanup)
     os.environ |= {"XDG_DATA_HOME": f"{own.name}/data", "XDG_STATE_HOME": f"{own.name}/state"}
