@@ -101,7 +101,7 @@ def test_watching_outlives_the_registry(tmp_path):
         for part in (lambda: None, redis.kill):
             part()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                running.wait(2)
+                running.wait(5)
             assert running.poll() is None
         running.send_signal(signal.SIGINT)
         stdout, said = running.communicate(timeout=PATIENCE_S)
