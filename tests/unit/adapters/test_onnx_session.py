@@ -38,7 +38,7 @@ def test_the_bytes_that_it_was_opened_from_are_not_kept(graph):
 
 def test_a_gpu_that_this_build_cant_use_is_refused(graph):
     assert "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
-    with pytest.raises(UnavailableError, match="built without CUDAExecutionProvider; .*pip uninstall onnxruntime"):
+    with pytest.raises(UnavailableError, match=r"built without CUDAExecutionProvider; .*pip uninstall onnxruntime"):
         open_session(graph.SerializeToString(), 1, device="cuda:0")
 
 
