@@ -87,11 +87,20 @@ def test_what_workers_cannot_do_is_said_in_a_line(server):
         ((), "no registry: give --redis URL"),
         (("--redis", "http://x"), "redis.url"),
         (("--redis", f"redis://:secret@127.0.0.1:{free_port()}"), "is away"),
-        (("--redis", server.url, "--watch", "--json"), "give one of them"),
     ):
         _, said = ttsw("workers", *arguments, code=1)
         assert words in said
         assert "secret" not in said
+
+
+def test_a_program_that_watches_reads_a_line_for_each_look(server, register):
+    register("alto", "alto.example:1")
+    with talking_to("workers", "--watch", "--json", "--redis", server.url) as running:
+        looks = [json.loads(running.stdout.readline()) for _ in range(2)]
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=PATIENCE_S)
+    assert [[each["name"] for each in look["workers"]] for look in looks] == [["alto"]] * 2
+    assert running.returncode == 130
 
 
 def test_watching_outlives_the_registry(tmp_path):
