@@ -5,7 +5,6 @@ meant is refused. The graph (`.onnx`) must be the configuration's: it takes what
 speakers.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,11 +13,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from ttsw.errors import InvalidArgumentError
+from ttsw.json_file import read_json
 from ttsw.machine import cannot_read
 from ttsw.onnx_tables import Graph, read_tables
-
-MOST_BYTES = 10_000_000
-"""Largest configuration, bytes."""
 
 TEXT, LENGTH, SCALES, SPEAKER = "input", "input_lengths", "scales", "sid"
 """What Piper's exports call the graph's inputs."""
@@ -151,19 +148,12 @@ def read_config(path: Path) -> VoiceConfig:
     """Read a voice's configuration by itself; see `read_voice`."""
     wrong = f"{path} is not the configuration of a Piper voice"
     try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise cannot_read(path, error) from error
-    if len(data) > MOST_BYTES:
-        raise InvalidArgumentError(f"{wrong}: the file: it has more than {MOST_BYTES:,} bytes")
-    try:
-        return VoiceConfig.model_validate(json.loads(data))
+        return VoiceConfig.model_validate(read_json(path))
     except ValidationError as error:
         faults = "; ".join(_fault(dict(each)) for each in error.errors(include_url=False)[:5])
         raise InvalidArgumentError(f"{wrong}: {faults}") from None
-    except (ValueError, RecursionError) as error:
-        raise InvalidArgumentError(f"{wrong}: the file: it is no JSON: {error}") from error
+    except ValueError as error:
+        raise InvalidArgumentError(f"{wrong}: the file: {error}") from error
 
 
 def find_misfit(config: VoiceConfig, graph: Graph) -> str:

@@ -19,8 +19,9 @@ from tests.tiny_piper import tiny_config, tiny_model, tiny_pack
 from ttsw.adapters.base import EngineSettings
 from ttsw.adapters.piper import PiperAdapter
 from ttsw.errors import InvalidArgumentError, OutOfMemoryError, UnavailableError
+from ttsw.json_file import MOST_BYTES
 from ttsw.models.piper_voice import PiperVoice, describe_voice
-from ttsw.piper_files import MOST_BYTES, read_config, read_voice
+from ttsw.piper_files import read_config, read_voice
 
 ROWS = 64
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ttsw.adapters.memory import is_out_of_memory
 from ttsw.errors import UnavailableError
+from ttsw.machine import explain_fault
 from ttsw.types import VoicePack
 
 
@@ -54,6 +55,8 @@ def load_pickle(path: Path, known: Sequence[Any] = ()) -> object:
     except Exception as error:
         if is_out_of_memory(error):
             raise
+        if fault := explain_fault(f"{path} cannot be read", error):
+            raise fault from error
         raise UnavailableError(f"{path} is no file of weights, or it is damaged: {first_line(error)}") from error
 
 
@@ -64,6 +67,8 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return dict(load(path))
     except (SafetensorError, OSError, ValueError) as error:
+        if fault := explain_fault(f"{path} cannot be read", error):
+            raise fault from error
         raise UnavailableError(f"{path} is no file of weights, or it is damaged: {first_line(error)}") from error
 
 
