@@ -26,6 +26,8 @@ _HINTS = {
 ENFILE stands before EMFILE, since its words begin with those.
 """
 
+_PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+
 
 def find_fault(error: BaseException) -> int | None:
     """Give the number of the machine's fault that an error tells of; None where it tells of none.
@@ -44,6 +46,11 @@ def find_fault(error: BaseException) -> int | None:
         if os.strerror(number) in said or re.search(rf"\b(os error|errno|errcode)[ :]*{number}\b", said):
             return number
     return None
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether an error tells of a lack that may be over the next time, though no file has changed."""
+    return find_fault(error) in _PASSING
 
 
 def explain_fault(what: str, error: BaseException) -> TtswError | None:

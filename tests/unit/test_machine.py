@@ -6,7 +6,7 @@ import os
 import pytest
 
 from ttsw.errors import OutOfMemoryError, UnavailableError
-from ttsw.machine import cannot_read, explain_fault, find_fault
+from ttsw.machine import cannot_read, explain_fault, find_fault, may_pass
 
 NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EIO)
 
@@ -44,3 +44,9 @@ def test_a_file_that_cannot_be_read_says_why():
     missing = FileNotFoundError(errno.ENOENT, "No such file or directory", "x")
     assert str(cannot_read("x", missing)) == "x cannot be read: No such file or directory"
     assert str(cannot_read("x", OSError("odd"))) == "x cannot be read: odd"
+
+
+def test_some_faults_pass_by_themselves():
+    assert may_pass(RuntimeError("x cannot be read: Too many open files"))
+    assert not may_pass(OSError(errno.EACCES, os.strerror(errno.EACCES)))
+    assert not may_pass(ValueError("damaged"))

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from ttsw.adapters.base import EngineSettings, TTSAdapter
 from ttsw.adapters.hibari_english import Reader
 from ttsw.adapters.hibari_files import check_readable, find_file, read_symbols
-from ttsw.adapters.memory import is_out_of_memory, telling_memory, trim_memory
+from ttsw.adapters.memory import is_out_of_memory, raise_machine_fault, telling_memory, trim_memory
 from ttsw.adapters.onnx_session import open_session
 from ttsw.errors import UnavailableError
-from ttsw.machine import cannot_read, explain_fault
+from ttsw.machine import cannot_read
 from ttsw.options import Option, OptionValue
 from ttsw.types import Samples, VoicePack
 
@@ -207,11 +207,8 @@ def _open_graph(path: Path, threads: int) -> onnxruntime.InferenceSession:
     try:
         session = open_session(path, threads)
     except Exception as error:  # ONNX Runtime's errors have no base of their own
-        if is_out_of_memory(error):
-            raise
+        raise_machine_fault(error, f"{path} cannot be opened")
         check_readable(path)
-        if fault := explain_fault(f"{path} cannot be opened", error):
-            raise fault from error
         raise UnavailableError(f"{path} is not the graph of a hibari voice, or it is damaged: {error}") from error
     takes, gives = ([value.name for value in values] for values in (session.get_inputs(), session.get_outputs()))
     if not (set(takes) == _INPUTS and set(gives) >= set(_OUTPUTS)):

@@ -22,7 +22,7 @@ import onnxruntime
 import structlog
 from numpy.typing import NDArray
 
-from ttsw.adapters.memory import is_out_of_memory
+from ttsw.adapters.memory import is_out_of_memory, raise_machine_fault
 from ttsw.adapters.onnx_file import read_graph
 from ttsw.adapters.onnx_session import open_session
 from ttsw.adapters.piper_graph import NotVitsError, Parts, StageGraph, cut, graph_inputs
@@ -108,10 +108,7 @@ def open_engine(path: Path, threads: int, trial: Inference, device: str = "cpu")
     except TtswError:
         raise
     except Exception as error:  # ONNX Runtime's and protobuf's errors have no base of their own
-        if is_out_of_memory(error):
-            raise
-        if fault := explain_fault(f"{path} cannot be opened", error):
-            raise fault from error
+        raise_machine_fault(error, f"{path} cannot be opened")
         raise UnavailableError(f"{path} is not the graph of a Piper voice, or it is damaged: {error}") from error
 
 

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ttsw.adapters.memory import is_out_of_memory
+from ttsw.adapters.memory import raise_machine_fault
 from ttsw.errors import UnavailableError
-from ttsw.machine import explain_fault
 from ttsw.types import VoicePack
 
 
@@ -53,10 +52,7 @@ def load_pickle(path: Path, known: Sequence[Any] = ()) -> object:
             f"{path} holds more than weights, or is damaged, and is not read: {first_line(error)}"
         ) from error
     except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        if fault := explain_fault(f"{path} cannot be read", error):
-            raise fault from error
+        raise_machine_fault(error, f"{path} cannot be read")
         raise UnavailableError(f"{path} is no file of weights, or it is damaged: {first_line(error)}") from error
 
 
@@ -67,8 +63,7 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return dict(load(path))
     except (SafetensorError, OSError, ValueError) as error:
-        if fault := explain_fault(f"{path} cannot be read", error):
-            raise fault from error
+        raise_machine_fault(error, f"{path} cannot be read")
         raise UnavailableError(f"{path} is no file of weights, or it is damaged: {first_line(error)}") from error
 
 

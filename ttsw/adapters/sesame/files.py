@@ -7,12 +7,12 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from ttsw.adapters.memory import raise_machine_fault
 from ttsw.adapters.pytorch.weights import first_line, load_file, pack_file
 from ttsw.adapters.sesame.draws import Draws, How
 from ttsw.adapters.sesame.imports import CsmConfig
 from ttsw.csm_files import LORA_CONFIG, MODEL_WEIGHTS, read_csm, read_names
 from ttsw.errors import InvalidArgumentError, UnavailableError
-from ttsw.machine import explain_fault
 from ttsw.types import VoicePack
 
 BEGIN, END = "<|begin_of_text|>", "<|end_of_text|>"
@@ -108,8 +108,7 @@ def read_tokenizer(path: Path, config: CsmConfig) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
         lacking = [mark for mark in (BEGIN, END) if tokenizer.token_to_id(mark) is None]
     except Exception as error:  # the tokenizers' errors have no class of their own
-        if fault := explain_fault(f"{path} cannot be read", error):
-            raise fault from error
+        raise_machine_fault(error, f"{path} cannot be read")
         raise UnavailableError(f"{path} is no tokenizer: {first_line(error)}") from error
     if lacking:
         raise UnavailableError(f"{path} is not the tokenizer of a CSM: it lacks {', '.join(lacking)}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ttsw.adapters.memory import raise_machine_fault
 from ttsw.adapters.pytorch.weights import first_line, load_file
 from ttsw.adapters.xtts.imports import BaseDatasetConfig, VoiceBpeTokenizer, XttsArgs, XttsAudioConfig, XttsConfig
 from ttsw.errors import UnavailableError
@@ -107,6 +108,7 @@ def read_vocabulary(path: Path) -> VoiceBpeTokenizer:
         tokenizer = VoiceBpeTokenizer(vocab_file=path)
         lacking = [each for each in ("[START]", "[STOP]", "[SPACE]") if tokenizer.tokenizer.token_to_id(each) is None]
     except Exception as error:  # the tokenizers' errors have no class of their own
+        raise_machine_fault(error, f"{path} cannot be read")
         raise UnavailableError(f"{path} is no vocabulary of a tokenizer: {first_line(error)}") from error
     if lacking:
         raise UnavailableError(f"{path} is not the vocabulary of an XTTS model: it lacks {', '.join(lacking)}")
