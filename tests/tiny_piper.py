@@ -128,6 +128,12 @@ def tiny_config(speakers: int = 1) -> dict[str, object]:
     }
 
 
+def tiny_bytes(speakers: int = 1) -> bytes:
+    """The graph, as its file holds it."""
+    data: bytes = tiny_model(speakers=speakers).SerializeToString()
+    return data
+
+
 def tiny_pack(root: Path, *changes: tuple[str, str], speakers: int = 1) -> VoicePack:
     """Write the voice to a folder, as voice.onnx and voice.onnx.json, and describe it."""
     onnx.save(tiny_model(*changes, speakers=speakers), root / "voice.onnx")

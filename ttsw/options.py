@@ -4,6 +4,7 @@ On the wire every option is a string. An `Option` turns one into a value, or say
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -14,8 +15,18 @@ from ttsw.languages import match_language
 LONGEST_NUMBER = 64
 """Characters of a number."""
 
+LONGEST_TAG = 64
+"""Characters of a language tag."""
+
+MOST_OPTIONS = 64
+"""Options that one session, or one voice pack, may give; no family has half as many."""
+
 MOST_NAMED = 8
 """Unknown options that a refusal names."""
+
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+"""Numbers as every language writes them: Python's own take "1_000", " 1", and digits of any script too."""
 
 OptionValue = float | int | str
 
@@ -55,6 +66,8 @@ class Option:
             InvalidArgumentError: `text` is no such value; the message names the option, the text and what is valid.
         """
         if self.kind == "language":
+            if len(text) > LONGEST_TAG:
+                raise self._refusal(name, text)
             found = match_language(text, self.choices) if self.choices else text
             if found is None:
                 raise self._refusal(name, text)
@@ -63,12 +76,9 @@ class Option:
             if len(text) > self.longest or (self.choices and text not in self.choices):
                 raise self._refusal(name, text)
             return text
-        if len(text) > LONGEST_NUMBER:
+        if len(text) > LONGEST_NUMBER or not (_WHOLE if self.kind == "int" else _NUMBER).fullmatch(text):
             raise self._refusal(name, text)
-        try:
-            value = int(text) if self.kind == "int" else float(text)
-        except ValueError:
-            raise self._refusal(name, text) from None
+        value = int(text) if self.kind == "int" else float(text)
         if not self.low <= value <= self.high or not math.isfinite(value):
             raise self._refusal(name, text)
         return value
@@ -96,8 +106,10 @@ def parse_options(given: Mapping[str, str], known: Mapping[str, Option]) -> dict
     {'speed': 2.0}
 
     Raises:
-        InvalidArgumentError: A name is unknown (the message lists those that exist) or a value is not valid.
+        InvalidArgumentError: There are too many, a name is unknown (the message lists those that exist) or a value is
+            not valid.
     """
+    check_count(given)
     unknown = sorted(set(given) - set(known))
     if unknown:
         named = ", ".join(repr(name[:40]) for name in unknown[:MOST_NAMED]) + ", …" * (len(unknown) > MOST_NAMED)
@@ -106,3 +118,13 @@ def parse_options(given: Mapping[str, str], known: Mapping[str, Option]) -> dict
         )
     defaults = {name: option.default for name, option in known.items() if option.default is not None}
     return defaults | {name: known[name].parse(name, text) for name, text in given.items()}
+
+
+def check_count(given: Mapping[str, str]) -> None:
+    """Refuse more options than anybody has a use for, before any of them is looked at.
+
+    Raises:
+        InvalidArgumentError: There are more.
+    """
+    if len(given) > MOST_OPTIONS:
+        raise InvalidArgumentError(f"{len(given)} options are given; at most {MOST_OPTIONS} are possible")

@@ -1,6 +1,6 @@
 """How a voice gets into memory and ready: which device, which engine settings, warm-up, loudness."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -9,9 +9,11 @@ from ttsw.adapters.host.base import Host
 from ttsw.adapters.memory import trim_memory
 from ttsw.audio import AdaptiveGain, Calibration, load_meter
 from ttsw.config import Config
+from ttsw.errors import InvalidArgumentError, UnavailableError
 from ttsw.hosting import Hosting
 from ttsw.models.records import Record, RecordBook
 from ttsw.sessions.calibrations import NOTE, from_note, to_note
+from ttsw.sessions.options import SessionOptions
 from ttsw.sessions.voice import CALIBRATION_TEXTS, Level, Voice, calibrate_voice, no_relief, warm_up
 from ttsw.threads import Lane, run_in
 from ttsw.types import VoicePack
@@ -58,6 +60,7 @@ class VoiceLoader:
         try:
             loaded()
             defaults = self._defaults(pack)
+            check_defaults(host, defaults)
             calibration = await self._warm(host, record, defaults)
             await run_in(Lane.MEASURING, trim_memory)
         except BaseException:
@@ -92,6 +95,7 @@ class VoiceLoader:
         """
         await run_in(Lane.RECORDS, self._book.check, pack)
         async with self._hosting.lend(pack, base) as host:
+            check_defaults(host, self._defaults(pack))
             return await self._calibrate(host, self._defaults(pack))
 
     async def _calibrate(self, host: Host, defaults: dict[str, str]) -> Calibration | None:
@@ -116,3 +120,19 @@ class VoiceLoader:
 
     def _defaults(self, pack: VoicePack) -> dict[str, str]:
         return {**pack.options, **self._config.engine(pack.family).options}
+
+
+def check_defaults(host: Host, defaults: Mapping[str, str]) -> None:
+    """See that sessions can be opened with the options that hold where a session gives none.
+
+    Raises:
+        UnavailableError: An option is unknown to the model, or its value isn't valid.
+    """
+    pack = host.model.pack
+    try:
+        SessionOptions.parse({}, host.model.options, defaults=defaults, languages=pack.languages)
+    except InvalidArgumentError as error:
+        raise UnavailableError(
+            f"{error} (it stands under `options` in the metadata of voice pack {pack.root}, or in the configuration "
+            f"under engines.{pack.family}.options)"
+        ) from error

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsw.errors import InvalidArgumentError
-from ttsw.options import Option, parse_options
+from ttsw.options import MOST_OPTIONS, Option, parse_options
 
 SPEED = Option("float", "tempo", 1.0, 0.25, 4)
 
@@ -62,6 +62,45 @@ def test_a_text_has_a_bound():
         Option("str", "s", longest=5).parse("s", "abcdef")
 
 
+ODD_DIGITS = [
+    "²",
+    "\uff11\uff12",
+    "١٢",
+    "1_0",
+    " 1",
+    "1 ",
+    "1\n",
+    "1\0",
+    "+-1",
+    "0b1",
+    "1e99999",
+    "infinity",
+    "NaN",
+    "\u0660.\u0665",
+]
+
+
+@pytest.mark.parametrize("kind", ["int", "float"])
+@pytest.mark.parametrize("text", ODD_DIGITS)
+def test_only_the_ten_digits_write_numbers(kind, text):
+    with pytest.raises(InvalidArgumentError, match=r"a .*number from -100 to 100"):
+        Option(kind, "n", low=-100, high=100).parse("n", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("-0", 0), ("+7", 7), (".5", 0.5), ("5.", 5), ("1e1", 10), ("2.5E-1", 0.25)]
+)
+def test_numbers_may_be_written_in_every_common_way(text, value):
+    assert Option("float", "n", low=-100, high=100).parse("n", text) == value
+
+
+@pytest.mark.parametrize("choices", [(), ("en", "de")])
+def test_a_language_tag_has_a_bound(choices):
+    with pytest.raises(InvalidArgumentError, match="option language='en-xxx") as refusal:
+        Option("language", "l", choices=choices).parse("language", "en-" + "x" * 100_000)
+    assert len(str(refusal.value)) < 200
+
+
 @pytest.mark.parametrize("kind", ["int", "float"])
 @pytest.mark.parametrize("text", ["9" * 65, "9" * 5_000, "1e400", "²", "-" * 70])
 def test_numbers_without_bounds_are_numbers_all_the_same(kind, text):
@@ -69,7 +108,13 @@ def test_numbers_without_bounds_are_numbers_all_the_same(kind, text):
         Option(kind, "n").parse("n", text)
 
 
-def test_ten_thousand_unknown_options_make_no_long_message():
+@pytest.mark.parametrize("number", [MOST_OPTIONS + 1, 30_000])
+def test_more_options_than_anybody_has_a_use_for_are_refused_by_their_number(number):
+    with pytest.raises(InvalidArgumentError, match=rf"^{number} options are given; at most 64 are possible$"):
+        parse_options({f"option {each}": "" for each in range(number)}, {"speed": SPEED})
+
+
+def test_many_unknown_options_make_no_long_message():
     with pytest.raises(InvalidArgumentError) as refusal:
-        parse_options({f"option {number}": "" for number in range(10_000)}, {"speed": SPEED})
-    assert len(str(refusal.value)) < 300
+        parse_options({f"option {each}" + "x" * 10_000: "" for each in range(MOST_OPTIONS)}, {"speed": SPEED})
+    assert len(str(refusal.value)) < 600

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from ttsw.adapters.host.engines import Engines
 from ttsw.config import load_config, shipped_dir
 from ttsw.device import CpuDevice
-from ttsw.errors import NotFoundError
+from ttsw.errors import NotFoundError, UnavailableError
 from ttsw.hosting import Hosting
 from ttsw.models.records import RecordBook
 from ttsw.models.shelf import read_shelf
@@ -87,3 +89,32 @@ async def test_a_calibration_that_cannot_be_is_measured_again_which_is_said_once
     assert voice.calibration == first.calibration
     assert book[MOCK].notes["calibration"]["lufs"] == first.calibration.lufs
     assert capsys.readouterr().out.count("remembered calibration unusable") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"pitch": "2"}, "unknown option 'pitch'; valid are: "),
+        ({"speed": "fast"}, "option speed='fast' is not valid: it must be a number from 0.25 to 4"),
+        ({"size_mb": "1e99"}, "voice pack .*: option size_mb='1e99' is not valid"),
+        ({"session": "a#1"}, "unknown option 'session'"),
+    ],
+)
+async def test_options_of_a_pack_that_no_session_could_have_are_the_pack_s_fault(book, pack, options, fault):
+    with pytest.raises(UnavailableError, match=fault) as caught:
+        await load(loader(book), book, replace(pack, options=options))
+    assert str(pack.root) in str(caught.value)
+
+
+async def test_options_of_the_configuration_are_held_to_the_model_too(book, pack):
+    config = load_config(None, {}, {"engines.mock.options.pitch": "2"})
+    for use in (load(loader_of(config, book), book, pack), loader_of(config, book).calibrate(pack)):
+        with pytest.raises(UnavailableError, match=r"unknown option 'pitch'.*under engines\.mock\.options"):
+            await use
+
+
+async def test_what_an_option_costs_is_the_configuration_s_too(book, pack):
+    config = load_config(None, {}, {"engines.mock.options.work_mb": "1"})
+    voice = await load(loader_of(config, book), book, replace(pack, options={"size_mb": "1", "load_ms": "1"}))
+    parsed = voice.parse_options({"speed": "2"}, lead_ms=40)
+    assert (parsed.engine["work_mb"], parsed.engine["size_mb"], parsed.engine["speed"]) == (1, 1, 2)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ttsw.errors import InvalidArgumentError
+from ttsw.machine import explain_fault
 from ttsw.types import Samples
 from ttsw.units import db_to_gain
 
@@ -46,6 +47,7 @@ def read_clip(path: Path) -> Clip:
 
     Raises:
         InvalidArgumentError: No voice can be cloned from it; the text says why, and what would be right.
+        UnavailableError: The system doesn't let us read it.
     """
     import soundfile  # noqa: PLC0415 - what only names this module needs no audio library
 
@@ -56,6 +58,8 @@ def read_clip(path: Path) -> Clip:
             _check_duration(path, file.frames / file.samplerate)
             channels, rate = file.read(dtype="float32", always_2d=True), int(file.samplerate)
     except (soundfile.SoundFileError, OSError) as error:
+        if fault := explain_fault(f"{path} cannot be read", error):
+            raise fault from error
         raise InvalidArgumentError(f"{path} is not audio that can be read: {error}") from error
     clip = Clip(np.ascontiguousarray(channels.mean(axis=1)), rate)
     check(clip, path)

@@ -6,7 +6,6 @@ inferences, how much of the silence around each is kept, and which of the librar
 Reading English and signal processing are the library's; segmenting, resampling and loudness the layers' above.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -21,9 +20,11 @@ from numpy.typing import NDArray
 
 from ttsw.adapters.base import EngineSettings, TTSAdapter
 from ttsw.adapters.hibari_english import Reader
-from ttsw.adapters.memory import is_out_of_memory, telling_memory, trim_memory
+from ttsw.adapters.hibari_files import check_readable, find_file, read_symbols
+from ttsw.adapters.memory import is_out_of_memory, raise_machine_fault, telling_memory, trim_memory
 from ttsw.adapters.onnx_session import open_session
 from ttsw.errors import UnavailableError
+from ttsw.machine import cannot_read
 from ttsw.options import Option, OptionValue
 from ttsw.types import Samples, VoicePack
 
@@ -91,10 +92,12 @@ class HibariAdapter(TTSAdapter):
             raise UnavailableError(
                 f"a hibari voice runs on the CPU, not on {settings.device}: engines.hibari.device: cpu"
             )
-        model, table = (_file(pack, role) for role in ("model.onnx", "vocab.json"))
+        model, table = (find_file(pack, role) for role in ("model.onnx", "vocab.json"))
         threads = settings.threads or THREADS
         with telling_memory(f"for {model}"):
-            adapter = cls(pack, _open_graph(model, threads), _read_symbols(table), Reader(british=_british(pack)))
+            graph = _open_graph(model, threads)
+            symbols = read_symbols(table, model)
+            adapter = cls(pack, graph, symbols, _open_reader(british=_british(pack)))
             adapter._try(model, table)
         adapter.concurrency = settings.concurrency or max(1, (os.cpu_count() or 1) // threads)
         trim_memory()
@@ -202,15 +205,10 @@ def audible(loudest: NDArray[np.float32], pitch: NDArray[np.float32], pause_s: f
 
 def _open_graph(path: Path, threads: int) -> onnxruntime.InferenceSession:
     try:
-        with path.open("rb"):
-            pass  # what keeps it from being read isn't its fault; ONNX Runtime doesn't tell these apart
-    except OSError as error:
-        raise UnavailableError(f"{path} cannot be read: {error.strerror}") from error
-    try:
         session = open_session(path, threads)
     except Exception as error:  # ONNX Runtime's errors have no base of their own
-        if is_out_of_memory(error):
-            raise
+        raise_machine_fault(error, f"{path} cannot be opened")
+        check_readable(path)
         raise UnavailableError(f"{path} is not the graph of a hibari voice, or it is damaged: {error}") from error
     takes, gives = ([value.name for value in values] for values in (session.get_inputs(), session.get_outputs()))
     if not (set(takes) == _INPUTS and set(gives) >= set(_OUTPUTS)):
@@ -221,24 +219,11 @@ def _open_graph(path: Path, threads: int) -> onnxruntime.InferenceSession:
     return session
 
 
-def _file(pack: VoicePack, role: str) -> Path:
-    if role not in pack.files:
-        raise UnavailableError(
-            f"voice pack {pack.root}: a hibari voice is model.onnx and vocab.json, and {role} is not there; the pack "
-            f"has {', '.join(sorted(pack.files)) or 'none'}"
-        )
-    return pack.files[role]
-
-
-def _read_symbols(path: Path) -> dict[str, int]:
+def _open_reader(*, british: bool) -> Reader:
     try:
-        return {str(symbol): int(number) for symbol, number in json.loads(path.read_text("utf-8")).items()}
+        return Reader(british=british)
     except OSError as error:
-        raise UnavailableError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UnavailableError(
-            f"{path} is not the table of a hibari voice's phonemes: {type(error).__name__}: {error}"
-        ) from error
+        raise cannot_read(error.filename or "a table of the library hibari", error) from error
 
 
 def _british(pack: VoicePack) -> bool:

@@ -1,10 +1,11 @@
-"""Memory as engines meet it: to give it back, and to know a lack of it by whatever name."""
+"""Memory as engines meet it: to give it back, and to know a lack of it, or of what else a machine has, by any name."""
 
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ttsw.errors import OutOfMemoryError
+from ttsw.machine import explain_fault
 
 
 def trim_memory() -> None:
@@ -26,6 +27,22 @@ def is_out_of_memory(error: Exception) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or any(word in str(error).lower() for word in words)
     )
+
+
+def raise_machine_fault(error: Exception, what: str) -> None:
+    """Raise what a library's error says of the machine; return if it says nothing of that, so that a file is at fault.
+
+    Args:
+        error: The library's error; one that says that memory is lacking is raised as it is.
+        what: What failed: "/voices/joe.onnx cannot be opened".
+
+    Raises:
+        UnavailableError: The machine lacks something.
+    """
+    if is_out_of_memory(error):
+        raise error
+    if fault := explain_fault(what, error):
+        raise fault from error
 
 
 @contextmanager

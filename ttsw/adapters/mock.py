@@ -1,6 +1,7 @@
 """The mock family: a 440 Hz sine, 50 ms a character by default, on no weights at all. For tests and for load.
 
-It can be told to be short, slow, chunky or to fail by session options, and to be large by its voice pack's.
+It can be told to be short, slow, chunky or to fail by session options, which costs nobody but the session; to take
+memory or time that others have a use for, only by its voice pack's.
 """
 
 import math
@@ -12,7 +13,7 @@ import numpy as np
 import trio
 
 from ttsw.adapters.base import EngineSettings, TTSAdapter
-from ttsw.errors import InternalError
+from ttsw.errors import InternalError, InvalidArgumentError, UnavailableError
 from ttsw.options import Option, OptionValue, parse_options
 from ttsw.types import Samples, VoicePack
 
@@ -50,7 +51,10 @@ class MockAdapter(TTSAdapter):
     def load(cls, pack: VoicePack, settings: EngineSettings) -> Self:
         """Make a mock voice. There is nothing to load; its pack may have it take time and memory all the same."""
         given = {name: text for name, text in pack.options.items() if name in cls.options}
-        options = parse_options(given, cls.options)
+        try:
+            options = parse_options(given, cls.options)
+        except InvalidArgumentError as error:
+            raise UnavailableError(f"voice pack {pack.root}: {error}") from error
         if options["load_ms"]:
             trio.from_thread.run(trio.sleep, float(options["load_ms"]) / 1000)
         adapter = cls(pack)

@@ -7,7 +7,6 @@ resampling and loudness to the layers above.
 
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +16,15 @@ from zlib import crc32
 import numpy as np
 import structlog
 from piper import PiperConfig, PiperVoice
-from piper.config import PhonemeType
 
 from ttsw.adapters.base import EngineSettings, TTSAdapter
 from ttsw.adapters.memory import trim_memory
 from ttsw.adapters.piper_stream import Engine, Inference, open_engine
 from ttsw.errors import InvalidArgumentError, UnavailableError
+from ttsw.extras import pip_line
+from ttsw.machine import explain_fault
 from ttsw.options import Option, OptionValue
-from ttsw.piper_files import check_phonemes, read_config
+from ttsw.piper_files import read_voice
 from ttsw.types import Samples, VoicePack
 
 log = structlog.get_logger(__name__)
@@ -35,6 +35,9 @@ second makes a lone utterance up to 1.7 times faster, but costs the event loop i
 
 MOST_PHONEMES = 500
 """Longest inference: half a minute of speech. The attention over its phonemes takes memory with the square of this."""
+
+MOST_NOISE_W = 1.5
+"""Most variation of the rhythm: with 2, a rare draw makes a text eight times as long, and its step takes 0.7 GB."""
 
 MOST_CHOICES = 64
 """Up to so many speakers are listed by name; an error that lists a thousand fits no response."""
@@ -56,7 +59,7 @@ class PiperAdapter(TTSAdapter):
     options: ClassVar[Mapping[str, Option]] = {
         "speed": Option("float", "tempo, 1 is the voice's own", 1.0, 0.25, 4),
         "noise_scale": Option("float", "variation of the sound; the voice's own if not given", None, 0, 2),
-        "noise_w": Option("float", "variation of the rhythm; the voice's own if not given", None, 0, 2),
+        "noise_w": Option("float", "variation of the rhythm; the voice's own if not given", None, 0, MOST_NOISE_W),
         "speaker": Option("str", "name or number of a speaker of the voice", voice=True),
         "seed": Option("int", "the same seed, text and options give the same audio", None, 0, 2**63 - 1),
     }
@@ -151,7 +154,7 @@ class PiperAdapter(TTSAdapter):
     def _known(self, phonemes: list[str]) -> list[str]:
         """Leave out phonemes that the voice lacks; the first time, say so."""
         known = self._config.phoneme_id_map
-        if self._config.phoneme_type is PhonemeType.PINYIN or all(phoneme in known for phoneme in phonemes):
+        if all(phoneme in known for phoneme in phonemes):
             return phonemes
         lacking = {phoneme for phoneme in phonemes if phoneme not in known}
         if not self._lacks:
@@ -206,34 +209,28 @@ def _voice_files(pack: VoicePack) -> tuple[Path, Path]:
 
 def _read_config(path: Path, model: Path) -> PiperConfig:
     try:
-        config, told = read_config(path)
-        check_phonemes(config, model)
-        return PiperConfig.from_dict(config.to_piper(told))
+        return PiperConfig.from_dict(read_voice(path, model).to_piper())
     except InvalidArgumentError as error:
         raise UnavailableError(str(error)) from error
-    except OSError as error:
-        raise UnavailableError(f"{model} cannot be read: {error.strerror}") from error
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UnavailableError(
-            f"{path} is not the configuration of a Piper voice: {type(error).__name__}: {error}"
-        ) from error
 
 
 def _trial(voice: PiperVoice, config_path: Path) -> Inference:
-    """What a voice says when it is loaded, to show that its phonemizer and its graph work: a second of speech."""
+    """What a voice says when it is loaded, to show that its phonemizer and its graph work: a second of speech.
+
+    It holds the highest phoneme and the last speaker: where they are in the graph's tables, all are.
+    """
     config: PiperConfig = voice.config
+    known = config.phoneme_id_map
+    what = f"{config_path}: its phonemes ({config.phoneme_type.value}) cannot be made here"
     try:
         voice.phonemize("a")
-        symbols = [name for name in config.phoneme_id_map if name.isalpha()][:20]
-        ids = voice.phonemes_to_ids(symbols)
+        symbols = [name for name in known if name.isalpha()][:20]
+        ids = voice.phonemes_to_ids([*symbols, max(known, key=lambda name: max(known[name]))])
     except ImportError as error:
-        kind = config.phoneme_type.value
-        what = f"pip install 'piper-tts[{_EXTRAS[kind]}]'" if kind in _EXTRAS else f"the package {error.name}"
-        raise UnavailableError(
-            f"{config_path}: its phonemes ({kind}) need what is not installed here ({error.name}): {what}, with the "
-            f"interpreter {sys.executable}"
-        ) from error
-    except Exception as error:
-        raise UnavailableError(f"{config_path}: its phonemes cannot be used: {error}") from error
-    speaker = config.default_speaker_id if config.num_speakers > 1 else None
+        extra = _EXTRAS.get(config.phoneme_type.value)
+        helps = pip_line("install", f"piper-tts[{extra}]") if extra else f"install the package {error.name}"
+        raise UnavailableError(f"{what}, since {error.name} is not installed: {helps}") from error
+    except Exception as error:  # the phonemizers' errors have no base of their own
+        raise explain_fault(what, error) or UnavailableError(f"{what}: {error}") from error
+    speaker = config.num_speakers - 1 if config.num_speakers > 1 else None
     return Inference(ids, config.noise_scale, config.length_scale, config.noise_w_scale, speaker)

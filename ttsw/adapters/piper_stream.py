@@ -9,9 +9,10 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfileobj
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
@@ -21,14 +22,17 @@ import onnxruntime
 import structlog
 from numpy.typing import NDArray
 
-from ttsw.adapters.memory import is_out_of_memory
+from ttsw.adapters.memory import is_out_of_memory, raise_machine_fault
 from ttsw.adapters.onnx_file import read_graph
 from ttsw.adapters.onnx_session import open_session
 from ttsw.adapters.piper_graph import NotVitsError, Parts, StageGraph, cut, graph_inputs
-from ttsw.errors import UnavailableError
+from ttsw.errors import TtswError, UnavailableError
+from ttsw.machine import cannot_read, explain_fault, find_fault
 from ttsw.types import Samples
 
 log = structlog.get_logger(__name__)
+
+_PIECE = 1 << 20
 
 Plan = Callable[[int], Iterable[int]]
 """From a number of frames to where each window ends, the last at that number."""
@@ -95,31 +99,55 @@ def open_engine(path: Path, threads: int, trial: Inference, device: str = "cpu")
         device: Where it runs: `cpu`, `cuda:0` …
 
     Raises:
-        UnavailableError: The file is no graph of a Piper voice, or can't be run on the device.
+        UnavailableError: The file is no graph of a Piper voice, can't be run on the device, or the machine lacks what
+            that needs.
     """
     try:
-        with TemporaryDirectory(prefix="ttsw-") as folder:  # mapped files stay when their names go
-            weights = Path(folder, "weights")
-            copyfile(path, weights)
+        with _private_copy(path) as weights:  # mapped files stay when their names go
             return _open(path, weights, threads, trial, device)
-    except UnavailableError:
+    except TtswError:
         raise
-    except OSError as error:
-        raise UnavailableError(f"{path} cannot be opened: {explain(error)}") from error
     except Exception as error:  # ONNX Runtime's and protobuf's errors have no base of their own
-        if is_out_of_memory(error):
-            raise
+        raise_machine_fault(error, f"{path} cannot be opened")
         raise UnavailableError(f"{path} is not the graph of a Piper voice, or it is damaged: {error}") from error
 
 
-def explain(error: OSError) -> str:
-    """Say what the machine lacks, and what helps: it isn't the voice's fault."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT} or error.filename is None:  # Python found no folder to write to
-        folder = tempfile.tempdir or os.environ.get("TMPDIR", "/tmp")
-        return (
-            f"there is no room in the temporary folder {folder} ({error.strerror}); make some, or set TMPDIR to another"
-        )
-    return f"{error.filename}: {error.strerror}"
+@contextmanager
+def _private_copy(path: Path) -> Iterator[Path]:
+    """Copy a graph to where nobody else changes it, for the block.
+
+    Raises:
+        UnavailableError: It can't be read, or the temporary folder can't take it.
+        OutOfMemoryError: There is no memory for it.
+    """
+    with ExitStack() as stack:
+        try:
+            source = stack.enter_context(path.open("rb"))
+        except OSError as error:
+            raise cannot_read(path, error) from error
+        try:
+            copy = Path(stack.enter_context(TemporaryDirectory(prefix="ttsw-")), "weights")
+            with copy.open("xb") as target:
+                copyfileobj(source, target, _PIECE)
+        except OSError as error:
+            raise _no_copy(path, error) from error
+        yield copy
+
+
+def _no_copy(path: Path, error: OSError) -> TtswError:
+    """Make the error of a temporary folder that can't take a graph."""
+    folder = tempfile.tempdir or os.environ.get("TMPDIR") or "/tmp"
+    size_mb = path.stat().st_size / 1e6
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        what = f"{path} cannot be opened: the temporary folder {folder} is full"
+    elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}:
+        what = f"{path} cannot be opened: the temporary folder {folder} cannot be written to"
+    else:
+        what = f"{path} cannot be copied to the temporary folder {folder}"
+        return explain_fault(what, error) or UnavailableError(f"{what}: {error}")
+    return UnavailableError(
+        f"{what} ({error.strerror}): make room there for {size_mb:.0f} MB, or set TMPDIR to a folder that has it"
+    )
 
 
 def _open(path: Path, weights: Path, threads: int, trial: Inference, device: str) -> Engine:
@@ -144,9 +172,11 @@ def _open_cut(model: onnx.ModelProto, weights: Path, threads: int, trial: Infere
     try:
         engine = CutEngine(parts, threads, weights, device)
         difference = engine.seam_error(trial)
-    except UnavailableError:
+    except TtswError:
         raise
     except Exception as error:
+        if is_out_of_memory(error) or find_fault(error) is not None:
+            raise
         raise NotVitsError(f"its parts do not run: {error}") from error
     if not difference <= MOST_SEAM_ERROR:
         raise NotVitsError(f"windows differ from the whole by {difference:g}")

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from ttsw.errors import InvalidArgumentError, NotFoundError
+from ttsw.machine import cannot_read
 from ttsw.types import VoicePack
 
 SEED = "seed.wav"
@@ -15,6 +16,9 @@ SEED = "seed.wav"
 SHOWN = 10
 LONGEST = 256
 """Characters of a name that may be one."""
+
+MOST_BYTES = 64_000_000
+"""Largest recording: a minute takes 35 MB at 96 kHz, in stereo and 24 bits. A pack's weights are larger."""
 
 MOST_TRANSCRIPT = 4096
 """Bytes of what is said in a recording."""
@@ -32,9 +36,25 @@ def find_recording(named: str | None, pack: VoicePack, clips: Path | None) -> Pa
         clips: Folder of the registered clips, `<name>.wav`; None where there is none.
 
     Raises:
-        InvalidArgumentError: The name leads out of the pack, or none is given and the pack has no recording.
+        InvalidArgumentError: The name leads out of the pack, or to what is too large for a recording; or none is given
+            and the pack has no recording.
+        UnavailableError: The system doesn't let us look at it.
         NotFoundError: There is no such recording; the text lists those that there are.
     """
+    path = _find(named, pack, clips)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    if size > MOST_BYTES:
+        raise InvalidArgumentError(
+            f"{path.name} has {size / 1e6:.0f} MB, which is too much for a recording; at most {MOST_BYTES / 1e6:.0f} "
+            f"MB are possible, for 6 to 30 s of clear speech"
+        )
+    return path
+
+
+def _find(named: str | None, pack: VoicePack, clips: Path | None) -> Path:
     if named is None:
         if SEED in pack.files:
             return pack.files[SEED]
@@ -56,14 +76,17 @@ def find_transcript(recording: Path) -> str | None:
 
     Raises:
         InvalidArgumentError: The file is no text, or too long for one.
+        UnavailableError: The system doesn't let us read it.
     """
     path = recording.with_suffix(".txt")
     try:
         with path.open("rb") as file:
-            text = file.read(MOST_TRANSCRIPT + 1).decode().strip()
+            text = file.read(MOST_TRANSCRIPT + 1).decode("utf-8-sig").strip()
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    except UnicodeDecodeError as error:
         raise InvalidArgumentError(f"{path} can't be read as a text in UTF-8: {error}") from error
     if len(text) > MOST_TRANSCRIPT:
         raise InvalidArgumentError(f"{path} is longer than a transcript of a recording: {MOST_TRANSCRIPT} bytes")

@@ -1,25 +1,29 @@
 """A fine-tuned CSM as Unsloth or peft leave it, a LoRA's folder or a whole model's; and the metadata of its pack."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from ttsw.csm_files import (
+    LORA_CONFIG,
+    LORA_WEIGHTS,
+    MODEL_CONFIG,
+    MODEL_WEIGHTS,
+    TOKENIZER,
+    read_csm,
+    read_lora_settings,
+)
 from ttsw.errors import InvalidArgumentError
+from ttsw.json_file import read_json
 
-_MOST_BYTES = 10_000_000
-LORA = "adapter_config.json"
-LORA_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
-MODEL = "config.json"
 _OF_MODEL = (
     "generation_config.json",
     "preprocessor_config.json",
     "processor_config.json",
     "chat_template.jinja",
     "special_tokens_map.json",
-    "tokenizer.json",
     "tokenizer_config.json",
 )
 
@@ -53,28 +57,42 @@ def find_csm(folder: Path) -> CsmVoice | None:
     """Give the voice in a folder, None where there is none.
 
     Raises:
-        InvalidArgumentError: It is half a voice, or one for a model of another kind.
+        InvalidArgumentError: It is half a voice, or one that can't be loaded.
+        UnavailableError: The system doesn't let us read it.
     """
-    if (folder / LORA).is_file():
+    if (folder / LORA_CONFIG).is_file():
         return _find_lora(folder)
-    if not (folder / MODEL).is_file() or _read(folder / MODEL).get("model_type") != "csm":
+    config = folder / MODEL_CONFIG
+    if not (config.is_file() and _names_csm(config)):
         return None
+    read_csm(config)
+    for wanted, what in ((MODEL_WEIGHTS, "weights"), ((TOKENIZER,), "tokenizer")):
+        if not any((folder / name).is_file() for name in wanted):
+            raise InvalidArgumentError(f"{folder} has the configuration of a CSM, and no {what}: {' or '.join(wanted)}")
     weights = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.safetensors.index.json"))
     if not any(path.suffix == ".safetensors" for path in weights):
-        raise InvalidArgumentError(f"{folder} has the configuration of a CSM, and no weights: a .safetensors file")
-    files = [folder / MODEL, *weights, *(folder / name for name in _OF_MODEL if (folder / name).is_file())]
+        raise InvalidArgumentError(f"{folder} has an index of weights, and no weights: .safetensors files")
+    files = [config, folder / TOKENIZER, *weights, *(folder / name for name in _OF_MODEL if (folder / name).is_file())]
     return CsmVoice(folder, {path.name: path for path in files}, "", lora=False)
 
 
+def _names_csm(config: Path) -> bool:
+    """Whether a config.json is a CSM's; any library has one of that name."""
+    try:
+        found = read_json(config)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and found.get("model_type") == "csm"
+
+
 def _find_lora(folder: Path) -> CsmVoice:
-    config = _read(folder / LORA)
+    config = folder / LORA_CONFIG
+    settings = read_lora_settings(config)
     weights = next((folder / name for name in LORA_WEIGHTS if (folder / name).is_file()), None)
     if weights is None:
-        raise InvalidArgumentError(f"{folder} has {LORA}, and no weights: {' or '.join(LORA_WEIGHTS)}")
-    if config.get("peft_type") != "LORA":
-        raise InvalidArgumentError(f"{folder / LORA}: its peft_type is {config.get('peft_type')!r}, and must be 'LORA'")
-    base = config.get("base_model_name_or_path")
-    return CsmVoice(folder, {LORA: folder / LORA, weights.name: weights}, str(base or ""), lora=True)
+        raise InvalidArgumentError(f"{folder} has {LORA_CONFIG}, and no weights: {' or '.join(LORA_WEIGHTS)}")
+    base = settings.get("base_model_name_or_path")
+    return CsmVoice(folder, {LORA_CONFIG: config, weights.name: weights}, str(base or ""), lora=True)
 
 
 def guess_base(voice: CsmVoice) -> str:
@@ -113,14 +131,3 @@ def describe_csm(voice: CsmVoice, name: str, base: str, checksums: dict[str, str
         "files": {role: {"path": role, "sha256": sha256} for role, sha256 in checksums.items()},
     }
     return yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=120)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            found = json.loads(file.read(_MOST_BYTES))
-    except OSError as error:
-        raise InvalidArgumentError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidArgumentError(f"{path} is no configuration: {error}") from error
-    return found if isinstance(found, dict) else {}

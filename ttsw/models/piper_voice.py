@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from ttsw.errors import InvalidArgumentError
-from ttsw.piper_files import check_phonemes, read_config
+from ttsw.piper_files import read_voice
 
 _QUALITIES = ("x_low", "low", "medium", "high")
 
@@ -62,12 +62,9 @@ def describe_voice(voice: PiperVoice, name: str, checksums: dict[str, str], lice
 
     Raises:
         InvalidArgumentError: The configuration isn't that of a Piper voice, or is another voice's.
+        UnavailableError: The system doesn't let us read a file.
     """
-    config, _ = read_config(voice.config)
-    try:
-        check_phonemes(config, voice.model)
-    except OSError as error:
-        raise InvalidArgumentError(f"{voice.model} cannot be read: {error.strerror}") from error
+    config = read_voice(voice.config, voice.model)
     language = config.language.family or config.espeak.voice.partition("-")[0]
     tags = [config.language.name_english.lower(), *[word for word in _QUALITIES if word == config.audio.quality]]
     if config.speakers > 1:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from ttsw.config.folders import data_dir
 from ttsw.config.shipped import shipped_dir
 from ttsw.errors import NotFoundError
+from ttsw.machine import may_pass
 from ttsw.models.drafts import Draft
 from ttsw.models.metadata_file import METADATA
 from ttsw.models.packs import PackError, PackIncompleteError, survey
@@ -99,10 +100,17 @@ class _Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class _Entry:
-    """A pack's folder as it was when it was read: what came of it, and what that depended on."""
+    """A pack's folder as it was when it was read: what came of it, and what that depended on.
+
+    Args:
+        marks: What it depended on.
+        result: The pack, its fault, or None where there is none.
+        may_pass: Whether the fault was the machine's, and may be over though nothing here has changed.
+    """
 
     marks: Mapping[str, _Mark | None]
     result: Draft | str | None
+    may_pass: bool = False
 
 
 class Library:
@@ -143,7 +151,11 @@ class Library:
 
     def _entry(self, path: str) -> _Entry:
         known = self._entries.get(path)
-        if known is not None and all(_mark(watched) == mark for watched, mark in known.marks.items()):
+        if (
+            known is not None
+            and not known.may_pass
+            and all(_mark(watched) == mark for watched, mark in known.marks.items())
+        ):
             return known
         marks: dict[str, _Mark | None] = {}
 
@@ -158,9 +170,9 @@ class Library:
         except FileNotFoundError:
             return _Entry(marks, None)
         except OSError as error:
-            return _Entry(marks, _readable(f"voice pack {path}: cannot be read: {error.strerror}"))
+            return _Entry(marks, _readable(f"voice pack {path}: cannot be read: {error.strerror}"), may_pass(error))
         except PackError as error:
-            return _Entry(marks, _readable(str(error)))
+            return _Entry(marks, _readable(str(error)), may_pass(error))
 
 
 def read_shelf(*folders: Path, store: Path | None = None) -> Shelf:

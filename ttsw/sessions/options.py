@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from ttsw.errors import InvalidArgumentError
-from ttsw.options import Option, OptionValue, parse_options
+from ttsw.options import Option, OptionValue, check_count, parse_options
 
 COMMON: Mapping[str, Option] = {
     "text_mode": Option(
@@ -74,6 +74,7 @@ class SessionOptions:
         Raises:
             InvalidArgumentError: An option is unknown, not for clients to set, or its value isn't valid.
         """
+        check_count(given)
         if costly := sorted(name for name in given if name in family and family[name].pack):
             raise InvalidArgumentError(f"option {costly[0]} belongs to the voice pack; a session can't set it")
         offered = family["language"].choices if "language" in family else ()

@@ -3,6 +3,7 @@
 Each check speaks through a host, as the worker does. A fault is an AssertionError that says what was expected.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,6 +14,9 @@ from ttsw.adapters.host.base import Host, Model
 from ttsw.adapters.host.thread import ThreadHost
 from ttsw.options import OptionValue, parse_options
 from ttsw.types import Samples
+
+LONGEST_TEXT = 4_096
+"""Characters of an option's text, at most."""
 
 TEXT = "The birch canoe slid on the smooth planks."
 OTHER_TEXT = "Glue the sheet to the dark blue background."
@@ -59,6 +63,9 @@ def check_description(model: Model) -> None:
         assert option.help, f"option {name!r} has no help"
         if option.default is not None:
             option.parse(name, str(option.default))
+        bounded = math.isfinite(option.low) and math.isfinite(option.high)
+        assert bounded or option.kind not in {"int", "float"}, f"option {name!r} takes a number of any size"
+        assert option.longest <= LONGEST_TEXT, f"option {name!r} takes {option.longest} characters"
 
 
 async def check_speech(host: Host, values: Mapping[str, OptionValue]) -> Samples:

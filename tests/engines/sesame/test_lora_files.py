@@ -71,6 +71,13 @@ def test_whatever_peft_writes_of_plain_lora_speaks_as_peft_has_it(make, packs, d
     assert (finish(decoder, [row])[0] == wanted).all()
 
 
+def test_a_configuration_may_begin_with_a_mark_of_its_encoding(folder, model):
+    wanted = read(folder, model).keys()
+    path = folder / "adapter_config.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read(folder, model).keys() == wanted
+
+
 def test_what_torch_has_saved_is_read_too(folder, model):
     wanted = read(folder, model)
     tensors = load_file(folder / "adapter_model.safetensors")
@@ -120,6 +127,9 @@ def test_factors_of_the_codec_that_change_nothing_are_left_out(folder, model):
         ({"r": "4"}, "gives no r and lora_alpha that can be"),
         ({"lora_alpha": None}, "gives no r and lora_alpha that can be"),
         ({"r": 5}, r"q_proj has rank 4, but .*adapter_config.json says 5|has rank 4, but .* says 5"),
+        ({"lora_alpha": float("nan")}, "gives no r and lora_alpha that can be"),
+        ({"rank_pattern": {"(k_proj": 3}}, "is no pattern"),
+        ({"alpha_pattern": {"k_proj": "3"}}, "its alpha_pattern must give numbers"),
         ({"rank_pattern": {"k_proj": 3}}, r"k_proj has rank 4, but .* says 3"),
     ],
 )

@@ -14,7 +14,7 @@ from ttsw.adapters.clips import read_clip
 from ttsw.adapters.pytorch import voices as voices_module
 from ttsw.adapters.xtts import conditioning
 from ttsw.adapters.xtts.conditioning import clone, keep_voices, read_speakers
-from ttsw.errors import InvalidArgumentError, UnavailableError
+from ttsw.errors import UnavailableError
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_memory_holds_those_that_were_used_last(model, clips, monkeypatch):
 
 
 def test_a_clip_that_is_gone_is_told(model, tmp_path):
-    with pytest.raises(InvalidArgumentError, match=r"none\.wav can't be read: No such file"):
+    with pytest.raises(UnavailableError, match=r"none\.wav cannot be read: No such file"):
         keep_voices(model, "weights", None).get(tmp_path / "none.wav")
 
 

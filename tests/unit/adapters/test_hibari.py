@@ -1,6 +1,8 @@
 """The hibari family: what of a text is spoken, how much silence is kept, what options do, which packs are refused."""
 
+import errno
 import json
+import os
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -430,11 +432,60 @@ def test_weights_that_are_no_numbers(pack):
     assert f"{path} and" in refusal(pack)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "null", '{"a": "b"}', '{"a": null}', "\udcff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("{", "[]", "null", "\udcff", "[" * 100_000, '{"a": ' + "9" * 5_000 + "}"),
+        *('{"a": "b"}', '{"a": null}', '{"a": 1.5}', '{"a": "²"}', '{"a": true}', '{"a": -1}'),
+    ],
+)
 def test_a_table_of_phonemes_that_is_none(pack, content):
     path = pack.files["vocab.json"]
     path.write_text(content, "utf-8", errors="surrogateescape")
     assert f"{path} is not the table of a hibari voice's phonemes" in refusal(pack)
+
+
+def test_a_table_of_phonemes_may_begin_with_a_mark_of_its_encoding(pack):
+    path = pack.files["vocab.json"]
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    HibariAdapter.load(pack, EngineSettings()).close()
+
+
+def test_a_phoneme_beyond_the_graph_s_table_is_found_at_load(pack):
+    path = pack.files["vocab.json"]
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"☃": 177, "☂": 178}), "utf-8")
+    assert "the graph knows 178 phonemes, and '☂' have numbers of 178 or more" in refusal(pack)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("name", ["model.onnx", "vocab.json"])
+def test_what_the_system_refuses_is_not_the_voice_s_fault(pack, monkeypatch, number, name):
+    real = Path.open
+
+    def fail(path, *args, **kwargs):
+        if path.name == name:
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", fail)
+    if name == "model.onnx":
+        monkeypatch.setattr(hibari, "open_session", Fails(RuntimeError("Load model failed")))
+    said = refusal(pack)
+    assert f"{name} cannot be read: {os.strerror(number)}; " in said
+    assert "damaged" not in said
+
+
+def test_what_onnx_runtime_can_not_open_is_not_damaged(pack, monkeypatch):
+    monkeypatch.setattr(hibari, "open_session", Fails(RuntimeError("open file fail errcode:24 - Too many open files")))
+    said = refusal(pack)
+    assert "model.onnx cannot be opened: Too many open files; raise" in said
+    assert "damaged" not in said
+
+
+def test_a_library_that_the_machine_keeps_from_its_tables_is_not_the_voice_s_fault(pack, monkeypatch):
+    fault = OSError(errno.EMFILE, os.strerror(errno.EMFILE), "lexicon.json.gz")
+    monkeypatch.setattr(hibari, "Reader", Fails(fault))
+    assert "lexicon.json.gz cannot be read: Too many open files; raise" in refusal(pack)
 
 
 @pytest.mark.parametrize("content", ["{}", '{"n": 70000}'])

@@ -3,11 +3,15 @@
 import errno
 import json
 import os
+import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from piper.phoneme_ids import phonemes_to_ids
 from structlog.testing import capture_logs
 
 import ttsw
@@ -234,9 +238,9 @@ def test_a_configuration_that_is_none(tmp_path, content):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"num_speakers": 3}, "takes input, input_lengths, scales, sid, but it takes input, input_lengths, scales"),
+        ({"num_speakers": 3}, "take input, input_lengths, scales, sid, but it takes input, input_lengths, scales"),
         ({"phoneme_id_map": {"a": [1]}}, "phoneme_id_map: it lacks"),
-        ({"phoneme_type": "espeak", "espeak": {"voice": "klingon-qo'noS"}}, "phonemes cannot be used"),
+        ({"phoneme_type": "espeak", "espeak": {"voice": "klingon-qo'noS"}}, "(espeak) cannot be made here"),
     ],
 )
 def test_a_configuration_that_does_not_fit(tmp_path, change, says):
@@ -248,15 +252,29 @@ def test_a_configuration_that_does_not_fit(tmp_path, change, says):
 # --- what the machine lacks, and what a voice lacks
 
 
+def copying(number):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_temporary_folder_is_not_the_voice_s_fault(tmp_path, monkeypatch, number):
-    def full(*_):
-        raise OSError(number, os.strerror(number), "/full/ttsw-x/weights")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(piper_stream, "copyfileobj", copying(number))
+    said = refusal(tiny_pack(tmp_path))
+    assert f"the temporary folder {tmp_path} is full ({os.strerror(number)}): make room there for 0 MB, or set" in said
+    assert "or set TMPDIR to a folder that has it" in said
+    assert "damaged" not in said
+    assert not [*tmp_path.glob("ttsw-*")]
 
-    monkeypatch.setattr(piper_stream, "copyfile", full)
-    with pytest.raises(UnavailableError, match=r"no room in the temporary folder .* set TMPDIR to another") as caught:
-        PiperAdapter.load(tiny_pack(tmp_path), EngineSettings())
-    assert "damaged" not in str(caught.value)
+
+def test_a_disk_that_is_really_full(tmp_path, monkeypatch):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    monkeypatch.setattr(piper_stream, "copyfileobj", lambda *_: Path("/dev/full").write_bytes(b"x"))
+    assert "is full (No space left on device)" in refusal(tiny_pack(tmp_path))
 
 
 def test_no_temporary_folder_at_all_is_not_the_voice_s_fault(tmp_path, monkeypatch):
@@ -264,19 +282,44 @@ def test_no_temporary_folder_at_all_is_not_the_voice_s_fault(tmp_path, monkeypat
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
 
     monkeypatch.setattr(piper_stream, "TemporaryDirectory", none)
-    with pytest.raises(UnavailableError, match=r"no room in the temporary folder .* set TMPDIR"):
-        PiperAdapter.load(tiny_pack(tmp_path), EngineSettings())
+    said = refusal(tiny_pack(tmp_path))
+    assert "cannot be written to (No usable temporary directory" in said
+    assert "or set TMPDIR" in said
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO])
-def test_a_file_that_the_machine_can_not_read_is_not_damaged(tmp_path, monkeypatch, number):
-    def fail(path, _):
-        raise OSError(number, os.strerror(number), str(path))
+def test_a_temporary_folder_that_may_not_be_written_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    assert f"the temporary folder {tmp_path / 'gone'} cannot be written to" in refusal(tiny_pack(tmp_path))
 
-    monkeypatch.setattr(piper_stream, "copyfile", fail)
-    with pytest.raises(UnavailableError, match=os.strerror(number)) as caught:
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])
+def test_a_file_that_the_machine_can_not_copy_is_not_damaged(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(piper_stream, "copyfileobj", copying(number))
+    said = refusal(tiny_pack(tmp_path))
+    assert f"cannot be copied to the temporary folder {tempfile.gettempdir()}: {os.strerror(number)}; " in said
+    assert "damaged" not in said
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES])
+def test_what_onnx_runtime_can_not_open_is_neither_damaged_nor_run_whole(tmp_path, monkeypatch, number):
+    def fail(*_, **__):
+        raise RuntimeError(f"[ONNXRuntimeError] : 3 : NO_SUCHFILE : open file fail: {os.strerror(number)}")
+
+    monkeypatch.setattr(piper_stream, "open_session", fail)
+    with capture_logs() as logs, pytest.raises(UnavailableError, match=rf"{os.strerror(number)}; ") as caught:
         PiperAdapter.load(tiny_pack(tmp_path), EngineSettings())
     assert "damaged" not in str(caught.value)
+    assert not logs
+
+
+def test_a_phoneme_that_only_the_run_shows_to_be_beyond_the_table_is_found_at_load(tmp_path):
+    hidden = ("rows = Gather(embedding, input)", "all = Abs(input)  rows = Gather(embedding, all)")
+    pack = tiny_pack(tmp_path, hidden)
+    path = pack.files["voice.onnx.json"]
+    config = json.loads(path.read_text())
+    config["phoneme_id_map"]["ŋ"] = [64]
+    path.write_text(json.dumps(config))
+    assert "idx=64" in refusal(pack)
 
 
 def test_phonemes_that_a_voice_lacks_are_told_of_once(tmp_path):
@@ -290,9 +333,37 @@ def test_phonemes_that_a_voice_lacks_are_told_of_once(tmp_path):
     assert "ŋ" in logs[0]["phonemes"]
 
 
-def test_a_kind_of_phonemes_names_the_libraries_that_it_lacks(tmp_path):
+@pytest.mark.parametrize(("kind", "extra"), [("pinyin", "zh"), ("japanese", "ja"), ("thai", "th")])
+def test_a_kind_of_phonemes_names_the_libraries_that_it_lacks(tmp_path, monkeypatch, kind, extra):
+    for name in ("chinese", "japanese", "thai"):
+        monkeypatch.setitem(sys.modules, f"piper.phonemize_{name}", None)
+    pack = tiny_pack(tmp_path)
+    path = pack.files["voice.onnx.json"]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"phoneme_type": kind}))
+    said = refusal(pack)
+    assert f"its phonemes ({kind}) cannot be made here, since piper.phonemize_" in said
+    assert f"{sys.executable} -m pip install 'piper-tts[{extra}]'" in said
+
+
+def test_a_phonemizer_that_the_machine_keeps_from_its_files_is_not_the_voice_s_fault(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(piper.PiperVoice, "phonemize", fail)
+    assert "cannot be made here: Too many open files; raise" in refusal(tiny_pack(tmp_path))
+
+
+def test_pinyin_that_a_voice_lacks_is_told_of_once_too(tmp_path, monkeypatch, caplog):
+    chinese = ModuleType("piper.phonemize_chinese")
+    chinese.ChinesePhonemizer = lambda _: SimpleNamespace(phonemize=lambda text: [list(text)])
+    chinese.phonemes_to_ids = phonemes_to_ids
+    monkeypatch.setitem(sys.modules, "piper.phonemize_chinese", chinese)
     pack = tiny_pack(tmp_path)
     path = pack.files["voice.onnx.json"]
     path.write_text(json.dumps(json.loads(path.read_text()) | {"phoneme_type": "pinyin"}))
-    with pytest.raises(UnavailableError, match=r"need what is not installed here \(.*pip install 'piper-tts\[zh\]'"):
-        PiperAdapter.load(pack, EngineSettings())
+    adapter = PiperAdapter.load(pack, EngineSettings())
+    with capture_logs() as logs:
+        assert len(speak(adapter, "ŋabŋcŋ"))
+        assert len(speak(adapter, "ŋŋ hello"))
+    assert [line["event"] for line in logs] == ["phonemes missing from voice"]
+    assert not caplog.records, "the library logs each"

@@ -1,11 +1,14 @@
 """`reference_audio` reaches recordings of the pack and registered clips, and nothing else."""
 
+import errno
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from ttsw.adapters.recordings import MOST_TRANSCRIPT, find_recording, find_transcript
-from ttsw.errors import InvalidArgumentError, NotFoundError
+from ttsw.adapters.recordings import MOST_BYTES, MOST_TRANSCRIPT, find_recording, find_transcript
+from ttsw.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from ttsw.types import VoicePack
 
 
@@ -92,3 +95,31 @@ def test_what_cannot_be_a_transcript_is_told(clips, content, match):
     (clips / "anna.txt").write_bytes(content)
     with pytest.raises(InvalidArgumentError, match=match):
         find_transcript(clips / "anna.wav")
+
+
+@pytest.mark.parametrize("named", ["llm.pt", "weights/llm.pt", "clip", None])
+def test_a_file_of_the_pack_that_is_no_recording_is_not_read(rooted, clips, named):
+    """A client may name any file of the pack, and weights have gigabytes."""
+    (rooted.root / "weights").mkdir()
+    for path in (rooted.root / "weights" / "llm.pt", clips / "clip.wav"):
+        with path.open("wb") as file:
+            file.truncate(MOST_BYTES + 1)
+    weights = rooted.root / "weights" / "llm.pt"
+    pack = replace(rooted, files={"llm.pt": weights, "seed.wav": weights})
+    with pytest.raises(InvalidArgumentError, match=r"has 64 MB, which is too much for a recording; at most 64 MB"):
+        find_recording(named, pack, clips)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES])
+def test_what_the_system_refuses_is_not_the_transcript_s_fault(rooted, monkeypatch, number):
+    def fail(path, *_):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(UnavailableError, match=rf"seed\.txt cannot be read: {os.strerror(number)}; "):
+        find_transcript(rooted.root / "ref" / "seed.wav")
+
+
+def test_a_transcript_may_begin_with_a_mark_of_its_encoding(rooted):
+    (rooted.root / "ref" / "seed.txt").write_bytes(b"\xef\xbb\xbfWhat is said.\n")
+    assert find_transcript(rooted.root / "ref" / "seed.wav") == "What is said."

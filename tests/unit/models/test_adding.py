@@ -9,6 +9,9 @@ import shutil
 import pytest
 import yaml
 
+pytest.importorskip("onnx", reason="it comes with the extra `piper`, which is not installed")
+
+from tests.tiny_piper import tiny_bytes
 from tests.unit.models.test_packs import METADATA, with_url, write
 from ttsw.errors import (
     AlreadyExistsError,
@@ -24,6 +27,7 @@ CONFIG = {
     "audio": {"sample_rate": 22_050, "quality": "medium"},
     "language": {"family": "en"},
     "num_speakers": 1,
+    "phoneme_type": "text",
     "phoneme_id_map": {"_": [0], "^": [1], "$": [2]},
 }
 
@@ -51,7 +55,7 @@ def pack(tmp_path):
 @pytest.fixture
 def voice(tmp_path):
     model = tmp_path / "de_DE-anna-medium.onnx"
-    model.write_text("weights")
+    model.write_bytes(tiny_bytes())
     model.with_name(f"{model.name}.json").write_text(json.dumps(CONFIG))
     return model
 
@@ -217,7 +221,7 @@ def test_a_piper_voice_becomes_a_pack(add, voice, root, given, tmp_path):
         "model.onnx": "model.onnx",
         "config.json": "config.json",
     }
-    assert pack.checksums["model.onnx"] == hashlib.sha256(b"weights").hexdigest()
+    assert pack.checksums["model.onnx"] == hashlib.sha256(tiny_bytes()).hexdigest()
     assert voice.exists()
 
 
@@ -251,7 +255,7 @@ def test_what_is_neither_is_refused(add, tmp_path, root):
 def lora(tmp_path):
     folder = tmp_path / "My LoRA"
     folder.mkdir()
-    config = {"peft_type": "LORA", "base_model_name_or_path": "unsloth/csm-1b", "r": 16}
+    config = {"peft_type": "LORA", "base_model_name_or_path": "unsloth/csm-1b", "r": 16, "lora_alpha": 32}
     (folder / "adapter_config.json").write_text(json.dumps(config))
     (folder / "adapter_model.safetensors").write_text("weights")
     (folder / "tokenizer.json").write_text("of no use")
@@ -268,7 +272,9 @@ def test_a_lora_is_added_onto_the_model_that_it_was_trained_on(add, lora, root):
 
 def test_the_base_of_a_lora_can_be_named_and_must_be_where_it_is_unclear(add, lora):
     assert add(lora, name="anna", base="sesame-tiny").pack.base == "sesame-tiny"
-    (lora / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": None}))
+    (lora / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": None, "r": 1, "lora_alpha": 1})
+    )
     with pytest.raises(InvalidArgumentError, match="name the model that it is to stand on with --base, for example"):
         add(lora)
     with pytest.raises(InvalidArgumentError, match="base: 'X' is not valid: must be the full id of a model"):

@@ -20,7 +20,8 @@ def folder(tmp_path):
     return make
 
 
-LORA = {"peft_type": "LORA", "base_model_name_or_path": "unsloth/csm-1b"}
+LORA = {"peft_type": "LORA", "base_model_name_or_path": "unsloth/csm-1b", "r": 16, "lora_alpha": 32}
+CSM = {"model_type": "csm", "codec_config": {"model_type": "mimi"}}
 
 
 def test_a_lora_is_its_configuration_and_its_weights(folder):
@@ -34,7 +35,7 @@ def test_a_lora_is_its_configuration_and_its_weights(folder):
 
 def test_a_whole_model_is_what_the_library_reads(folder):
     files = {"model__safetensors": "x", "tokenizer__json": "{}", "optimizer__pt": "x", "README__md": "x"}
-    where = folder(config__json={"model_type": "csm"}, **files)
+    where = folder(config__json=CSM, **files)
     found = find_csm(where)
     assert sorted(found.files) == ["config.json", "model.safetensors", "tokenizer.json"]
     assert not found.lora
@@ -47,16 +48,21 @@ def test_other_folders_are_no_csm(folder, tmp_path):
     assert find_csm(tmp_path / "none") is None
     assert find_csm(folder(config__json={"model_type": "llama"})) is None
     assert find_csm(folder(config__json=[])) is None
+    assert find_csm(folder(config__json="{")) is None
 
 
 @pytest.mark.parametrize(
     ("files", "match"),
     [
         ({"adapter_config__json": LORA}, r"has adapter_config\.json, and no weights: adapter_model\.safetensors or"),
-        ({"adapter_config__json": "{", "adapter_model__bin": "x"}, "is no configuration"),
-        ({"adapter_config__json": {"peft_type": "LOHA"}, "adapter_model__bin": "x"}, "'LOHA', and must be 'LORA'"),
-        ({"config__json": {"model_type": "csm"}}, r"the configuration of a CSM, and no weights: a \.safetensors file"),
-        ({"config__json": {"model_type": "csm"}, "model__safetensors__index__json": "{}"}, "no weights"),
+        ({"adapter_config__json": "{", "adapter_model__bin": "x"}, "is not the configuration of a LoRA: it is no JSON"),
+        ({"adapter_config__json": {"peft_type": "LOHA"}, "adapter_model__bin": "x"}, "is 'LOHA', not 'LORA'"),
+        ({"config__json": CSM}, r"the configuration of a CSM, and no weights: .* or model\.safetensors$"),
+        ({"config__json": CSM, "other__safetensors": "x", "tokenizer__json": "{}"}, "no weights: "),
+        ({"config__json": CSM, "model__safetensors": "x"}, r"and no tokenizer: tokenizer\.json"),
+        ({"config__json": CSM, "model__safetensors__index__json": "{}", "tokenizer__json": "{}"}, "and no weights"),
+        ({"config__json": CSM | {"quantization_config": {}}}, "is of quantised weights"),
+        ({"config__json": CSM | {"codec_config": None}}, "has no codec that is known"),
     ],
 )
 def test_half_a_voice_is_refused(folder, files, match):

@@ -1,5 +1,6 @@
 """All packs: which one an id means, and what is noticed when they change."""
 
+import errno
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.unit.models.test_packs import METADATA, SHA256, with_url, write
-from ttsw.config import shipped_dir
+from ttsw.config import shipped_dir, yaml_file
 from ttsw.errors import NotFoundError
 from ttsw.models import shelf as module
 from ttsw.models.packs import PackError, PackIncompleteError
@@ -37,6 +38,23 @@ def test_a_broken_pack_is_named_with_its_fault_and_hides_no_other(tmp_path):
     with pytest.raises(NotFoundError, match="no model 'x'; there are: piper-anna"):
         shelf["x"]
     assert shelf.folders == {"piper-anna": tmp_path / "piper/anna", "piper-bad": tmp_path / "piper/bad"}
+
+
+@pytest.mark.parametrize(("number", "passes"), [(errno.EMFILE, True), (errno.EIO, True), (errno.EISDIR, False)])
+def test_a_fault_of_the_machine_is_over_when_it_is_over(tmp_path, monkeypatch, number, passes):
+    """No file changes when other files are closed; so a pack would stay broken until somebody touches it."""
+    write(tmp_path)
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as lacking:
+        lacking.setattr(yaml_file.os, "open", fail)
+        library = Library(tmp_path)
+        assert f"cannot be read: {os.strerror(number)}" in library.shelf.broken["piper-anna"]
+        shelf = library.shelf
+        assert library.refresh() is shelf
+    assert ("piper-anna" in library.refresh().packs) is passes
 
 
 def test_a_pack_that_lacks_files_is_told_apart(tmp_path):

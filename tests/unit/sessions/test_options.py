@@ -67,3 +67,16 @@ def test_what_an_option_costs_is_for_the_pack_to_say():
     with pytest.raises(InvalidArgumentError) as refusal:
         SessionOptions.parse({"pitch": "1"}, family)
     assert "work_mb" not in str(refusal.value), "it isn't among those that are valid"
+
+
+def test_too_many_options_are_refused_before_any_is_looked_at():
+    with pytest.raises(InvalidArgumentError, match="30000 options are given; at most 64"):
+        SessionOptions.parse({f"option {each}": "" for each in range(30_000)}, FAMILY)
+
+
+def test_every_common_option_is_bounded():
+    for name, option in COMMON.items():
+        if option.kind == "float":
+            assert math.isfinite(option.low + option.high), name
+        elif option.kind == "str":
+            assert option.choices, name

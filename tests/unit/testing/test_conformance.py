@@ -63,7 +63,15 @@ class BadDefault(Good):
 
 
 class NoHelp(Good):
-    options = {"speed": Option("float", "")}  # noqa: RUF012
+    options = {"speed": Option("float", "", None, 0, 1)}  # noqa: RUF012
+
+
+class AnyNumber(Good):
+    options = {"max_tokens": Option("int", "how long a text may be", None, 1)}  # noqa: RUF012
+
+
+class AnyText(Good):
+    options = {"instruct": Option("str", "how to speak", longest=1_000_000)}  # noqa: RUF012
 
 
 class WrongId(Good):
@@ -121,6 +129,8 @@ async def test_a_good_adapter_passes():
         (WrongRate, "1000 Hz is no rate"),
         (WrongId, "another model"),
         (NoHelp, "'speed' has no help"),
+        (AnyNumber, "'max_tokens' takes a number of any size"),
+        (AnyText, "'instruct' takes 1000000 characters"),
         (SharedState, "another utterance runs beside"),
         (DiesWhenLeft, "after a cancelled utterance the model says nothing"),
     ],

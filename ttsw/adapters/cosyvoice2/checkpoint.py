@@ -5,7 +5,6 @@ is used with. What doesn't fit is told by name and shape; how the files are read
 """
 
 from collections.abc import Mapping
-from json import loads
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from ttsw.adapters.cosyvoice2.making import Model, make_model
 from ttsw.adapters.memory import is_out_of_memory
 from ttsw.adapters.pytorch.weights import check_fit, first_line, load_file, pack_file
 from ttsw.errors import UnavailableError
+from ttsw.json_file import read_json
 from ttsw.types import VoicePack
 
 DEFINITION = "cosyvoice2.yaml"
@@ -64,8 +64,8 @@ def read_config(path: Path) -> Qwen2Config:
         UnavailableError: It is none of a Qwen2 model.
     """
     try:
-        return _config(loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return _config(read_json(path))
+    except (ValueError, TypeError, AttributeError) as error:
         raise UnavailableError(f"{path} is not the configuration of a Qwen2 model: {error}") from error
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from ttsw.errors import UnavailableError
+from ttsw.machine import cannot_read
 
 _NAME = re.compile(r"(?:cosyvoice|matcha)(?:\.\w+)+|omegaconf\.DictConfig")
 """What a tag may name. Nothing is done with the name but to compare it."""
@@ -85,7 +86,9 @@ def read_definition(path: Path) -> Mapping[str, Any]:
     """
     try:
         return _read(path)
-    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    except (ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         text = " ".join(str(error).split())[:300]
         raise UnavailableError(f"{path} is not the definition of a CosyVoice 2 model: {text}") from error
 

@@ -12,6 +12,7 @@ from typing import Any
 from num2words import num2words  # type: ignore[import-not-found,unused-ignore]
 
 from ttsw.adapters.cosyvoice2.imports import Qwen2TokenizerFast
+from ttsw.adapters.memory import raise_machine_fault
 from ttsw.adapters.pytorch.weights import first_line, pack_file
 from ttsw.errors import UnavailableError
 from ttsw.types import VoicePack
@@ -136,6 +137,7 @@ def read_tokenizer(pack: VoicePack, words: int) -> Qwen2TokenizerFast:
             "additional_special_tokens": MARKS,
         })
     except Exception as error:  # the tokenizers' errors have no class of their own
+        raise_machine_fault(error, f"{vocabulary.parent} cannot be read")
         raise UnavailableError(f"{vocabulary.parent} is no tokenizer of a text model: {first_line(error)}") from error
     if len(tokenizer) > words:
         raise UnavailableError(

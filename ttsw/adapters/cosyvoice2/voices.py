@@ -18,6 +18,7 @@ from torchaudio.functional import melscale_fbanks
 
 from ttsw.adapters.clips import Clip, read_clip
 from ttsw.adapters.cosyvoice2.making import Model
+from ttsw.adapters.memory import raise_machine_fault
 from ttsw.adapters.pytorch.voices import Voices, identify
 from ttsw.adapters.pytorch.weights import first_line, load_pickle, pack_file
 from ttsw.errors import InvalidArgumentError, UnavailableError
@@ -102,6 +103,7 @@ class Cloner:
             loud = log_mel(heard)[None].numpy()
             tokens = _run(self._tokenizer, loud, np.array([loud.shape[2]], np.int32)).flatten()
         except Exception as error:  # ONNX Runtime's have no class of their own
+            raise_machine_fault(error, "a voice cannot be computed")
             raise UnavailableError(f"the graphs of {self.identity} fail: {first_line(error)}") from error
         device, count = self._model.device, min(len(mel) // RATIO, len(tokens))
         voice = Voice(
@@ -243,6 +245,7 @@ def _open(path: Path, inputs: int, threads: int | None) -> onnxruntime.Inference
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's have no class of their own
+        raise_machine_fault(error, f"{path} cannot be opened")
         raise UnavailableError(f"{path} is no graph, or it is damaged: {first_line(error)}") from error
     if len(session.get_inputs()) != inputs:
         raise UnavailableError(f"{path} is another graph: it has {len(session.get_inputs())} inputs, and not {inputs}")

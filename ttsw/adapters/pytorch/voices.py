@@ -20,6 +20,7 @@ from torch import Tensor
 from ttsw.adapters.pytorch.batch import POLL_S, check_cancelled
 from ttsw.errors import InvalidArgumentError
 from ttsw.files import open_whole
+from ttsw.machine import cannot_read
 
 KEPT = 64
 """Voices kept in memory, those that were used last."""
@@ -65,6 +66,7 @@ class Voices(Generic[Voice]):
 
         Raises:
             InvalidArgumentError: No voice can be cloned from it; the text says why.
+            UnavailableError: The system doesn't let us read it.
             trio.Cancelled: The task that this thread works for was cancelled.
         """
         key = self._key(path)
@@ -91,9 +93,12 @@ class Voices(Generic[Voice]):
             with self._lock:
                 if (digest := _used(self._digests, version)) is not None:
                     return digest
-            digest = hashlib.sha256(path.read_bytes() + self._identity.encode()).hexdigest()
+            with path.open("rb") as file:
+                hashing = hashlib.file_digest(file, "sha256")
+            hashing.update(self._identity.encode())
+            digest = hashing.hexdigest()
         except OSError as error:
-            raise InvalidArgumentError(f"{path} can't be read: {error.strerror}") from error
+            raise cannot_read(path, error) from error
         with self._lock:
             return _use(self._digests, version, digest)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ttsw.adapters.memory import is_out_of_memory
+from ttsw.adapters.memory import raise_machine_fault
 from ttsw.errors import UnavailableError
 from ttsw.types import VoicePack
 
@@ -52,8 +52,7 @@ def load_pickle(path: Path, known: Sequence[Any] = ()) -> object:
             f"{path} holds more than weights, or is damaged, and is not read: {first_line(error)}"
         ) from error
     except Exception as error:
-        if is_out_of_memory(error):
-            raise
+        raise_machine_fault(error, f"{path} cannot be read")
         raise UnavailableError(f"{path} is no file of weights, or it is damaged: {first_line(error)}") from error
 
 
@@ -64,6 +63,7 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return dict(load(path))
     except (SafetensorError, OSError, ValueError) as error:
+        raise_machine_fault(error, f"{path} cannot be read")
         raise UnavailableError(f"{path} is no file of weights, or it is damaged: {first_line(error)}") from error
 
 

@@ -1,6 +1,5 @@
 """A model's files, read so that nothing in them is ever run, and with a sentence for each fault."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,13 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from ttsw.adapters.memory import raise_machine_fault
 from ttsw.adapters.pytorch.weights import first_line, load_file, pack_file
 from ttsw.adapters.sesame.draws import Draws, How
 from ttsw.adapters.sesame.imports import CsmConfig
-from ttsw.errors import UnavailableError
+from ttsw.csm_files import LORA_CONFIG, MODEL_WEIGHTS, read_csm, read_names
+from ttsw.errors import InvalidArgumentError, UnavailableError
 from ttsw.types import VoicePack
-
-WEIGHTS = ("transformers.safetensors.index.json", "model.safetensors.index.json", "model.safetensors")
 
 BEGIN, END = "<|begin_of_text|>", "<|end_of_text|>"
 
@@ -34,14 +33,10 @@ def read_config(path: Path) -> CsmConfig:
     Raises:
         UnavailableError: It is no CSM's, or its parts don't fit each other.
     """
-    found = _read_json(path, "the configuration of a CSM")
-    if found.get("model_type") != "csm":
-        raise UnavailableError(f"{path} is not the configuration of a CSM: its \"model_type\" must be 'csm'")
-    if "quantization_config" in found:
-        raise UnavailableError(f"{path} is of quantised weights; use the model in 16 or 32 bits")
-    codec = found.get("codec_config")
-    if not isinstance(codec, Mapping) or codec.get("model_type") != "mimi":
-        raise UnavailableError(f"{path} has no codec that is known: codec_config must have the model_type 'mimi'")
+    try:
+        found = read_csm(path)
+    except InvalidArgumentError as error:
+        raise UnavailableError(str(error)) from error
     parts = {name: _plain(found.get(name) or {}) for name in ("codec_config", "depth_decoder_config")}
     try:
         config = CsmConfig.from_dict(_plain(found) | parts)
@@ -95,12 +90,12 @@ def weights_file(pack: VoicePack) -> Path:
     Raises:
         UnavailableError: There is none.
     """
-    if "adapter_config.json" in pack.files and not any(name in pack.files for name in WEIGHTS):
+    if LORA_CONFIG in pack.files and not any(name in pack.files for name in MODEL_WEIGHTS):
         raise UnavailableError(
             f"voice pack {pack.root} is a LoRA, and no model by itself: its metadata.yaml must name the model that it "
             f"was made for, base: sesame-<name>"
         )
-    return pack_file(pack, *WEIGHTS)
+    return pack_file(pack, *MODEL_WEIGHTS)
 
 
 def read_tokenizer(path: Path, config: CsmConfig) -> Tokenizer:
@@ -113,6 +108,7 @@ def read_tokenizer(path: Path, config: CsmConfig) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
         lacking = [mark for mark in (BEGIN, END) if tokenizer.token_to_id(mark) is None]
     except Exception as error:  # the tokenizers' errors have no class of their own
+        raise_machine_fault(error, f"{path} cannot be read")
         raise UnavailableError(f"{path} is no tokenizer: {first_line(error)}") from error
     if lacking:
         raise UnavailableError(f"{path} is not the tokenizer of a CSM: it lacks {', '.join(lacking)}")
@@ -130,12 +126,9 @@ def read_tokenizer(path: Path, config: CsmConfig) -> Tokenizer:
 
 def _read_json(path: Path, what: str) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UnavailableError(f"{path} is not {what}: {error}") from error
-    if not isinstance(found, dict):
-        raise UnavailableError(f"{path} is not {what}: it holds no names")
-    return found
+        return read_names(path, what)
+    except InvalidArgumentError as error:
+        raise UnavailableError(str(error)) from error
 
 
 def _plain(found: Mapping[str, Any]) -> dict[str, Any]:

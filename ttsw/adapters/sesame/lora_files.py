@@ -3,7 +3,6 @@
 What peft can do beyond plain LoRA is refused with a word on what to do instead, rather than left out unheard.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -17,10 +16,8 @@ from ttsw.adapters.pytorch.weights import load_file
 from ttsw.adapters.sesame.checkpoint import Csm
 from ttsw.adapters.sesame.frames import BACKBONE, DEPTH, HEAD
 from ttsw.adapters.sesame.loras import Pair
-from ttsw.errors import UnavailableError
-
-CONFIG = "adapter_config.json"
-WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+from ttsw.csm_files import LORA_CONFIG, LORA_WEIGHTS, MERGE, read_lora_settings
+from ttsw.errors import InvalidArgumentError, UnavailableError
 
 CODEC = "codec_model."
 
@@ -31,27 +28,6 @@ _LAYER = re.compile(
 _SINGLE = (HEAD, f"{DEPTH}inputs_embeds_projector")
 
 _NAME = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<factor>[AB])(?:\.[^.]+)?\.weight")
-
-_BEYOND = {
-    "use_dora": "DoRA",
-    "use_qalora": "QALoRA",
-    "use_bdlora": "BD-LoRA",
-    "lora_bias": "biases of its factors",
-    "modules_to_save": "whole modules (modules_to_save)",
-    "target_parameters": "parameters (target_parameters)",
-    "trainable_token_indices": "single tokens (trainable_token_indices)",
-    "layer_replication": "layers in another order (layer_replication)",
-    "alora_invocation_tokens": "tokens that switch it on (aLoRA)",
-    "fan_in_fan_out": "transposed weights (fan_in_fan_out)",
-    "arrow_config": "Arrow",
-    "kasa_config": "KaSA",
-    "monteclora_config": "MonteCLoRA",
-    "velora_config": "VeLoRA",
-}
-_MERGE = (
-    "merge it into its base (Unsloth: save_pretrained_merged, peft: merge_and_unload), and make the whole a voice pack "
-    "of its own"
-)
 
 
 def find_lora(files: Mapping[str, Path], where: Path) -> tuple[Path, Path]:
@@ -64,13 +40,13 @@ def find_lora(files: Mapping[str, Path], where: Path) -> tuple[Path, Path]:
     Raises:
         UnavailableError: It isn't one.
     """
-    weights = next((files[name] for name in WEIGHTS if name in files), None)
-    if CONFIG not in files or weights is None:
+    weights = next((files[name] for name in LORA_WEIGHTS if name in files), None)
+    if LORA_CONFIG not in files or weights is None:
         raise UnavailableError(
-            f"{where} is no LoRA as peft writes it: it needs {CONFIG} and {' or '.join(WEIGHTS)}, and has "
+            f"{where} is no LoRA as peft writes it: it needs {LORA_CONFIG} and {' or '.join(LORA_WEIGHTS)}, and has "
             f"{', '.join(sorted(files)) or 'none of them'}"
         )
-    return files[CONFIG], weights
+    return files[LORA_CONFIG], weights
 
 
 def read_lora(config: Path, weights: Path, model: Csm) -> dict[str, Pair]:
@@ -79,7 +55,10 @@ def read_lora(config: Path, weights: Path, model: Csm) -> dict[str, Pair]:
     Raises:
         UnavailableError: It can't be read, is of another model, or is more than plain LoRA; the text says which.
     """
-    settings = _read_settings(config)
+    try:
+        settings = read_lora_settings(config)
+    except InvalidArgumentError as error:
+        raise UnavailableError(str(error)) from error
     found = load_file(weights)
     if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
         raise UnavailableError(f"{weights} holds no weights by name, but a {type(found).__name__}")
@@ -87,7 +66,7 @@ def read_lora(config: Path, weights: Path, model: Csm) -> dict[str, Pair]:
     for name, values in found.items():
         named = _NAME.fullmatch(str(name))
         if named is None:
-            raise UnavailableError(f"{weights} has {name}, which is no part of a plain LoRA; {_MERGE}")
+            raise UnavailableError(f"{weights} has {name}, which is no part of a plain LoRA; {MERGE}")
         if not bool(values.isfinite().all()):
             raise UnavailableError(f"{weights} is damaged: {name} holds values that are not finite")
         factors.setdefault(named["module"], {})[named["factor"]] = values
@@ -111,24 +90,6 @@ def read_lora(config: Path, weights: Path, model: Csm) -> dict[str, Pair]:
     return pairs
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UnavailableError(f"{path} is not the configuration of a LoRA: {error}") from error
-    if not isinstance(found, dict) or found.get("peft_type") != "LORA":
-        kind = found.get("peft_type") if isinstance(found, dict) else None
-        raise UnavailableError(f"{path} is not the configuration of a LoRA: its \"peft_type\" is {kind!r}, not 'LORA'")
-    if found.get("bias", "none") != "none":
-        raise UnavailableError(f"{path}: a LoRA with bias {found['bias']!r} isn't spoken with; {_MERGE}")
-    for name, what in _BEYOND.items():
-        if found.get(name):
-            raise UnavailableError(f"{path}: a LoRA with {what} isn't spoken with; {_MERGE}")
-    if not isinstance(found.get("r"), int) or found["r"] < 1 or not isinstance(found.get("lora_alpha"), int | float):
-        raise UnavailableError(f"{path} is not the configuration of a LoRA: it gives no r and lora_alpha that can be")
-    return found
-
-
 def _pair(module: str, parts: Mapping[str, Tensor], weights: Path) -> Pair | None:
     """Give both factors of a module; None where they are a projection's that takes no part, and change nothing."""
     if parts.keys() != {"A", "B"}:
@@ -137,10 +98,10 @@ def _pair(module: str, parts: Mapping[str, Tensor], weights: Path) -> Pair | Non
         # peft finds modules by their names' ends, and the codec has some of the same; training leaves them untouched
         if bool((parts["B"] == 0).all()):
             return None
-        raise UnavailableError(f"{weights} changes the codec ({module}), which all voices share; {_MERGE}")
+        raise UnavailableError(f"{weights} changes the codec ({module}), which all voices share; {MERGE}")
     if module not in _SINGLE and not _LAYER.fullmatch(module):
         raise UnavailableError(
-            f"{weights} changes {module}, which isn't a projection that a LoRA can change here; {_MERGE}"
+            f"{weights} changes {module}, which isn't a projection that a LoRA can change here; {MERGE}"
         )
     return parts["A"], parts["B"]
 

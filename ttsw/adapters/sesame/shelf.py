@@ -8,8 +8,9 @@ from threading import Lock
 
 from ttsw.adapters.pytorch.batch import POLL_S, check_cancelled
 from ttsw.adapters.sesame.checkpoint import Csm
-from ttsw.adapters.sesame.lora_files import CONFIG, find_lora, read_lora
+from ttsw.adapters.sesame.lora_files import find_lora, read_lora
 from ttsw.adapters.sesame.loras import Loras
+from ttsw.csm_files import LORA_CONFIG
 
 FOLDER = "lora"
 KEPT = 8
@@ -26,7 +27,7 @@ class Shelf:
     """
 
     def __init__(self, root: Path, model: Csm, loras: Loras) -> None:
-        self._folders = {path.parent.name: path.parent for path in sorted(root.glob(f"{FOLDER}/*/{CONFIG}"))}
+        self._folders = {path.parent.name: path.parent for path in sorted(root.glob(f"{FOLDER}/*/{LORA_CONFIG}"))}
         self._model, self._loras = model, loras
         self._lock = Lock()
         self._loaded: OrderedDict[str, int] = OrderedDict()

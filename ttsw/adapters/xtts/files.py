@@ -1,6 +1,5 @@
 """A checkpoint's files, read so that nothing in them is ever run, and with a sentence for each fault."""
 
-import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,9 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+from ttsw.adapters.memory import raise_machine_fault
 from ttsw.adapters.pytorch.weights import first_line, load_file
 from ttsw.adapters.xtts.imports import BaseDatasetConfig, VoiceBpeTokenizer, XttsArgs, XttsAudioConfig, XttsConfig
 from ttsw.errors import UnavailableError
+from ttsw.json_file import read_json
 
 _UNUSED = (
     "torch_mel_spectrogram_style_encoder",
@@ -43,8 +44,8 @@ def read_config(path: Path) -> XttsConfig:
         UnavailableError: It is no XTTS-v2 model's.
     """
     try:
-        return _config(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError, LookupError, AssertionError) as error:
+        return _config(read_json(path))
+    except (ValueError, TypeError, AttributeError, LookupError, AssertionError) as error:
         raise UnavailableError(f"{path} is not the configuration of an XTTS-v2 model: {error}") from error
 
 
@@ -107,6 +108,7 @@ def read_vocabulary(path: Path) -> VoiceBpeTokenizer:
         tokenizer = VoiceBpeTokenizer(vocab_file=path)
         lacking = [each for each in ("[START]", "[STOP]", "[SPACE]") if tokenizer.tokenizer.token_to_id(each) is None]
     except Exception as error:  # the tokenizers' errors have no class of their own
+        raise_machine_fault(error, f"{path} cannot be read")
         raise UnavailableError(f"{path} is no vocabulary of a tokenizer: {first_line(error)}") from error
     if lacking:
         raise UnavailableError(f"{path} is not the vocabulary of an XTTS model: it lacks {', '.join(lacking)}")
