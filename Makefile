@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ENGINES := .engines
 FAMILIES := cosyvoice2 sesame xtts-v2
-GENERATED := ttsw/rpc/generated
+GENERATED := ttsw/fronts/abi/generated
 ARGS ?=
 
 .PHONY: serve test test-main test-engines test-beside check lint types layers format proto bench pins clean FORCE

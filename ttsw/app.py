@@ -22,24 +22,24 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from ttsw.adapters.host.launch import DIE_S
-from ttsw.adapters.host.thread import CLOSE_S
-from ttsw.addresses import is_loopback, join_address
+from ttsw.adapters.hosts.launch import DIE_S
+from ttsw.adapters.hosts.thread import CLOSE_S
+from ttsw.concurrency.supervise import supervise
+from ttsw.concurrency.task_tree import render_tree
 from ttsw.config import Config, WorkerConfig
 from ttsw.device import find_devices
 from ttsw.errors import ConfigError, TtswError, UnavailableError
+from ttsw.fronts.abi.health import HealthBoard, HealthServicer
+from ttsw.fronts.abi.reflection import ReflectionServicer
+from ttsw.fronts.abi.servicer import TTSServicer
 from ttsw.grpc_trio import Server, Settings, serve
-from ttsw.memory_keeper import keep_memory_low
-from ttsw.models.lookout import search_devices
+from ttsw.models.device_monitor import search_devices
 from ttsw.models.manager import STOP_S
 from ttsw.registry.record import grpc_addr
 from ttsw.registry.registrar import Registrar
-from ttsw.rpc.health import HealthBoard, HealthServicer
-from ttsw.rpc.reflection import ReflectionServicer
-from ttsw.rpc.servicer import TTSServicer
-from ttsw.simulation.source import Simulation
-from ttsw.supervision import supervise
-from ttsw.tasktree import render_tree
+from ttsw.simulation.source import SimulatedSource
+from ttsw.system.addresses import is_loopback, join_address
+from ttsw.system.memory_keeper import keep_memory_low
 from ttsw.telemetry.service import serve_metrics
 from ttsw.telemetry.tracing import open_tracer
 from ttsw.worker import Worker
@@ -65,7 +65,7 @@ STOPPING_S = GOODBYE_S + STOP_S + CLOSE_S + DIE_S + 5.0
 async def run(
     config: Config,
     *,
-    simulation: Simulation | None = None,
+    simulation: SimulatedSource | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then drain and return. `started` carries the address, `grpc://HOST:PORT`.

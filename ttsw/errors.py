@@ -1,7 +1,7 @@
 """Errors that say whose fault, what was wrong and what would be right.
 
 Each class carries one `code`, the name that a program sees on the wire (`ErrorCode` in proto/tts.proto, and the gRPC
-status of the same name). Which status that is, `ttsw.rpc.status` decides; nothing here knows of gRPC.
+status of the same name). Which status that is, `ttsw.fronts.abi.status` decides; nothing here knows of gRPC.
 """
 
 from enum import IntEnum

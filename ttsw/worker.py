@@ -17,33 +17,33 @@ import structlog
 import trio
 
 from ttsw import __version__
-from ttsw.adapters.host.engines import Engines
+from ttsw.adapters.hosts.engine_processes import EngineProcesses
+from ttsw.concurrency.coalesce import Coalesced
+from ttsw.concurrency.threads import Lane, run_in
 from ttsw.config import Config, state_dir
 from ttsw.device import Device, find_devices
 from ttsw.device.wanted import check_gpus
 from ttsw.errors import UnavailableError
-from ttsw.hosting import Hosting
-from ttsw.joining import Joined
-from ttsw.models.abilities import Abilities, sum_up
-from ttsw.models.limits import Limits
+from ttsw.loader import VoiceLoader
+from ttsw.models.limits import ResidencyLimits
 from ttsw.models.manager import ModelManager
-from ttsw.models.records import Measured, RecordBook
-from ttsw.models.shelf import Library, Shelf, open_library
+from ttsw.models.measurements import MeasurementStore, ModelSize
 from ttsw.models.source import PackSource
+from ttsw.packs.capabilities import ModelCapabilities, combine
+from ttsw.packs.catalogue import Catalogue, CatalogueReader, open_catalogue
+from ttsw.placement import Placement
 from ttsw.registry.record import WorkerRecord
 from ttsw.sessions.admission import refuse_while
-from ttsw.sessions.session import Link, Session
+from ttsw.sessions.session import ConnectionLink, Session
 from ttsw.sessions.stats import Stats
 from ttsw.sessions.table import SessionTable
 from ttsw.sessions.utterance import Utterance
 from ttsw.sessions.voice import Voice
-from ttsw.simulation.source import Simulation
-from ttsw.telemetry.figures import ModelFigures, Snapshot
+from ttsw.simulation.source import SimulatedSource
 from ttsw.telemetry.metrics import Metrics
+from ttsw.telemetry.snapshot import ModelSnapshot, WorkerSnapshot
 from ttsw.telemetry.tracing import NO_TRACER, Tracer
-from ttsw.threads import Lane, run_in
 from ttsw.types import VoicePack
-from ttsw.voices import VoiceLoader
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +76,7 @@ class Worker:
         devices: Sequence[Device] | None = None,
         metrics: Metrics | None = None,
         tracer: Tracer = NO_TRACER,
-        simulation: Simulation | None = None,
+        simulation: SimulatedSource | None = None,
     ) -> None:
         self.config = config
         self.metrics = metrics or Metrics(config.worker.name)
@@ -86,23 +86,23 @@ class Worker:
         self._readiness = Readiness.STARTING
         self.stats = Stats()
         self._utterance_ends = trio.lowlevel.ParkingLot()
-        self.known_models = Joined(partial(run_in, Lane.LISTING, self._known_models, abandon=True))
+        self.known_models = Coalesced(partial(run_in, Lane.LISTING, self._known_models, abandon=True))
         """The voice packs there are now, and what was measured of them at earlier loads, by id and device."""
-        self._usable_packs = Joined(partial(run_in, Lane.LISTING, self._usable, abandon=True))
+        self._usable_packs = Coalesced(partial(run_in, Lane.LISTING, self._usable, abandon=True))
         models, worker = config.model_manager, config.worker
-        self._engines = Engines()
-        self.library: Library | Simulation
+        self._engines = EngineProcesses()
+        self.library: CatalogueReader | SimulatedSource
         self.devices: Sequence[Device]
         if simulation is None:
             self.devices = find_devices() if devices is None else devices
             self.library, self.book = open_packs(config), open_book(config)
             check_gpus(config, self.devices)
-            hosting = Hosting(config, self._engines, self.devices)
+            hosting = Placement(config, self._engines, self.devices)
             self._usable_here = hosting.usable
-            load: VoiceLoader | Simulation = VoiceLoader(config, hosting, self.book, self._relieve)
+            load: VoiceLoader | SimulatedSource = VoiceLoader(config, hosting, self.book, self._relieve)
         else:
             self.library, self.devices = simulation, [simulation.device]
-            self.book = RecordBook(state_folder(config) / "simulated" / simulation.profile.name)
+            self.book = MeasurementStore(state_folder(config) / "simulated" / simulation.profile.name)
             self._usable_here, load = simulation.usable, simulation
         self._source = PackSource[Voice](self.library.refresh, self.book, self.devices, load.places, load)
         self.models = ModelManager[Voice](
@@ -163,7 +163,7 @@ class Worker:
         log.info("drained", utterances_cut=cut)
 
     async def start_session(
-        self, session_id: str, model_id: str, options: dict[str, str], link: Link | None = None
+        self, session_id: str, model_id: str, options: dict[str, str], link: ConnectionLink | None = None
     ) -> Session:
         """Start a session; see `SessionTable.start`, and `named` for the model."""
         return await self.sessions.start(session_id, self.named(model_id), options, link)
@@ -228,16 +228,16 @@ class Worker:
             **({"error": report.error} if report.error else {}),
         )
 
-    def look(self) -> Snapshot:
+    def look(self) -> WorkerSnapshot:
         """How the worker stands, for the metrics; looks at nothing that could keep the event loop waiting."""
         standings = {model_id: self.models.standing(model_id) for model_id in {*self.models.packs, *self.models.failed}}
-        return Snapshot(
+        return WorkerSnapshot(
             state=self.readiness.value,
             sessions=len(self.sessions),
             sessions_limit=self.session_limit(self.named("")),
             speaking=self.sessions.speaking,
             queued=sum(voice.host.waiting for voice in self.models.residents.values()),
-            models=[ModelFigures(name, each.state.value, each.device, each.size) for name, each in standings.items()],
+            models=[ModelSnapshot(name, each.state.value, each.device, each.size) for name, each in standings.items()],
             memory=self.models.seen,
             silent=tuple(self.silent_devices),
         )
@@ -248,16 +248,16 @@ class Worker:
         return self._source.silent
 
     def model_loaded(self, model_id: str, load_s: float) -> None:
-        """See `ttsw.models.manager.Watcher`."""
+        """See `ttsw.models.manager.ModelObserver`."""
         self.metrics.model_loaded(model_id, load_s)
         self.changed()
 
     def model_load_failed(self, model_id: str) -> None:
-        """See `ttsw.models.manager.Watcher`."""
+        """See `ttsw.models.manager.ModelObserver`."""
         self.metrics.model_load_failed(model_id)
 
     def model_unloaded(self, cause: str) -> None:
-        """See `ttsw.models.manager.Watcher`."""
+        """See `ttsw.models.manager.ModelObserver`."""
         self.metrics.model_unloaded(cause)
         self.changed()
 
@@ -288,7 +288,9 @@ class Worker:
         """What it can do, by the names of the wire: as the configuration tells, else the sum of what its models can."""
         usable = await self._usable_packs()
         infos = self.model_infos()
-        able = sum_up(Abilities.of(pack, infos.get(pack.model_id)) for pack in (self.models.packs | usable).values())
+        able = combine(
+            ModelCapabilities.of(pack, infos.get(pack.model_id)) for pack in (self.models.packs | usable).values()
+        )
         told = self.config.worker.capabilities.model_dump(exclude_none=True)
         capabilities = asdict(able.capabilities) | {"languages": able.languages} | told
         capabilities["max_concurrent_sessions"] = self.session_limit(self.named(""))
@@ -320,7 +322,7 @@ class Worker:
             "models_memory_mb": sum(self.models.standing(each).size for each in self.models.packs) / MB,
         }
 
-    def _known_models(self) -> tuple[Shelf, dict[str, Mapping[str, Measured]]]:
+    def _known_models(self) -> tuple[Catalogue, dict[str, Mapping[str, ModelSize]]]:
         shelf = self.library.refresh()
         return shelf, {model_id: self.book[model_id].measured for model_id in shelf.packs}
 
@@ -340,10 +342,10 @@ def cautious_sessions(pack: VoicePack) -> float:
     return 4 if pack.vram_mb < 2_000 else 3 if pack.vram_mb < 5_500 else 2
 
 
-def limits(config: Config) -> Limits:
+def limits(config: Config) -> ResidencyLimits:
     """What residency keeps to, by the configuration."""
     models = config.model_manager
-    return Limits(
+    return ResidencyLimits(
         cap=models.resident_cap,
         loads=models.max_parallel_loads,
         ttl_s=models.ttl_ms / 1000,
@@ -354,9 +356,9 @@ def limits(config: Config) -> Limits:
     )
 
 
-def open_book(config: Config) -> RecordBook:
+def open_book(config: Config) -> MeasurementStore:
     """Open what was measured of models at earlier loads."""
-    return RecordBook(state_folder(config) / "models")
+    return MeasurementStore(state_folder(config) / "models")
 
 
 def state_folder(config: Config) -> Path:
@@ -364,11 +366,11 @@ def state_folder(config: Config) -> Path:
     return config.model_manager.state_dir or state_dir(os.environ)
 
 
-def open_packs(config: Config) -> Library:
+def open_packs(config: Config) -> CatalogueReader:
     """Open the voice packs that are shipped, and those of the user's folder, which win."""
-    return open_library(config.model_manager.voicepacks_dir, os.environ)
+    return open_catalogue(config.model_manager.voicepacks_dir, os.environ)
 
 
-def find_packs(config: Config) -> Shelf:
+def find_packs(config: Config) -> Catalogue:
     """Read the voice packs once; see `open_packs`."""
     return open_packs(config).shelf

@@ -14,7 +14,7 @@ from typing import Self
 
 import grpc
 
-from ttsw.rpc.generated.tts import (
+from ttsw.fronts.abi.generated.tts import (
     AudioFrame,
     ControlCommand,
     ControlRequest,

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.integration.support import PAUSE, RESUME, STOP, check_frames, eventually, pcm, refused
-from ttsw.rpc.generated.tts import ErrorCode
+from ttsw.fronts.abi.generated.tts import ErrorCode
 
 HEART, MOCK = "hibari-heart", "mock-440hz"
 TEXT = "The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background."

@@ -21,8 +21,8 @@ BUSY = 0.28
 LISTEN = """
 import json, sys, time
 import trio
-from ttsw.rpc.client import open_client
-from ttsw.rpc.generated.tts import TextChunk
+from ttsw.fronts.abi.client import open_client
+from ttsw.fronts.abi.generated.tts import TextChunk
 
 heard = []
 

@@ -13,8 +13,8 @@ from ttsw.config import RedisConfig
 from ttsw.errors import AlreadyExistsError
 from ttsw.registry.discovery import Wanted, find_workers, pick
 from ttsw.registry.faults import RegistryError
+from ttsw.registry.heartbeat import Condition, Tempo
 from ttsw.registry.opening import open_connection
-from ttsw.registry.pulse import Condition, Tempo
 from ttsw.registry.record import WorkerRecord
 from ttsw.registry.registrar import Registrar
 

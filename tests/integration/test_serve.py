@@ -18,7 +18,7 @@ from tests.integration.support import (
     serve_in_vain,
 )
 from ttsw.app import OPEN
-from ttsw.rpc.generated.tts import ErrorCode
+from ttsw.fronts.abi.generated.tts import ErrorCode
 
 COLD = {"model_manager__warmup_enabled": "false"}
 

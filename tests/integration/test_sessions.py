@@ -21,7 +21,7 @@ from tests.integration.support import (
     refused,
     text_chunks,
 )
-from ttsw.rpc.generated.tts import ErrorCode
+from ttsw.fronts.abi.generated.tts import ErrorCode
 
 MODELS = ("mock-440hz", "piper-en-us-joe-medium")
 METRICS = (

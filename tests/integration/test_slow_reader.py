@@ -14,7 +14,7 @@ import h2.settings
 import pytest
 
 from tests.integration.support import PAUSE, RESUME, STOP, numbers
-from ttsw.rpc.generated.tts import AudioFrame, ControlRequest, ControlResponse, TextChunk
+from ttsw.fronts.abi.generated.tts import AudioFrame, ControlRequest, ControlResponse, TextChunk
 
 WINDOW = 16_384
 

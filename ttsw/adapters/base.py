@@ -1,7 +1,7 @@
 """The contract between ttsw and an engine: text in, float32 chunks at the engine's own rate out.
 
 An adapter decides how its engine is loaded and called. It leaves everything else (segmenting, resampling, loudness,
-20 ms frames, pacing, pause, stop) to the layers above, and where its code runs to a host (`ttsw.adapters.host`).
+20 ms frames, pacing, pause, stop) to the layers above, and where its code runs to a host (`ttsw.adapters.hosts`).
 """
 
 from abc import ABC, abstractmethod

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from ttsw.adapters.base import TTSAdapter
 from ttsw.errors import NotFoundError, UnavailableError
-from ttsw.extras import install_hint
+from ttsw.system.extras import install_hint
 
 GROUP = "ttsw.adapters"
 

@@ -1,18 +1,10 @@
-"""Memory as engines meet it: to give it back, and to know a lack of it, or of what else a machine has, by any name."""
+"""Recognising a lack of memory, or another fault of the machine, in the errors of engine libraries."""
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ttsw.errors import OutOfMemoryError
-from ttsw.machine import explain_fault
-
-
-def trim_memory() -> None:
-    """Have the C library return what is free to the system: after a load 130 MB, after an unload a whole voice."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-    if trim is not None:
-        trim(0)
+from ttsw.system.machine import explain_fault
 
 
 def is_out_of_memory(error: Exception) -> bool:

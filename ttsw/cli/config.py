@@ -10,9 +10,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ttsw.adapters.environments import own_families
+from ttsw.adapters.envs.environment import own_families
 from ttsw.adapters.families import families
-from ttsw.cli.console import err, out, write_text
+from ttsw.cli.ui.console import err, out, write_text
 from ttsw.config import Config, to_yaml, trace_config
 from ttsw.device import find_devices
 from ttsw.device.wanted import missing_gpus

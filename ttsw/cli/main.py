@@ -6,20 +6,20 @@ from typing import Annotated
 import typer
 
 from ttsw import __version__
-from ttsw.cli.bench import bench
+from ttsw.cli.bench.command import bench
 from ttsw.cli.config import config_app
-from ttsw.cli.console import Debug, write_text
-from ttsw.cli.engines import engines_app
-from ttsw.cli.faults import faults_for_people
-from ttsw.cli.loading import warn_of_environment
+from ttsw.cli.configure import warn_of_environment
+from ttsw.cli.engines.commands import engines_app
 from ttsw.cli.models import models_app
-from ttsw.cli.profiles import profiles_app
-from ttsw.cli.say import say
-from ttsw.cli.serve import serve
-from ttsw.cli.streams import mend_streams
-from ttsw.cli.voices import voices_app
+from ttsw.cli.profiles.commands import profiles_app
+from ttsw.cli.say.command import say
+from ttsw.cli.serve.command import serve
+from ttsw.cli.ui.console import Debug, write_text
+from ttsw.cli.ui.errors import report_errors
+from ttsw.cli.ui.streams import mend_streams
+from ttsw.cli.voices.commands import voices_app
 from ttsw.cli.workers import workers
-from ttsw.logs import configure_logging
+from ttsw.system.logs import configure_logging
 
 app = typer.Typer(
     name="ttsw",
@@ -65,6 +65,6 @@ app.add_typer(config_app, name="config")
 def main() -> None:
     """Run the command line; ends the process with its exit code."""
     mend_streams()
-    with faults_for_people():
+    with report_errors():
         code = app(standalone_mode=False)
     sys.exit(code)

@@ -10,13 +10,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ttsw.cli.console import err, out, write_json
-from ttsw.cli.reaching import HERE, open_worker, parse_address
-from ttsw.cli.watching import Seen
-from ttsw.cli.watching import watch as watch_on
+from ttsw.cli.connect import HERE, open_worker, parse_address
+from ttsw.cli.ui.console import err, out, write_json
+from ttsw.cli.ui.watch import WatchView
+from ttsw.cli.ui.watch import watch as watch_on
 from ttsw.errors import NotFoundError
-from ttsw.rpc.client import TTSClient
-from ttsw.rpc.generated.tts import ModelInfo
+from ttsw.fronts.abi.client import TTSClient
+from ttsw.fronts.abi.generated.tts import ModelInfo
 
 models_app = typer.Typer(help="List, load or unload the models of a running worker.", no_args_is_help=True)
 
@@ -110,9 +110,9 @@ def _with_client(addr: str, ask: Callable[[TTSClient], Awaitable[T]]) -> T:
 
 
 async def _watch(client: TTSClient, *, as_json: bool) -> None:
-    async def look() -> Seen:
+    async def look() -> WatchView:
         infos = await client.list_models()
-        return Seen(_table(infos), [_plain(info) for info in infos])
+        return WatchView(_table(infos), [_plain(info) for info in infos])
 
     await watch_on(look, LOOK_S, as_json=as_json)
 

@@ -16,7 +16,7 @@ import yaml
 
 from ttsw.config.keys import Key, Setting, Settings, leaves
 from ttsw.errors import ConfigError
-from ttsw.terminal import make_safe
+from ttsw.system.terminal import make_safe
 
 if TYPE_CHECKING:
     from yaml import SafeLoader as _Parser

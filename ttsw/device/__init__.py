@@ -12,7 +12,7 @@ __all__ = ["CpuDevice", "Device", "MemorySnapshot", "NvmlDevice", "find_devices"
 def find_devices() -> tuple[Device, ...]:
     """Find the devices of this process: main memory first, then the GPUs, if any.
 
-    Blocks for some 100 ms, or for as long as a GPU's driver hangs: `ttsw.models.lookout.search_devices` doesn't.
+    Blocks for some 100 ms, or for as long as a GPU's driver hangs: `ttsw.models.device_monitor.search_devices` doesn't.
     """
     tree = ProcessTree()
     return CpuDevice(tree), *find_gpus(tree=tree)

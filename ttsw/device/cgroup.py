@@ -46,7 +46,7 @@ V1: Final = Names(
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Cgroup:
     """One cgroup.
 
     Args:
@@ -78,7 +78,9 @@ class Group:
             return b""
 
 
-def find_groups(membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> tuple[Group, ...]:
+def find_groups(
+    membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> tuple[Cgroup, ...]:
     """Find the cgroups whose limits hold for this process: its own and those above.
 
     Args:
@@ -92,7 +94,7 @@ def find_groups(membership: Path = Path("/proc/self/cgroup"), root: Path = Path(
     return tuple(group for line in lines if line.count(":") >= 2 for group in _groups(line, root))
 
 
-def _groups(line: str, root: Path) -> Iterator[Group]:
+def _groups(line: str, root: Path) -> Iterator[Cgroup]:
     number, controllers, path = line.split(":", 2)
     if number == "0":  # v2; beside v1 it has a place of its own
         mount, names = root if (root / "cgroup.controllers").is_file() else root / "unified", V2
@@ -106,7 +108,7 @@ def _groups(line: str, root: Path) -> Iterator[Group]:
     own = mount.joinpath(*parts)
     for folder in (own, *own.parents):
         if any((folder / name).is_file() for name in names.limits):
-            yield Group(folder, names)
+            yield Cgroup(folder, names)
         if folder == mount:
             return
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from ttsw.device.cgroup import Group, find_groups
+from ttsw.device.cgroup import Cgroup, find_groups
 from ttsw.device.processes import ProcessTree, resident_bytes
 from ttsw.types import MemorySnapshot
 
@@ -27,7 +27,7 @@ class CpuDevice:
         groups: The cgroups that limit them; those of this process where it is None.
     """
 
-    def __init__(self, tree: ProcessTree | None = None, groups: Sequence[Group] | None = None) -> None:
+    def __init__(self, tree: ProcessTree | None = None, groups: Sequence[Cgroup] | None = None) -> None:
         self.id = "cpu"
         self.name = processor_name()
         self._tree = tree or ProcessTree()

@@ -3,6 +3,6 @@
 from ttsw.grpc_trio.client import Call, Channel, open_channel
 from ttsw.grpc_trio.server import Server, serve
 from ttsw.grpc_trio.settings import Settings
-from ttsw.grpc_trio.stream import Stream
+from ttsw.grpc_trio.stream import ServerStream
 
-__all__ = ["Call", "Channel", "Server", "Settings", "Stream", "open_channel", "serve"]
+__all__ = ["Call", "Channel", "Server", "ServerStream", "Settings", "open_channel", "serve"]

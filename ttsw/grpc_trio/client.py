@@ -19,8 +19,8 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from grpclib.metadata import _Metadata, _MetadataLike, decode_grpc_message, decode_metadata, encode_metadata
 from h2.errors import ErrorCodes
 
+from ttsw.grpc_trio.call import Headers, Http2Call, lost
 from ttsw.grpc_trio.connection import Connection, ResetError, name_of
-from ttsw.grpc_trio.exchange import Exchange, Headers, lost
 from ttsw.grpc_trio.settings import Settings
 from ttsw.grpc_trio.stream import decode
 
@@ -68,7 +68,7 @@ class ClientConnection(Connection):
         self._slots = trio.lowlevel.ParkingLot()
         self._farewell = ""  # what the server's GOAWAY said
 
-    async def begin(self, headers: Headers) -> Exchange:
+    async def begin(self, headers: Headers) -> Http2Call:
         """Send a request's headers; waits while the server has as many calls as it allows.
 
         Raises:
@@ -81,13 +81,13 @@ class ClientConnection(Connection):
             raise lost(self.reason or self._farewell)
         stream_id = self.h2.get_next_available_stream_id()
         self.h2.send_headers(stream_id, headers)
-        exchange = Exchange(self, stream_id)
+        exchange = Http2Call(self, stream_id)
         self.register(exchange)
         self._watch.busy()
         self.flush_h2()
         return exchange
 
-    def forget(self, exchange: Exchange) -> None:
+    def forget(self, exchange: Http2Call) -> None:
         """Let go of a call, and of the connection after the last one if the server asked for that."""
         super().forget(exchange)
         self._slots.unpark()
@@ -127,7 +127,7 @@ class ClientConnection(Connection):
 class Call(Generic[_Request, _Reply]):
     """A call in progress. Iterating gives the replies; a status other than OK is raised after the last."""
 
-    def __init__(self, exchange: Exchange, reply_type: type[_Reply]) -> None:
+    def __init__(self, exchange: Http2Call, reply_type: type[_Reply]) -> None:
         self._exchange = exchange
         self._reply_type = reply_type
 

@@ -15,12 +15,12 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
-from ttsw.grpc_trio.exchange import Exchange, lost
+from ttsw.grpc_trio.call import Http2Call, lost
+from ttsw.grpc_trio.flood_guard import PREFACE_BYTES, FloodError, FloodGuard
 from ttsw.grpc_trio.frames import MAX_STREAM_ID, goaway, header_list_bytes
-from ttsw.grpc_trio.guard import PREFACE_BYTES, FloodError, FloodGuard
 from ttsw.grpc_trio.h2state import H2State
+from ttsw.grpc_trio.keepalive import Keepalive
 from ttsw.grpc_trio.settings import Settings
-from ttsw.grpc_trio.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,12 +49,18 @@ class Connection:
     """
 
     def __init__(
-        self, transport: trio.abc.Stream, settings: Settings, *, client: bool, name: str, turns: "Turns | None" = None
+        self,
+        transport: trio.abc.Stream,
+        settings: Settings,
+        *,
+        client: bool,
+        name: str,
+        turns: "SendTurns | None" = None,
     ) -> None:
         self.settings = settings
         self.name = name
         self.h2 = H2State(settings, client=client)
-        self.exchanges: dict[int, Exchange] = {}
+        self.exchanges: dict[int, Http2Call] = {}
         self.out = bytearray()
         self.room = trio.lowlevel.ParkingLot()
         self.turn = 0
@@ -65,9 +71,9 @@ class Connection:
         self._refusing = False
         self._misbehaved = False
         self._transport = transport
-        self._turns = turns or Turns()
+        self._turns = turns or SendTurns()
         self._guard = FloodGuard(settings, skip_bytes=0 if client else PREFACE_BYTES)
-        self._watch = Watch(settings, trio.current_time())
+        self._watch = Keepalive(settings, trio.current_time())
         self._uncredited = 0
         self._reading = trio.CancelScope()
         self._writing = trio.CancelScope(shield=True)  # ends by its owner's hand, after the last bytes
@@ -375,11 +381,11 @@ class Connection:
 
     # ---- calls
 
-    def register(self, exchange: Exchange) -> None:
+    def register(self, exchange: Http2Call) -> None:
         """Keep a call that begins."""
         self.exchanges[exchange.id] = exchange
 
-    def forget(self, exchange: Exchange) -> None:
+    def forget(self, exchange: Http2Call) -> None:
         """Let go of a call whose task has ended."""
         if self.exchanges.pop(exchange.id, None) is not None:
             self.unread_bytes -= exchange.inbox.held_bytes
@@ -406,7 +412,7 @@ class Connection:
             await trio.sleep_until(wake_at)
 
 
-class Turns:
+class SendTurns:
     """Lets a few tasks at a time go on: a thousand connections that are lost in one moment end one after the other."""
 
     def __init__(self) -> None:

@@ -17,9 +17,9 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from grpclib.metadata import Deadline, decode_metadata, encode_grpc_message
 from h2.errors import ErrorCodes
 
-from ttsw.grpc_trio.exchange import Exchange
+from ttsw.grpc_trio.call import Http2Call
 from ttsw.grpc_trio.frames import header_list_bytes
-from ttsw.grpc_trio.stream import H2Stream, Peer, Stream
+from ttsw.grpc_trio.stream import H2Stream, Peer, ServerStream
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Router:
         self._max_header_list_bytes = max_header_list_bytes
         self._details = ProtoStatusDetailsCodec() if _googleapis_available() else None
 
-    async def run(self, exchange: Exchange, headers: Headers, peer: Peer) -> None:
+    async def run(self, exchange: Http2Call, headers: Headers, peer: Peer) -> None:
         """Run one call from its headers to its end; raises nothing but trio.Cancelled."""
         try:
             try:
@@ -75,7 +75,7 @@ class Router:
                 _end(exchange)
             exchange.connection.forget(exchange)
 
-    def _accept(self, exchange: Exchange, headers: Headers, peer: Peer) -> Stream[Any, Any]:
+    def _accept(self, exchange: Http2Call, headers: Headers, peer: Peer) -> ServerStream[Any, Any]:
         names = dict(headers)
         self._check(names, headers)
         path = names.get(":path", "")
@@ -86,7 +86,7 @@ class Router:
             metadata = decode_metadata(headers)
         except (ValueError, OverflowError) as error:
             raise Refusal(Status.INTERNAL, f"bad request header: {error}") from error
-        stream: Stream[Any, Any] = Stream(
+        stream: ServerStream[Any, Any] = ServerStream(
             H2Stream(exchange, peer),  # type: ignore[arg-type]  # stands in for grpclib's own
             path,
             method.cardinality,
@@ -115,7 +115,7 @@ class Router:
             accept = [("grpc-accept-encoding", "identity")]
             raise Refusal(Status.UNIMPLEMENTED, f"unknown grpc-encoding {encoding!r}", extra=accept)
 
-    async def _run_handler(self, stream: Stream[Any, Any], exchange: Exchange, headers: Headers) -> None:
+    async def _run_handler(self, stream: ServerStream[Any, Any], exchange: Http2Call, headers: Headers) -> None:
         timeout = trio.CancelScope()
         if stream.deadline is not None:
             timeout.deadline = trio.current_time() + stream.deadline.time_remaining()
@@ -134,7 +134,7 @@ class Router:
             with trio.move_on_after(_FINISH_S, shield=True):
                 await _finish(stream, exchange, fault)
 
-    async def _call(self, stream: Stream[Any, Any], names: dict[str, str]) -> None:
+    async def _call(self, stream: ServerStream[Any, Any], names: dict[str, str]) -> None:
         path = names[":path"]
         stream.metadata, handler = await self._dispatch.recv_request(
             stream.metadata,
@@ -148,7 +148,7 @@ class Router:
         await handler(stream)
 
 
-def _classify(stream: Stream[Any, Any], exchange: Exchange, error: Exception) -> Exception:
+def _classify(stream: ServerStream[Any, Any], exchange: Http2Call, error: Exception) -> Exception:
     """Find the answer among what a handler raised; log what is none."""
     path = stream._method_name
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
@@ -171,7 +171,7 @@ def _find(error: BaseException, kind: type[_Error]) -> _Error | None:
     return None
 
 
-async def _finish(stream: Stream[Any, Any], exchange: Exchange, fault: Exception | None) -> None:
+async def _finish(stream: ServerStream[Any, Any], exchange: Http2Call, fault: Exception | None) -> None:
     """Send the status, unless the handler did or nobody listens any more; never waits."""
     if exchange.error is not None or exchange.ended:
         return
@@ -187,7 +187,7 @@ async def _finish(stream: Stream[Any, Any], exchange: Exchange, fault: Exception
     await stream.send_trailing_metadata(status=status, status_message=message or None, status_details=details)
 
 
-def _end(exchange: Exchange) -> None:
+def _end(exchange: Http2Call) -> None:
     """Leave nothing open: stop a client that is still sending, reset what got no status."""
     if not exchange.ended:
         exchange.reset_nowait(ErrorCodes.INTERNAL_ERROR)

@@ -46,7 +46,7 @@ def _fields(message_type: type) -> dict[int, _Field]:
 def check(data: bytes, message_type: type) -> None:
     r"""Return if the bytes fit a betterproto2 message type. Fields that the type doesn't have may be of any kind.
 
-    >>> from ttsw.rpc.generated.tts import TextChunk
+    >>> from ttsw.fronts.abi.generated.tts import TextChunk
     >>> check(bytes(TextChunk(text="hello")), TextChunk)
     >>> check(b"\x10\x05", TextChunk)
     Traceback (most recent call last):

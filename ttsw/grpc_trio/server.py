@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import trio
 from grpclib.events import _DispatchServerEvents
 
-from ttsw.grpc_trio.connection import Connection, Turns
-from ttsw.grpc_trio.exchange import Exchange
+from ttsw.grpc_trio.call import Http2Call
+from ttsw.grpc_trio.connection import Connection, SendTurns
 from ttsw.grpc_trio.request import Headers, Router
 from ttsw.grpc_trio.settings import Settings
 from ttsw.grpc_trio.stream import Peer
@@ -28,7 +28,7 @@ class ServerConnection(Connection):
     """A connection whose peer makes the calls."""
 
     def __init__(
-        self, transport: trio.abc.Stream, settings: Settings, router: Router, turns: Turns | None = None
+        self, transport: trio.abc.Stream, settings: Settings, router: Router, turns: SendTurns | None = None
     ) -> None:
         self._peer = Peer(transport)
         self._router = router
@@ -38,7 +38,7 @@ class ServerConnection(Connection):
 
     def on_open(self, stream_id: int, headers: Headers) -> None:
         """Start the call's task."""
-        exchange = Exchange(self, stream_id)
+        exchange = Http2Call(self, stream_id)
         self.register(exchange)
         self.calls.start_soon(self._router.run, exchange, headers, self._peer)
 
@@ -59,7 +59,7 @@ class Server:
         self.draining = False
         self._settings = settings
         self._router = Router(mapping, self.__dispatch__, settings.max_header_list_bytes)
-        self._turns = Turns()
+        self._turns = SendTurns()
         self._intake = trio.CancelScope()
         self._accepted = 0  # connections, those in their TLS handshake too
 

@@ -13,7 +13,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError
 from h2.errors import ErrorCodes
 
-from ttsw.grpc_trio.exchange import Exchange, ignore
+from ttsw.grpc_trio.call import Http2Call, ignore
 from ttsw.grpc_trio.schema import SchemaError, check
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _address(transport: trio.abc.Stream) -> tuple[str, int] | None:
 class H2Stream:
     """The HTTP/2 stream as grpclib's Stream wants to see it."""
 
-    def __init__(self, exchange: Exchange, peer: Peer) -> None:
+    def __init__(self, exchange: Http2Call, peer: Peer) -> None:
         self.exchange = exchange
         self.connection = self
         self._peer = peer
@@ -79,7 +79,7 @@ class H2Stream:
         self.exchange.reset_nowait(ErrorCodes.CANCEL)
 
 
-class Stream(grpclib.server.Stream[_Recv, _Send], Generic[_Recv, _Send]):
+class ServerStream(grpclib.server.Stream[_Recv, _Send], Generic[_Recv, _Send]):
     """One call, as its handler sees it: `grpclib.server.Stream`, and `send_encoded` for the hot path."""
 
     _stream: Any  # an H2Stream, where grpclib declares its own

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from ttsw.errors import TtswError
-from ttsw.models.instances import Cause, Instance, Place, Request
+from ttsw.models.instances import Footprint, Instance, Request, UnloadCause
 
 
 @dataclass(eq=False, slots=True)
@@ -15,7 +15,7 @@ class Demand:
 
     model_id: str
     requests: dict[Request, None] = field(default_factory=dict)
-    places: tuple[Place, ...] | None = None
+    places: tuple[Footprint, ...] | None = None
     retried: bool = False
     base: str = ""
     errand: Request | None = None
@@ -52,7 +52,7 @@ class StartUnload:
     """Unload a copy, see its memory back; then say `unloaded`."""
 
     instance: Instance
-    cause: Cause
+    cause: UnloadCause
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from ttsw.errors import InternalError
 
 
-class State(StrEnum):
+class ModelState(StrEnum):
     """How a model, or a copy of it, stands. A model without a copy is absent, or failed after a load that failed."""
 
     ABSENT = "absent"
@@ -23,7 +23,7 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-class Event(StrEnum):
+class InstanceEvent(StrEnum):
     """What happens to a copy."""
 
     LOADED = "loaded"
@@ -32,19 +32,19 @@ class Event(StrEnum):
     DISMISSED = "dismissed"
 
 
-MOVES: dict[tuple[State, Event], State] = {
-    (State.LOADING, Event.LOADED): State.WARMING,
-    (State.WARMING, Event.WARMED): State.READY,
-    (State.READY, Event.RETIRED): State.DRAINING,
-    (State.LOADING, Event.DISMISSED): State.UNLOADING,
-    (State.WARMING, Event.DISMISSED): State.UNLOADING,
-    (State.READY, Event.DISMISSED): State.UNLOADING,
-    (State.DRAINING, Event.DISMISSED): State.UNLOADING,
+MOVES: dict[tuple[ModelState, InstanceEvent], ModelState] = {
+    (ModelState.LOADING, InstanceEvent.LOADED): ModelState.WARMING,
+    (ModelState.WARMING, InstanceEvent.WARMED): ModelState.READY,
+    (ModelState.READY, InstanceEvent.RETIRED): ModelState.DRAINING,
+    (ModelState.LOADING, InstanceEvent.DISMISSED): ModelState.UNLOADING,
+    (ModelState.WARMING, InstanceEvent.DISMISSED): ModelState.UNLOADING,
+    (ModelState.READY, InstanceEvent.DISMISSED): ModelState.UNLOADING,
+    (ModelState.DRAINING, InstanceEvent.DISMISSED): ModelState.UNLOADING,
 }
 """All legal moves of a copy. Its end, after unloading or a failed load, is that it is no more."""
 
 
-class Cause(StrEnum):
+class UnloadCause(StrEnum):
     """Why a model is unloaded."""
 
     TTL = "ttl"
@@ -58,7 +58,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Footprint:
     """Where a model can live, and what it takes there.
 
     Args:
@@ -121,10 +121,10 @@ class Instance:
     """
 
     model_id: str
-    place: Place
+    place: Footprint
     serial: int
     retried: bool = False
-    state: State = State.LOADING
+    state: ModelState = ModelState.LOADING
     size: int = 0
     holders: dict[Request, None] = field(default_factory=dict)
     waiters: dict[Request, None] = field(default_factory=dict)
@@ -134,7 +134,7 @@ class Instance:
     base: "Instance | None" = None
     carried: "dict[Instance, None]" = field(default_factory=dict)
 
-    def move(self, event: Event) -> None:
+    def move(self, event: InstanceEvent) -> None:
         """Move on by the table.
 
         Raises:
@@ -148,7 +148,7 @@ class Instance:
     @property
     def idle(self) -> bool:
         """Whether it is in memory and nobody uses it."""
-        return self.state is State.READY and not self.holders
+        return self.state is ModelState.READY and not self.holders
 
     @property
     def needed(self) -> bool:
@@ -158,12 +158,12 @@ class Instance:
     @property
     def free(self) -> bool:
         """Whether it is in memory and may go."""
-        return self.state is State.READY and not self.needed
+        return self.state is ModelState.READY and not self.needed
 
     @property
     def in_flight(self) -> bool:
         """Whether it is on its way into memory."""
-        return self.state in {State.LOADING, State.WARMING}
+        return self.state in {ModelState.LOADING, ModelState.WARMING}
 
     @property
     def unfinished(self) -> bool:

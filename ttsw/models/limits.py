@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ResidencyLimits:
     """What residency keeps to. Times are seconds, `inf` for never.
 
     Args:

@@ -18,14 +18,14 @@ import structlog
 import trio
 
 from ttsw.errors import FailedPreconditionError, InternalError, NotFoundError, TtswError
-from ttsw.models.copies import Copy
 from ttsw.models.effects import CancelLoad, Demand, Effect, Grant, Refuse, Revoke, StartLoad, StartUnload, Weigh
-from ttsw.models.gauge import Traffic
-from ttsw.models.instances import Cause, Instance, Request, State
+from ttsw.models.instances import Instance, ModelState, Request, UnloadCause
 from ttsw.models.leases import Lease
-from ttsw.models.limits import Limits
+from ttsw.models.limits import ResidencyLimits
+from ttsw.models.loaded_model import LoadedModel
+from ttsw.models.memory_probe import LoadOverlap
 from ttsw.models.residency import Residency
-from ttsw.models.source import Source, V
+from ttsw.models.source import ModelSource, V
 from ttsw.types import MemorySnapshot, VoicePack
 
 log = structlog.get_logger(__name__)
@@ -35,7 +35,7 @@ STOP_S = 30.0
 
 
 @dataclass(frozen=True)
-class Standing:
+class ModelStatus:
     """How a model stands, for those who list models.
 
     Args:
@@ -48,7 +48,7 @@ class Standing:
         error: Why its last load failed.
     """
 
-    state: State = State.ABSENT
+    state: ModelState = ModelState.ABSENT
     device: str = ""
     size: int = 0
     load_s: float | None = None
@@ -57,7 +57,7 @@ class Standing:
     error: str = ""
 
 
-class Watcher(Protocol):
+class ModelObserver(Protocol):
     """Told what comes and goes."""
 
     def model_loaded(self, model_id: str, load_s: float) -> None:
@@ -94,19 +94,19 @@ class ModelManager(Generic[V]):
 
     def __init__(
         self,
-        source: Source[V],
-        limits: Limits | None = None,
+        source: ModelSource[V],
+        limits: ResidencyLimits | None = None,
         *,
         check_s: float = math.inf,
-        watcher: Watcher | None = None,
+        watcher: ModelObserver | None = None,
     ) -> None:
         self._source, self._check_s = source, check_s
         self._watcher = watcher
         self.seen: Sequence[MemorySnapshot] = ()
         """The devices' memory as last seen, that of silent ones included."""
-        self._residency = Residency(limits or Limits())
-        self._traffic = Traffic()
-        self._copies: dict[Instance, Copy[V]] = {}
+        self._residency = Residency(limits or ResidencyLimits())
+        self._traffic = LoadOverlap()
+        self._copies: dict[Instance, LoadedModel[V]] = {}
         self._packs: dict[str, VoicePack] = {}
         self._wishes: dict[Request, _Wish] = {}
         self._revocations: dict[Request, Callable[[], None]] = {}
@@ -115,7 +115,7 @@ class ModelManager(Generic[V]):
         self._nursery: trio.Nursery | None = None
         self._context = copy_context()
         self.loads = self.failed_loads = 0
-        self.unloads = Counter[Cause]()
+        self.unloads = Counter[UnloadCause]()
 
     def __repr__(self) -> str:
         return f"<ModelManager {self._residency!r}>"
@@ -160,7 +160,7 @@ class ModelManager(Generic[V]):
     @property
     def residents(self) -> dict[str, V]:
         """Models that are ready to speak, by id."""
-        ready = (copy for instance, copy in self._copies.items() if instance.state is State.READY)
+        ready = (copy for instance, copy in self._copies.items() if instance.state is ModelState.READY)
         return {copy.pack.model_id: copy.value for copy in ready if copy.value is not None}
 
     @property
@@ -173,16 +173,16 @@ class ModelManager(Generic[V]):
         """Models whose last load failed."""
         return tuple(self._residency.failures)
 
-    def standing(self, model_id: str) -> Standing:
+    def standing(self, model_id: str) -> ModelStatus:
         """How a model stands now."""
         state = self._residency.state(model_id)
         failure = self._residency.failures.get(model_id)
         error = str(failure.error) if failure else ""
         copies = [instance for instance in self._copies if instance.model_id == model_id]
         if not copies:
-            return Standing(state, error=error)
+            return ModelStatus(state, error=error)
         shown = self._residency.ready(model_id) or copies[-1]
-        return Standing(
+        return ModelStatus(
             state,
             device=shown.place.device,
             size=sum(instance.size for instance in copies),
@@ -255,11 +255,11 @@ class ModelManager(Generic[V]):
             NotFoundError: There is no such model.
             FailedPreconditionError: It is in use, or being loaded for somebody; the text says for whom.
         """
-        if self._residency.state(model_id) is State.ABSENT:
+        if self._residency.state(model_id) is ModelState.ABSENT:
             await self._check_known(model_id)
             return
         self._carry_out(self._residency.unload(model_id, force=force))
-        await self._await_end(i for i in self._copies if i.model_id == model_id and i.state is not State.READY)
+        await self._await_end(i for i in self._copies if i.model_id == model_id and i.state is not ModelState.READY)
 
     async def relieve(self, model_id: str) -> bool:
         """A model in use has found its device without memory: unload there what nobody uses; says if there was such."""
@@ -362,7 +362,7 @@ class ModelManager(Generic[V]):
                 case StartLoad(instance):
                     pack = self._packs[instance.model_id]
                     base = None if instance.base is None else self._copies[instance.base].value
-                    self._copies[instance] = Copy(pack, instance.place, self._source, self._traffic, base)
+                    self._copies[instance] = LoadedModel(pack, instance.place, self._source, self._traffic, base)
                     log.info("model loading", model_id=pack.model_id, device=instance.place.device)
                     self._start(self._load, instance, name=f"load of {instance.model_id}")
                 case StartUnload(instance, cause):
@@ -426,7 +426,7 @@ class ModelManager(Generic[V]):
             log.warning("model lost", model_id=instance.model_id, error=str(error))
             self._carry_out(self._residency.lost(instance, error, trio.current_time()))
 
-    async def _unload(self, instance: Instance, cause: Cause) -> None:
+    async def _unload(self, instance: Instance, cause: UnloadCause) -> None:
         idle_s = trio.current_time() - max(instance.used_at, instance.loaded_at)
         back = await self._copies[instance].close(instance.size)
         self.unloads[cause] += 1

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ttsw.errors import ERRORS, ResourceExhaustedError, TtswError
+from ttsw.models.capacity import Capacity
 from ttsw.models.effects import Demand
-from ttsw.models.instances import Instance, Request, State
-from ttsw.models.limits import Limits
-from ttsw.models.room import Room
+from ttsw.models.instances import Instance, ModelState, Request
+from ttsw.models.limits import ResidencyLimits
 
 MB = 1e6
 MOST_NAMED = 5
@@ -25,7 +25,9 @@ class Failure:
     retry_at: float
 
 
-def no_room(demand: Demand, instances: Sequence[Instance], room: Room, limits: Limits) -> ResourceExhaustedError:
+def no_room(
+    demand: Demand, instances: Sequence[Instance], room: Capacity, limits: ResidencyLimits
+) -> ResourceExhaustedError:
     """Say why a load can't fit."""
     places = demand.places or ()
     if not demand.base and sum(instance.base is None for instance in instances) >= limits.cap:
@@ -41,19 +43,19 @@ def no_room(demand: Demand, instances: Sequence[Instance], room: Room, limits: L
     return ResourceExhaustedError(f"no room for model {demand.model_id!r}: {why}{hint}; {who}")
 
 
-def held(device: str, instances: Iterable[Instance], limits: Limits) -> str:
+def held(device: str, instances: Iterable[Instance], limits: ResidencyLimits) -> str:
     """Say who has a device's memory, the largest first."""
     here = sorted((i for i in instances if i.place.device == device), key=lambda i: (-i.size, i.serial))
     named = ", ".join(f"{each.model_id} ({_mb(each.size)}, {_use(each, limits)})" for each in here)
     return f"{device} is held by {named or 'no model of this worker'}"
 
 
-def _use(instance: Instance, limits: Limits) -> str:
+def _use(instance: Instance, limits: ResidencyLimits) -> str:
     if instance.holders:
         return f"in use by {names(instance.holders)}"
     if instance.needed:
         return f"carries {', '.join(sorted(each.model_id for each in instance.carried if each.needed))}"
-    if instance.state is not State.READY:
+    if instance.state is not ModelState.READY:
         return instance.state.value
     return "pinned, goes by UnloadModel only" if instance.model_id in limits.pinned else "idle"
 

@@ -23,11 +23,11 @@ from ttsw.errors import (
     TtswError,
     UnavailableError,
 )
+from ttsw.models.capacity import Capacity, Start
 from ttsw.models.effects import CancelLoad, Demand, Effect, Grant, Refuse, Revoke, StartLoad, StartUnload, Weigh
-from ttsw.models.instances import Cause, Event, Instance, Place, Request, State
-from ttsw.models.limits import Limits
+from ttsw.models.instances import Footprint, Instance, InstanceEvent, ModelState, Request, UnloadCause
+from ttsw.models.limits import ResidencyLimits
 from ttsw.models.refusals import Failure, held, names, no_room, try_later
-from ttsw.models.room import Room, Start
 from ttsw.types import MemorySnapshot
 
 Seen = Iterable[MemorySnapshot]
@@ -40,7 +40,7 @@ class Residency:
         limits: What to keep to.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ResidencyLimits) -> None:
         self.limits = limits
         self.instances: list[Instance] = []
         """All copies there are, the oldest first."""
@@ -48,7 +48,7 @@ class Residency:
         self._line: list[Demand] = []
         self._errands: dict[Request, Demand] = {}
         self._losses: dict[str, int] = {}
-        self._room = Room(limits.cap, dict(limits.budget))
+        self._room = Capacity(limits.cap, dict(limits.budget))
         self._serial = count(1)
         self._stopped = False
 
@@ -61,21 +61,27 @@ class Residency:
 
     def ready(self, model_id: str) -> Instance | None:
         """The copy that sessions get now."""
-        return next((i for i in self.instances if i.model_id == model_id and i.state is State.READY), None)
+        return next((i for i in self.instances if i.model_id == model_id and i.state is ModelState.READY), None)
 
     def incoming(self, model_id: str) -> Instance | None:
         """The copy that is on its way in."""
         return next((i for i in self.instances if i.model_id == model_id and i.in_flight), None)
 
-    def state(self, model_id: str) -> State:
+    def state(self, model_id: str) -> ModelState:
         """How a model stands: the best of its copies' states, loads that wait in line included."""
         states = {instance.state for instance in self.instances if instance.model_id == model_id}
         if any(demand.model_id == model_id for demand in self._line):
-            states.add(State.LOADING)
-        for state in (State.READY, State.WARMING, State.LOADING, State.DRAINING, State.UNLOADING):
+            states.add(ModelState.LOADING)
+        for state in (
+            ModelState.READY,
+            ModelState.WARMING,
+            ModelState.LOADING,
+            ModelState.DRAINING,
+            ModelState.UNLOADING,
+        ):
             if state in states:
                 return state
-        return State.FAILED if model_id in self.failures else State.ABSENT
+        return ModelState.FAILED if model_id in self.failures else ModelState.ABSENT
 
     def free(self, device: str) -> float:
         """Bytes of a device that models may still take; `inf` where nothing bounds them."""
@@ -144,7 +150,7 @@ class Residency:
 
     # How effects turned out.
 
-    def weighed(self, demand: Demand, places: Iterable[Place], now: float, base: str = "") -> list[Effect]:
+    def weighed(self, demand: Demand, places: Iterable[Footprint], now: float, base: str = "") -> list[Effect]:
         """It is known what a load takes, and which model it stands on, if it does."""
         demand.places, demand.base = tuple(places), base
         return self._advance(now)
@@ -158,31 +164,31 @@ class Residency:
 
     def loaded(self, instance: Instance) -> list[Effect]:
         """The weights are in memory; what remains is to warm up."""
-        if instance.state is State.LOADING:  # otherwise it is being cancelled
-            instance.move(Event.LOADED)
+        if instance.state is ModelState.LOADING:  # otherwise it is being cancelled
+            instance.move(InstanceEvent.LOADED)
         return []
 
     def warmed(self, instance: Instance, now: float, size: int | None = None, seen: Seen = ()) -> list[Effect]:
         """A copy is ready, and takes `size` bytes if that could be measured."""
-        if instance.state is State.UNLOADING:  # asked to go in the last moment
-            return [StartUnload(instance, Cause.ASKED)]
+        if instance.state is ModelState.UNLOADING:  # asked to go in the last moment
+            return [StartUnload(instance, UnloadCause.ASKED)]
         base = instance.base
         old = self.ready(instance.model_id)
-        instance.move(Event.WARMED)
+        instance.move(InstanceEvent.WARMED)
         instance.size = instance.place.size if size is None else size
         instance.loaded_at = now
         self.failures.pop(instance.model_id, None)
         effects = [e for request in instance.waiters for e in self._serve(request, instance, now)]
         instance.waiters.clear()
         if old is not None:
-            effects += self._retire(old, Cause.REPLACED)
-        if base is not None and base.state is State.DRAINING:
-            effects += [*self._retire(instance, Cause.REPLACED, revoke=True), *self._settle(base)]
+            effects += self._retire(old, UnloadCause.REPLACED)
+        if base is not None and base.state is ModelState.DRAINING:
+            effects += [*self._retire(instance, UnloadCause.REPLACED, revoke=True), *self._settle(base)]
         return effects + self.observe(seen, now)
 
     def failed(self, instance: Instance, error: TtswError, now: float, seen: Seen = ()) -> list[Effect]:
         """A load failed, and left nothing in memory."""
-        if instance.state is State.UNLOADING:
+        if instance.state is ModelState.UNLOADING:
             return self.unloaded(instance, now, seen)
         ended = self._forget(instance)
         if isinstance(error, OutOfMemoryError) and not instance.retried:
@@ -190,7 +196,7 @@ class Residency:
             if victims and instance.waiters:
                 demand = Demand(instance.model_id, instance.waiters, retried=True)
                 self._line.insert(0, demand)
-                return [*ended, *self._evict(victims, Cause.OUT_OF_MEMORY), Weigh(demand)]
+                return [*ended, *self._evict(victims, UnloadCause.OUT_OF_MEMORY), Weigh(demand)]
         if isinstance(error, OutOfMemoryError):
             error = OutOfMemoryError(f"{error}; {held(instance.place.device, self.instances, self.limits)}")
         before = self.failures.get(instance.model_id)
@@ -211,10 +217,10 @@ class Residency:
         """
         for memory in seen:
             here = [instance for instance in self.instances if instance.place.device == memory.device]
-            if not any(instance.unfinished or instance.state is State.UNLOADING for instance in here):
+            if not any(instance.unfinished or instance.state is ModelState.UNLOADING for instance in here):
                 others = max(0, memory.used - sum(instance.size for instance in here))
                 left = min(memory.total - self.limits.headroom - others, self._budget(memory.device))
-                self._room = Room(self.limits.cap, {**self._room.capacity, memory.device: max(0.0, left)})
+                self._room = Capacity(self.limits.cap, {**self._room.capacity, memory.device: max(0.0, left)})
         return self._relieve(now) + self._advance(now)
 
     def tick(self, now: float) -> list[Effect]:
@@ -225,14 +231,14 @@ class Residency:
             return not young and instance.idle_s(now) >= self.limits.ttl_s
 
         free = (instance for instance in self.instances if instance.free and not self._pinned(instance))
-        return self._evict([i for i in free if all(map(expired, [i, *_ready(i.carried)]))], Cause.TTL)
+        return self._evict([i for i in free if all(map(expired, [i, *_ready(i.carried)]))], UnloadCause.TTL)
 
     def lost(self, instance: Instance, error: TtswError, now: float) -> list[Effect]:
         """A copy is gone by itself. Its holders let go of it; the next request loads another.
 
         One that keeps being lost isn't loaded again at once, as after failed loads.
         """
-        if instance.lost or instance.state not in {State.READY, State.DRAINING}:
+        if instance.lost or instance.state not in {ModelState.READY, ModelState.DRAINING}:
             return []
         effects = [effect for each in instance.carried for effect in self.lost(each, error, now)]
         instance.lost, instance.size = True, 0
@@ -242,12 +248,12 @@ class Residency:
         if losses:
             wait_s = self._backoff_s(losses)
             self.failures[instance.model_id] = Failure(error, now, losses, now + wait_s)
-        return effects + self._retire(instance, Cause.LOST, revoke=True)
+        return effects + self._retire(instance, UnloadCause.LOST, revoke=True)
 
     def relieve(self, instance: Instance, now: float) -> list[Effect]:
         """A model in use has found its device without memory: all goes from there that nobody uses."""
         victims = self._evictable(now, instance.model_id, instance.place.device, spare=instance.base)
-        return self._evict(victims, Cause.OUT_OF_MEMORY)
+        return self._evict(victims, UnloadCause.OUT_OF_MEMORY)
 
     def stop(self) -> list[Effect]:
         """Everything ends: nobody gets anything from now on."""
@@ -273,7 +279,7 @@ class Residency:
             running = [instance.model_id for instance in self.instances if instance.unfinished]
             if len(running) >= self.limits.loads or demand.model_id in running:
                 break
-            if demand.retried and any(instance.state is State.UNLOADING for instance in self.instances):
+            if demand.retried and any(instance.state is ModelState.UNLOADING for instance in self.instances):
                 break  # whatever the sums say, memory ran out before these went
             base = self.ready(demand.base)
             if demand.base and base is None:
@@ -291,7 +297,7 @@ class Residency:
                 self._line.remove(demand)
                 effects += self._refuse(demand.requests, no_room(demand, self.instances, self._room, self.limits))
             else:
-                effects += self._evict(plan.evict, Cause.ROOM)
+                effects += self._evict(plan.evict, UnloadCause.ROOM)
                 break
         return effects
 
@@ -305,7 +311,7 @@ class Residency:
         self._line.sort(key=lambda each: errand not in each.requests)
         return effects
 
-    def _load(self, demand: Demand, place: Place, base: Instance | None) -> StartLoad:
+    def _load(self, demand: Demand, place: Footprint, base: Instance | None) -> StartLoad:
         self._line.remove(demand)
         instance = Instance(demand.model_id, place, next(self._serial), demand.retried, size=place.peak, base=base)
         instance.waiters = demand.requests
@@ -360,17 +366,17 @@ class Residency:
             if not demand.requests:
                 self._drop(demand)
 
-    def _dismiss(self, instance: Instance, cause: Cause) -> list[Effect]:
+    def _dismiss(self, instance: Instance, cause: UnloadCause) -> list[Effect]:
         """Have a copy unloaded that nobody needs, and what stands on it before."""
         effects = self._evict(_ready(instance.carried), cause)
-        instance.move(Event.DISMISSED)
+        instance.move(InstanceEvent.DISMISSED)
         return [*effects, StartUnload(instance, cause)]
 
-    def _evict(self, instances: Iterable[Instance], cause: Cause) -> list[Effect]:
+    def _evict(self, instances: Iterable[Instance], cause: UnloadCause) -> list[Effect]:
         """Dismiss copies, those excepted that have gone with another."""
-        return [e for each in [*instances] if each.state is State.READY for e in self._dismiss(each, cause)]
+        return [e for each in [*instances] if each.state is ModelState.READY for e in self._dismiss(each, cause)]
 
-    def _retire(self, instance: Instance, cause: Cause, *, revoke: bool = False) -> list[Effect]:
+    def _retire(self, instance: Instance, cause: UnloadCause, *, revoke: bool = False) -> list[Effect]:
         """Have a copy go as soon as nobody needs it, and what stands on it.
 
         Args:
@@ -381,15 +387,21 @@ class Residency:
         effects = [e for each in _ready(instance.carried) for e in self._retire(each, cause, revoke=revoke)]
         if not instance.needed:
             return effects + self._dismiss(instance, cause)
-        if instance.state is State.READY:
-            instance.move(Event.RETIRED)
+        if instance.state is ModelState.READY:
+            instance.move(InstanceEvent.RETIRED)
         return effects + [Revoke(request) for request in instance.holders if revoke]
 
     def _settle(self, instance: Instance) -> list[Effect]:
         """See a retired copy off that nobody needs any more, and the one that it stands on."""
         effects: list[Effect] = []
-        if instance.state is State.DRAINING and not instance.needed:
-            cause = Cause.LOST if instance.lost else Cause.REPLACED if self._successor(instance) else Cause.ASKED
+        if instance.state is ModelState.DRAINING and not instance.needed:
+            cause = (
+                UnloadCause.LOST
+                if instance.lost
+                else UnloadCause.REPLACED
+                if self._successor(instance)
+                else UnloadCause.ASKED
+            )
             effects = self._dismiss(instance, cause)
         return effects if instance.base is None else effects + self._settle(instance.base)
 
@@ -404,19 +416,19 @@ class Residency:
     def _expel(self, copy: Instance) -> list[Effect]:
         """Have a copy go in whatever state it is."""
         copy.waiters.clear()
-        if copy.state is State.UNLOADING:
+        if copy.state is ModelState.UNLOADING:
             return []
         if copy.in_flight:
-            copy.move(Event.DISMISSED)
+            copy.move(InstanceEvent.DISMISSED)
             return [CancelLoad(copy)]
-        return self._retire(copy, Cause.ASKED, revoke=True)
+        return self._retire(copy, UnloadCause.ASKED, revoke=True)
 
     def _relieve(self, now: float) -> list[Effect]:
         """Bring devices back to what they have room for, as far as that goes without those in use."""
         evictable = self._evictable(now, None)
         devices = dict.fromkeys(instance.place.device for instance in evictable)
         victims = [victim for device in devices for victim in self._room.excess(device, self.instances, evictable)]
-        return self._evict(victims, Cause.PRESSURE)
+        return self._evict(victims, UnloadCause.PRESSURE)
 
     def _evictable(
         self, now: float, model_id: str | None, device: str | None = None, spare: Instance | None = None
@@ -459,4 +471,4 @@ class Residency:
 
 
 def _ready(instances: Iterable[Instance]) -> list[Instance]:
-    return [instance for instance in instances if instance.state is State.READY]
+    return [instance for instance in instances if instance.state is ModelState.READY]

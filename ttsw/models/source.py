@@ -9,19 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from ttsw.concurrency.threads import Lane, run_in
 from ttsw.device import Device
 from ttsw.errors import TtswError, UnavailableError
-from ttsw.models.instances import Place
-from ttsw.models.lookout import Lookout
-from ttsw.models.records import Measured, Record, RecordBook
-from ttsw.models.shelf import Shelf
-from ttsw.threads import Lane, run_in
+from ttsw.models.device_monitor import DeviceMonitor
+from ttsw.models.instances import Footprint
+from ttsw.models.measurements import MeasurementStore, ModelRecord, ModelSize
+from ttsw.packs.catalogue import Catalogue
 from ttsw.types import MemorySnapshot, VoicePack
 
 MB = 1_000_000
 
 
-class Loaded(Protocol):
+class LoadedValue(Protocol):
     """What the manager needs of a loaded model: that it can be unloaded, and tells when it is gone by itself."""
 
     async def lost(self) -> TtswError:
@@ -33,13 +33,13 @@ class Loaded(Protocol):
         ...
 
 
-V = TypeVar("V", bound=Loaded)
+V = TypeVar("V", bound=LoadedValue)
 
 
-class Source(Protocol[V]):
+class ModelSource(Protocol[V]):
     """Where models come from."""
 
-    async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
+    async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Footprint]]:
         """Find a model, and where it can be, the best place first.
 
         Raises:
@@ -47,7 +47,7 @@ class Source(Protocol[V]):
         """
         ...
 
-    async def open(self, pack: VoicePack, place: Place, loaded: Callable[[], None], base: V | None) -> V:
+    async def open(self, pack: VoicePack, place: Footprint, loaded: Callable[[], None], base: V | None) -> V:
         """Load a model, say `loaded` when its weights are in memory, warm it up. Cancelled, it leaves nothing behind.
 
         Args:
@@ -66,7 +66,7 @@ class Source(Protocol[V]):
         """Look at the devices' memory; one that doesn't answer in time is left out."""
         ...
 
-    async def keep(self, pack: VoicePack, device: str, measured: Measured) -> Measured:
+    async def keep(self, pack: VoicePack, device: str, measured: ModelSize) -> ModelSize:
         """Remember what a model took; returns what counts: what was known, where this measurement is doubtful."""
         ...
 
@@ -80,40 +80,40 @@ class PackSource(Generic[V]):
         book: What was measured of them.
         devices: What they can be on.
         choose: Names the devices for a pack, the best first; raises a TtswError where there is none.
-        load: Loads one and warms it up, as `Source.open` says; given what is known of it, too.
+        load: Loads one and warms it up, as `ModelSource.open` says; given what is known of it, too.
     """
 
-    find: Callable[[], Shelf]
-    book: RecordBook
+    find: Callable[[], Catalogue]
+    book: MeasurementStore
     devices: Sequence[Device]
     choose: Callable[[VoicePack], Sequence[str]]
-    load: Callable[[VoicePack, Record, str, Callable[[], None], V | None], Awaitable[V]]
+    load: Callable[[VoicePack, ModelRecord, str, Callable[[], None], V | None], Awaitable[V]]
     _met: set[str] = field(default_factory=set, init=False)
-    _lookout: Lookout = field(init=False)
+    _lookout: DeviceMonitor = field(init=False)
 
     def __post_init__(self) -> None:
-        self._lookout = Lookout(self.devices)
+        self._lookout = DeviceMonitor(self.devices)
 
     @property
     def silent(self) -> Mapping[str, str]:
-        """See `Lookout.silent`."""
+        """See `DeviceMonitor.silent`."""
         return self._lookout.silent
 
-    async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
-        """See `Source.weigh`."""
+    async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Footprint]]:
+        """See `ModelSource.weigh`."""
         return await run_in(Lane.WEIGHING, self._weigh, model_id)
 
-    async def open(self, pack: VoicePack, place: Place, loaded: Callable[[], None], base: V | None) -> V:
-        """See `Source.open`; its files are checked against the pack's checksums first."""
+    async def open(self, pack: VoicePack, place: Footprint, loaded: Callable[[], None], base: V | None) -> V:
+        """See `ModelSource.open`; its files are checked against the pack's checksums first."""
         record = await run_in(Lane.RECORDS, self.book.check, pack)
         return await self.load(pack, record, place.device, loaded, base)
 
     async def look(self) -> Sequence[MemorySnapshot]:
-        """See `Source.look`."""
+        """See `ModelSource.look`."""
         return await self._lookout.look()
 
-    async def keep(self, pack: VoicePack, device: str, measured: Measured) -> Measured:
-        """See `Source.keep`. The first load of a family brings in what stays when the model goes: it says too much."""
+    async def keep(self, pack: VoicePack, device: str, measured: ModelSize) -> ModelSize:
+        """See `ModelSource.keep`. A family's first load also loads its libraries, so that it measures too much."""
         known = self.book[pack.model_id].measured.get(device)
         first = pack.family not in self._met
         self._met.add(pack.family)
@@ -122,19 +122,19 @@ class PackSource(Generic[V]):
         await run_in(Lane.RECORDS, self.book.keep_size, pack.model_id, device, measured)
         return measured
 
-    def _weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
+    def _weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Footprint]]:
         shelf = self.find()
         pack = shelf[model_id]
         measured = self.book[model_id].measured
         return pack, [place(pack, device, measured) for device in self.choose(shelf.base(pack) or pack)]
 
 
-def place(pack: VoicePack, device: str, measured: Mapping[str, Measured]) -> Place:
+def place(pack: VoicePack, device: str, measured: Mapping[str, ModelSize]) -> Footprint:
     """Say what a pack takes on a device: as measured there, else as its metadata says.
 
     >>> from pathlib import Path
     >>> place(VoicePack("piper", "anna", Path(), disk_mb=60), "cpu", {})
-    Place(device='cpu', size=60000000, peak=60000000, least=0)
+    Footprint(device='cpu', size=60000000, peak=60000000, least=0)
 
     Raises:
         UnavailableError: A file of the pack is gone.
@@ -143,8 +143,8 @@ def place(pack: VoicePack, device: str, measured: Mapping[str, Measured]) -> Pla
     least = sum(map(_size, pack.files.values())) if device == "cpu" else 0
     known = measured.get(device)
     if known is not None:
-        return Place(device, known.size, known.peak, least)
-    return Place(device, round((pack.vram_mb or pack.disk_mb) * MB), least=least)
+        return Footprint(device, known.size, known.peak, least)
+    return Footprint(device, round((pack.vram_mb or pack.disk_mb) * MB), least=least)
 
 
 def _size(path: Path) -> int:

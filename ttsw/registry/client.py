@@ -17,7 +17,7 @@ from redis.sentinel import Sentinel
 
 from ttsw.errors import ConfigError
 from ttsw.registry.faults import RegistryError, redact
-from ttsw.registry.pulse import Condition
+from ttsw.registry.heartbeat import Condition
 
 _SENTINEL = re.compile(
     r"redis\+sentinel://((?P<user>[^:@]*):(?P<password>[^@]*)@)?(?P<hosts>[^/@]+)/(?P<service>[^/?]+)(/(?P<db>\d+))?"

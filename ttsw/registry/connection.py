@@ -16,7 +16,7 @@ from redis.exceptions import RedisError, WatchError
 
 from ttsw.registry.client import explain, make_client
 from ttsw.registry.faults import RegistryError, redact
-from ttsw.registry.pulse import Condition, Held
+from ttsw.registry.heartbeat import Condition, Held
 from ttsw.registry.record import MOST_BYTES, PREFIX, MalformedRecordError, WorkerRecord, parse_record
 
 _RACES = 5
@@ -28,7 +28,7 @@ _BATCH = 500
 T = TypeVar("T")
 
 
-class Connection:
+class RegistryConnection:
     """A registry; from `open_connection`.
 
     Args:

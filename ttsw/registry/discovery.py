@@ -13,7 +13,7 @@ from ttsw.languages import match_language
 from ttsw.registry.record import MalformedRecordError, WorkerRecord, parse_record, shown
 
 if TYPE_CHECKING:
-    from ttsw.registry.connection import Connection
+    from ttsw.registry.connection import RegistryConnection
 
 READY = frozenset({"ready"})
 
@@ -58,7 +58,7 @@ class Wanted:
     states: frozenset[str] = READY
 
 
-async def find_workers(connection: "Connection") -> Listing:
+async def find_workers(connection: "RegistryConnection") -> Listing:
     """Read who is registered.
 
     Raises:

@@ -3,7 +3,7 @@
 import re
 
 from ttsw.errors import UnavailableError
-from ttsw.registry.pulse import Condition
+from ttsw.registry.heartbeat import Condition
 
 
 class RegistryError(UnavailableError):

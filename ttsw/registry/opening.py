@@ -5,14 +5,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ttsw.registry.connection import Connection
+    from ttsw.registry.connection import RegistryConnection
 
 TIMEOUT_S = 1.0
 """How long Redis may take to be connected to, and to answer, s."""
 
 
 @asynccontextmanager
-async def open_connection(url: str, timeout_s: float = TIMEOUT_S) -> AsyncGenerator["Connection", None]:
+async def open_connection(url: str, timeout_s: float = TIMEOUT_S) -> AsyncGenerator["RegistryConnection", None]:
     """Have a registry for a block; it is connected to when it is first asked.
 
     Args:
@@ -22,9 +22,9 @@ async def open_connection(url: str, timeout_s: float = TIMEOUT_S) -> AsyncGenera
     Raises:
         ConfigError: The URL can't be used.
     """
-    from ttsw.registry.connection import Connection  # noqa: PLC0415 - as said above
+    from ttsw.registry.connection import RegistryConnection  # noqa: PLC0415 - as said above
 
-    connection = Connection(url, timeout_s)
+    connection = RegistryConnection(url, timeout_s)
     try:
         yield connection
     finally:

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field, replace
 from ipaddress import ip_address
 from typing import Self
 
-from ttsw.addresses import join_address
 from ttsw.errors import InvalidArgumentError
-from ttsw.terminal import is_safe, make_safe
+from ttsw.system.addresses import join_address
+from ttsw.system.terminal import is_safe, make_safe
 
 PREFIX = "worker:"
 """What the keys of the registry begin with; the worker's name follows."""

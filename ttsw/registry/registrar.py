@@ -1,4 +1,4 @@
-"""Keeps a worker in the registry for as long as it runs. Carries out what `ttsw.registry.pulse` decides.
+"""Keeps a worker in the registry for as long as it runs. Carries out what `ttsw.registry.heartbeat` decides.
 
 A registry that is away, slow or unwilling costs the worker nothing but its place there: all that is asked of Redis
 runs in a thread, and what fails is logged once and tried again. Only at the start is there a reason to give up: when
@@ -18,8 +18,8 @@ import trio
 from ttsw.config import RedisConfig
 from ttsw.errors import AlreadyExistsError, ConfigError, TtswError
 from ttsw.registry.faults import RegistryError
+from ttsw.registry.heartbeat import Condition, Heartbeat, Held, Note, Tempo, describe_holder, may_replace
 from ttsw.registry.opening import open_connection
-from ttsw.registry.pulse import Condition, Held, Note, Pulse, Tempo, describe_holder, may_replace
 from ttsw.registry.record import WorkerRecord
 
 log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ _STAYS = "not removed from the registry; the record stays there until it expires
 
 
 class Registry(Protocol):
-    """What a registrar asks of its registry; see `ttsw.registry.connection.Connection`."""
+    """What a registrar asks of its registry; see `ttsw.registry.connection.RegistryConnection`."""
 
     timeout_s: float
 
@@ -72,7 +72,7 @@ class Registrar:
         self._describe, self._takeover = describe, takeover
         self._ttl_s = float(settings.registration_ttl_seconds)
         self._tempo = tempo or Tempo(settings.heartbeat_interval_seconds)
-        self._pulse = Pulse(self._tempo, random.random)
+        self._pulse = Heartbeat(self._tempo, random.random)
         self._instance = secrets.token_hex(8)
         self._new = True
         self._name = ""

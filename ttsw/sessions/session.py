@@ -13,12 +13,12 @@ import structlog
 import trio
 
 from ttsw.errors import FailedPreconditionError, TtswError
-from ttsw.sessions.metronome import Metronome
+from ttsw.sessions.frame_timer import FrameTimer
 from ttsw.sessions.options import SessionOptions
-from ttsw.sessions.state import Event, State, move
-from ttsw.sessions.utterance import Cause, Report, Utterance
+from ttsw.sessions.state import SessionEvent, SessionState, move
+from ttsw.sessions.utterance import EndCause, Utterance, UtteranceReport
 from ttsw.sessions.voice import Voice
-from ttsw.telemetry.figures import Tally
+from ttsw.telemetry.snapshot import FrameCounter
 from ttsw.units import FRAME_SAMPLES
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ class GiveVoice(Protocol):
         ...
 
 
-class Link(Protocol):
+class ConnectionLink(Protocol):
     """A client's connection."""
 
     async def wait_closed(self) -> None:
@@ -45,7 +45,7 @@ class Link(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SessionStatus:
     """Where a session's audio stood when a command took effect.
 
     Args:
@@ -85,23 +85,23 @@ class Session:
         model_id: str,
         options: SessionOptions,
         voice: GiveVoice,
-        metronome: Metronome,
+        metronome: FrameTimer,
         *,
         idle_timeout_s: float = math.inf,
         orphan_timeout_s: float = math.inf,
-        link: Link | None = None,
+        link: ConnectionLink | None = None,
         most_characters: int = 100_000,
         fell_silent: Callable[[], None] = lambda: None,
-        tally: Tally | None = None,
+        tally: FrameCounter | None = None,
     ) -> None:
         self.session_id, self.model_id, self.options = session_id, model_id, options
-        self.state = State.IDLE
+        self.state = SessionState.IDLE
         self.utterance: Utterance | None = None
         self._voice, self._metronome = voice, metronome
         self._reload = False
         self._last_sequence = 0
         self._idle_timeout_s, self._orphan_timeout_s = idle_timeout_s, orphan_timeout_s
-        self._links: set[Link] = set()
+        self._links: set[ConnectionLink] = set()
         self._first_link = link
         self._orphaned: float | None = None
         self._silent = trio.lowlevel.ParkingLot()
@@ -139,13 +139,13 @@ class Session:
                     limit_s = self._idle_timeout_s if self._orphaned is None else self._orphan_timeout_s
                     self.end(FailedPreconditionError(f"the session was idle for {limit_s:g} s and has ended"))
         finally:
-            if self.state is not State.ENDED:
+            if self.state is not SessionState.ENDED:
                 self.end()
             self._nursery = None
 
-    def attach(self, link: Link) -> None:
+    def attach(self, link: ConnectionLink) -> None:
         """Note that the client uses this session over a connection: while that is open, the session is no orphan."""
-        if link not in self._links and self._nursery is not None and self.state is not State.ENDED:
+        if link not in self._links and self._nursery is not None and self.state is not SessionState.ENDED:
             self._links.add(link)
             self._orphaned = None
             self._nursery.start_soon(self._watch, link, name=f"connection of {self.session_id}")
@@ -166,7 +166,7 @@ class Session:
         Raises:
             IllegalMoveError: The session is speaking, or has ended.
         """
-        self._move(Event.BEGUN)
+        self._move(SessionEvent.BEGUN)
         fresh, self._reload = self._reload, False
         utterance = Utterance(
             lambda: self._voice(fresh=fresh),
@@ -175,20 +175,20 @@ class Session:
             most_characters=self._most_characters,
             tally=self._tally,
         )
-        if self.state is State.PAUSED:
+        if self.state is SessionState.PAUSED:
             utterance.pause()
         self.utterance = utterance
         assert self._nursery is not None, "a session that may begin is running"
         self._nursery.start_soon(utterance.produce, name=f"utterance of {self.session_id}")
         return utterance
 
-    def finish(self, utterance: Utterance) -> Report:
+    def finish(self, utterance: Utterance) -> UtteranceReport:
         """The listener is done with an utterance."""
         if self.utterance is utterance:
             self._last_sequence = utterance.last_sequence
             self._detach()
-            if self.state is not State.ENDED:
-                self._move(Event.FINISHED)
+            if self.state is not SessionState.ENDED:
+                self._move(SessionEvent.FINISHED)
         if self.utterance is None:
             self._fell_silent()
         return utterance.leave()
@@ -197,44 +197,44 @@ class Session:
         self.utterance = None
         self._silent.unpark_all()
 
-    def pause(self) -> Standing:
+    def pause(self) -> SessionStatus:
         """Stop sending at a frame's end; while idle, hold the next utterance."""
-        self._move(Event.PAUSED)
+        self._move(SessionEvent.PAUSED)
         if self.utterance is not None:
             self.utterance.pause()
         return self._standing("paused" if self.utterance else "idle; the next utterance waits for RESUME")
 
-    def resume(self) -> Standing:
+    def resume(self) -> SessionStatus:
         """Go on with the next sample."""
-        self._move(Event.RESUMED)
+        self._move(SessionEvent.RESUMED)
         if self.utterance is not None:
             self.utterance.resume()
         return self._standing("speaking" if self.utterance else "idle")
 
-    def stop(self) -> Standing:
+    def stop(self) -> SessionStatus:
         """End the utterance; the session is usable at once."""
-        self._move(Event.STOPPED)
+        self._move(SessionEvent.STOPPED)
         standing = self._standing("stopped" if self.utterance else "idle; there was nothing to stop")
         if self.utterance is not None:
             self.utterance.stop()
             self._detach()
         return standing
 
-    def reload(self) -> Standing:
+    def reload(self) -> SessionStatus:
         """Let the next utterance speak with a freshly loaded model."""
-        self._move(Event.RELOADED)
+        self._move(SessionEvent.RELOADED)
         self._reload = True
         return self._standing("the next utterance speaks with a freshly loaded model")
 
     def end(self, failure: TtswError | None = None) -> None:
         """End the session: its speech stops, with `failure` as status where there is one; its task ends."""
-        if self.state is not State.ENDED:
-            self._move(Event.ENDED)
+        if self.state is not SessionState.ENDED:
+            self._move(SessionEvent.ENDED)
         if self.utterance is not None:
-            self.utterance.stop(Cause.SESSION_ENDED, failure)
+            self.utterance.stop(EndCause.SESSION_ENDED, failure)
         self._scope.cancel(reason="session ended")
 
-    async def _watch(self, link: Link) -> None:
+    async def _watch(self, link: ConnectionLink) -> None:
         await link.wait_closed()
         self._links.discard(link)
         if not self._links:
@@ -252,11 +252,11 @@ class Session:
             return touched + self._idle_timeout_s
         return min(touched + self._idle_timeout_s, max(touched, self._orphaned) + self._orphan_timeout_s)
 
-    def _move(self, event: Event) -> None:
+    def _move(self, event: SessionEvent) -> None:
         self.state = move(self.state, event)
         self._touched = trio.current_time()
 
-    def _standing(self, message: str) -> Standing:
+    def _standing(self, message: str) -> SessionStatus:
         if self.utterance is not None:
             self._last_sequence = self.utterance.last_sequence
-        return Standing(self._last_sequence, message)
+        return SessionStatus(self._last_sequence, message)

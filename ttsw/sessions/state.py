@@ -9,7 +9,7 @@ from enum import StrEnum
 from ttsw.errors import FailedPreconditionError
 
 
-class State(StrEnum):
+class SessionState(StrEnum):
     """Where a session stands."""
 
     IDLE = "idle"
@@ -19,7 +19,7 @@ class State(StrEnum):
     ENDED = "ended"
 
 
-class Event(StrEnum):
+class SessionEvent(StrEnum):
     """What happens to a session."""
 
     BEGUN = "Synthesize"
@@ -31,33 +31,33 @@ class Event(StrEnum):
     ENDED = "EndSession"
 
 
-TABLE: dict[tuple[State, Event], State] = {
-    (State.IDLE, Event.BEGUN): State.SPEAKING,
-    (State.HELD, Event.BEGUN): State.PAUSED,
-    (State.SPEAKING, Event.FINISHED): State.IDLE,
-    (State.PAUSED, Event.FINISHED): State.IDLE,
-    (State.IDLE, Event.PAUSED): State.HELD,
-    (State.HELD, Event.PAUSED): State.HELD,
-    (State.SPEAKING, Event.PAUSED): State.PAUSED,
-    (State.PAUSED, Event.PAUSED): State.PAUSED,
-    (State.IDLE, Event.RESUMED): State.IDLE,
-    (State.HELD, Event.RESUMED): State.IDLE,
-    (State.SPEAKING, Event.RESUMED): State.SPEAKING,
-    (State.PAUSED, Event.RESUMED): State.SPEAKING,
+TABLE: dict[tuple[SessionState, SessionEvent], SessionState] = {
+    (SessionState.IDLE, SessionEvent.BEGUN): SessionState.SPEAKING,
+    (SessionState.HELD, SessionEvent.BEGUN): SessionState.PAUSED,
+    (SessionState.SPEAKING, SessionEvent.FINISHED): SessionState.IDLE,
+    (SessionState.PAUSED, SessionEvent.FINISHED): SessionState.IDLE,
+    (SessionState.IDLE, SessionEvent.PAUSED): SessionState.HELD,
+    (SessionState.HELD, SessionEvent.PAUSED): SessionState.HELD,
+    (SessionState.SPEAKING, SessionEvent.PAUSED): SessionState.PAUSED,
+    (SessionState.PAUSED, SessionEvent.PAUSED): SessionState.PAUSED,
+    (SessionState.IDLE, SessionEvent.RESUMED): SessionState.IDLE,
+    (SessionState.HELD, SessionEvent.RESUMED): SessionState.IDLE,
+    (SessionState.SPEAKING, SessionEvent.RESUMED): SessionState.SPEAKING,
+    (SessionState.PAUSED, SessionEvent.RESUMED): SessionState.SPEAKING,
     # A stopped utterance is no longer the session's: the next may begin while the old one still says goodbye.
-    (State.IDLE, Event.STOPPED): State.IDLE,
-    (State.HELD, Event.STOPPED): State.IDLE,
-    (State.SPEAKING, Event.STOPPED): State.IDLE,
-    (State.PAUSED, Event.STOPPED): State.IDLE,
+    (SessionState.IDLE, SessionEvent.STOPPED): SessionState.IDLE,
+    (SessionState.HELD, SessionEvent.STOPPED): SessionState.IDLE,
+    (SessionState.SPEAKING, SessionEvent.STOPPED): SessionState.IDLE,
+    (SessionState.PAUSED, SessionEvent.STOPPED): SessionState.IDLE,
     # A reload is kept for the next utterance and moves nothing now.
-    (State.IDLE, Event.RELOADED): State.IDLE,
-    (State.HELD, Event.RELOADED): State.HELD,
-    (State.SPEAKING, Event.RELOADED): State.SPEAKING,
-    (State.PAUSED, Event.RELOADED): State.PAUSED,
-    (State.IDLE, Event.ENDED): State.ENDED,
-    (State.HELD, Event.ENDED): State.ENDED,
-    (State.SPEAKING, Event.ENDED): State.ENDED,
-    (State.PAUSED, Event.ENDED): State.ENDED,
+    (SessionState.IDLE, SessionEvent.RELOADED): SessionState.IDLE,
+    (SessionState.HELD, SessionEvent.RELOADED): SessionState.HELD,
+    (SessionState.SPEAKING, SessionEvent.RELOADED): SessionState.SPEAKING,
+    (SessionState.PAUSED, SessionEvent.RELOADED): SessionState.PAUSED,
+    (SessionState.IDLE, SessionEvent.ENDED): SessionState.ENDED,
+    (SessionState.HELD, SessionEvent.ENDED): SessionState.ENDED,
+    (SessionState.SPEAKING, SessionEvent.ENDED): SessionState.ENDED,
+    (SessionState.PAUSED, SessionEvent.ENDED): SessionState.ENDED,
 }
 
 
@@ -65,7 +65,7 @@ class IllegalMoveError(FailedPreconditionError):
     """An event came that the session's state does not allow; the text names both."""
 
 
-def move(state: State, event: Event) -> State:
+def move(state: SessionState, event: SessionEvent) -> SessionState:
     """Return the state after `event`.
 
     >>> move(State.SPEAKING, Event.PAUSED)
@@ -76,6 +76,10 @@ def move(state: State, event: Event) -> State:
     """
     after = TABLE.get((state, event))
     if after is None:
-        hint = "; one Synthesize at a time in a session" if event is Event.BEGUN and state is not State.ENDED else ""
+        hint = (
+            "; one Synthesize at a time in a session"
+            if event is SessionEvent.BEGUN and state is not SessionState.ENDED
+            else ""
+        )
         raise IllegalMoveError(f"{event} is not possible while the session is {state}{hint}")
     return after

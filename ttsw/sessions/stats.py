@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable
 
-from ttsw.sessions.utterance import Report
+from ttsw.sessions.utterance import UtteranceReport
 
 KEPT = 1_000
 """Utterances that the figures look back on."""
@@ -19,7 +19,7 @@ class Stats:
         self.failures = 0
         self.underruns = 0
 
-    def add(self, report: Report) -> None:
+    def add(self, report: UtteranceReport) -> None:
         """Take an utterance's report into account."""
         self.utterances += 1
         self.failures += bool(report.error)

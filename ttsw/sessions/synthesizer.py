@@ -11,11 +11,11 @@ from typing import Any
 import trio
 
 from ttsw.errors import TtswError
+from ttsw.sessions.frame_timer import FrameTimer
 from ttsw.sessions.frames import Frame
-from ttsw.sessions.metronome import Metronome
 from ttsw.sessions.options import SessionOptions
-from ttsw.sessions.state import Event, State, move
-from ttsw.sessions.utterance import Cause, Report, Utterance
+from ttsw.sessions.state import SessionEvent, SessionState, move
+from ttsw.sessions.utterance import EndCause, Utterance, UtteranceReport
 from ttsw.sessions.voice import Voice, warm_up
 
 
@@ -24,11 +24,11 @@ class Synthesizer:
 
     def __init__(self, voice: Voice, nursery: trio.Nursery) -> None:
         self._voice, self._nursery = voice, nursery
-        self._metronome = Metronome()
+        self._metronome = FrameTimer()
         nursery.start_soon(self._metronome.run)
-        self._state = State.IDLE
+        self._state = SessionState.IDLE
         self._utterance: Utterance | None = None
-        self.report: Report | None = None
+        self.report: UtteranceReport | None = None
         """What the latest text was, once it is spoken."""
 
     @property
@@ -42,19 +42,19 @@ class Synthesizer:
 
     async def pause(self) -> None:
         """Hold frames back from now on; while idle, those of the next text."""
-        self._state = move(self._state, Event.PAUSED)
+        self._state = move(self._state, SessionEvent.PAUSED)
         if self._utterance is not None:
             self._utterance.pause()
 
     async def resume(self) -> None:
         """Go on with the next sample."""
-        self._state = move(self._state, Event.RESUMED)
+        self._state = move(self._state, SessionEvent.RESUMED)
         if self._utterance is not None:
             self._utterance.resume()
 
     async def stop(self) -> None:
         """End the text that is being spoken, and forget what is left of it."""
-        self._state = move(self._state, Event.STOPPED)
+        self._state = move(self._state, SessionEvent.STOPPED)
         if self._utterance is not None:
             self._utterance.stop()
             self._utterance = None
@@ -93,18 +93,18 @@ class Synthesizer:
             raise utterance.failure
 
     def _begin(self, options: SessionOptions) -> Utterance:
-        self._state = move(self._state, Event.BEGUN)
+        self._state = move(self._state, SessionEvent.BEGUN)
         self._utterance = utterance = Utterance(self._give_voice, options, self._metronome)
-        if self._state is State.PAUSED:
+        if self._state is SessionState.PAUSED:
             utterance.pause()
         return utterance
 
     def _finish(self, utterance: Utterance) -> None:
-        utterance.stop(Cause.CLIENT_LEFT)  # no more than a word, if it has ended
+        utterance.stop(EndCause.CLIENT_LEFT)  # no more than a word, if it has ended
         self.report = utterance.leave()
         if self._utterance is utterance:
             self._utterance = None
-            self._state = move(self._state, Event.FINISHED)
+            self._state = move(self._state, SessionEvent.FINISHED)
 
     async def _give_voice(self) -> Voice:
         return self._voice
@@ -149,4 +149,4 @@ async def _feed(utterance: Utterance, text: str | AsyncIterable[str]) -> None:
                 await utterance.feed(piece)
         utterance.end_text()
     except TtswError as error:
-        utterance.stop(Cause.FAILED, error)
+        utterance.stop(EndCause.FAILED, error)

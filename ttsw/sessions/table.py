@@ -12,11 +12,11 @@ import trio
 
 from ttsw.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, TtswError
 from ttsw.sessions.admission import Turnover, admit
-from ttsw.sessions.metronome import Metronome
-from ttsw.sessions.session import Link, Session
+from ttsw.sessions.frame_timer import FrameTimer
+from ttsw.sessions.session import ConnectionLink, Session
 from ttsw.sessions.voice import Voice
-from ttsw.telemetry.figures import Tally
-from ttsw.terminal import is_safe
+from ttsw.system.terminal import is_safe
+from ttsw.telemetry.snapshot import FrameCounter
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +24,7 @@ LONGEST_ID = 256
 """Characters of a session's id."""
 
 
-class Loan(Protocol):
+class VoiceLease(Protocol):
     """A voice that is lent."""
 
     @property
@@ -37,10 +37,10 @@ class Loan(Protocol):
         ...
 
 
-class Lend(Protocol):
+class LeaseModel(Protocol):
     """Lends a model, loading it first where needed."""
 
-    async def __call__(self, model_id: str, *, holder: str, fresh: bool, revoked: Callable[[], None]) -> Loan:
+    async def __call__(self, model_id: str, *, holder: str, fresh: bool, revoked: Callable[[], None]) -> VoiceLease:
         """Lend it to `holder`; a fresh load of it if `fresh`. `revoked` is called when it should be given back soon."""
         ...
 
@@ -74,7 +74,7 @@ class SessionTable:
 
     def __init__(
         self,
-        lend: Lend,
+        lend: LeaseModel,
         *,
         limit_of: Callable[[str], int],
         mixed: float = math.inf,
@@ -82,7 +82,7 @@ class SessionTable:
         orphan_timeout_s: float = math.inf,
         lead_ms: float = 40.0,
         most_characters: int = 100_000,
-        tally: Tally | None = None,
+        tally: FrameCounter | None = None,
     ) -> None:
         self._limit_of, self._mixed = limit_of, mixed
         self.draining = False
@@ -93,7 +93,7 @@ class SessionTable:
         self._sessions: dict[str, _Place] = {}
         self._turnover = Turnover()
         self._serial = count(1)
-        self._metronome = Metronome()
+        self._metronome = FrameTimer()
         self._nursery: trio.Nursery | None = None
 
     def __repr__(self) -> str:
@@ -117,7 +117,7 @@ class SessionTable:
             await self._metronome.run()
 
     async def start(
-        self, session_id: str, model_id: str, options: Mapping[str, str], link: Link | None = None
+        self, session_id: str, model_id: str, options: Mapping[str, str], link: ConnectionLink | None = None
     ) -> Session:
         """Start a session; waits where its model must be loaded first.
 
@@ -194,7 +194,7 @@ class SessionTable:
         session_id: str,
         place: _Place,
         options: Mapping[str, str],
-        link: Link | None,
+        link: ConnectionLink | None,
         *,
         task_status: trio.TaskStatus[Session] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -234,9 +234,9 @@ class _Borrower:
     A session that speaks gives back when it has spoken. Its next utterance borrows anew.
     """
 
-    def __init__(self, lend: Lend, model_id: str, holder: str) -> None:
+    def __init__(self, lend: LeaseModel, model_id: str, holder: str) -> None:
         self._lend, self._model_id, self._holder = lend, model_id, holder
-        self._loan: Loan | None = None
+        self._loan: VoiceLease | None = None
         self._speaking = self._wanted_back = False
 
     def __enter__(self) -> Self:
@@ -255,7 +255,7 @@ class _Borrower:
             return loan.value
         return self._loan.value
 
-    def _keep(self, loan: Loan) -> None:
+    def _keep(self, loan: VoiceLease) -> None:
         stale, self._loan = self._loan, loan
         if stale is not None:  # an utterance that was stopped in this moment has borrowed, too
             stale.release()

@@ -16,12 +16,12 @@ import trio
 
 from ttsw.audio import Chain
 from ttsw.errors import InternalError, InvalidArgumentError, TtswError
+from ttsw.sessions.frame_timer import FrameTimer
 from ttsw.sessions.frames import Frame, FrameBuffer
-from ttsw.sessions.metronome import Metronome
 from ttsw.sessions.options import SessionOptions
 from ttsw.sessions.pacing import Pacer
 from ttsw.sessions.voice import Voice
-from ttsw.telemetry.figures import Tally
+from ttsw.telemetry.snapshot import FrameCounter
 from ttsw.telemetry.tracing import NO_TRACE, UtteranceTrace
 from ttsw.text import Segmenter, clean, has_speech, unreadable, without_unreadable
 from ttsw.units import FRAME_S
@@ -44,7 +44,7 @@ PIECE = 500
 log = structlog.get_logger(__name__)
 
 
-class Cause(StrEnum):
+class EndCause(StrEnum):
     """Why an utterance ended."""
 
     FINISHED = "finished"
@@ -66,7 +66,7 @@ class Piece(NamedTuple):
     flush: bool = False
 
 
-class Listener(Protocol):
+class FrameSink(Protocol):
     """Where frames go: an RPC's stream, or a channel."""
 
     def send_nowait(self, frames: list[Frame]) -> bool:
@@ -84,10 +84,10 @@ class Listener(Protocol):
 
 
 @dataclass
-class Report:
+class UtteranceReport:
     """What an utterance was, for the log and the metrics. Times are seconds, `first_s` counts from its beginning."""
 
-    cause: Cause = Cause.CLIENT_LEFT
+    cause: EndCause = EndCause.CLIENT_LEFT
     characters: int = 0
     segments: int = 0
     frames: int = 0
@@ -132,15 +132,15 @@ class Utterance:
         self,
         voice: Callable[[], Awaitable[Voice]],
         options: SessionOptions,
-        metronome: Metronome,
+        metronome: FrameTimer,
         *,
         most_characters: int = 100_000,
-        tally: Tally | None = None,
+        tally: FrameCounter | None = None,
     ) -> None:
-        self.report = Report()
+        self.report = UtteranceReport()
         self.trace: UtteranceTrace = NO_TRACE
         self.silenced_s: float | None = None
-        self._tally = tally or Tally()
+        self._tally = tally or FrameCounter()
         self._silencing: float | None = None
         self.failure: TtswError | None = None
         self.began = self._touched = self._fed = trio.current_time()
@@ -195,17 +195,17 @@ class Utterance:
         """Say that no text follows."""
         self._text_in.close()
 
-    async def emit(self, listener: Listener) -> None:
+    async def emit(self, listener: FrameSink) -> None:
         """Send frames as they are due, and return when the last is sent, or when `failure` says why there is none."""
         with self._emission:
             await self._emit(listener)
         if self._stopped and self.failure is None:
             with trio.move_on_after(GOODBYE_S):
                 await listener.send([self._buffer.end_marker()], lambda _count: None)
-            if self.report.cause is Cause.STOPPED and self._silencing is not None:
+            if self.report.cause is EndCause.STOPPED and self._silencing is not None:
                 self.silenced_s = trio.current_time() - self._silencing
 
-    async def _emit(self, listener: Listener) -> None:
+    async def _emit(self, listener: FrameSink) -> None:
         # A wake-up and a STOP may come in the same tick: the scope's cancel is then seen at the next wait only.
         while not (self._stopped or self._buffer.ended):
             now = trio.current_time()
@@ -219,7 +219,7 @@ class Utterance:
                     with trio.CancelScope() as self._sending:
                         await listener.send(frames, self._sent)
                 if frames[-1].final and frames[-1].sequence == self._buffer.taken:
-                    self.report.cause = Cause.FINISHED
+                    self.report.cause = EndCause.FINISHED
                     return
             else:
                 await self._metronome.wait_until(self._pacer.due(now))
@@ -250,9 +250,9 @@ class Utterance:
         self._pacer.thaw(trio.current_time())
         self._buffer.notify()
 
-    def stop(self, cause: Cause = Cause.STOPPED, failure: TtswError | None = None) -> None:
+    def stop(self, cause: EndCause = EndCause.STOPPED, failure: TtswError | None = None) -> None:
         """End now: the engine is left at its next step, the listener gets the end marker, or `failure` as status."""
-        if self._stopped or self.report.cause is Cause.FINISHED:
+        if self._stopped or self.report.cause is EndCause.FINISHED:
             return
         self._stopped, self.failure = True, self.failure or failure
         self._silencing = trio.current_time()
@@ -260,13 +260,13 @@ class Utterance:
         self._production.cancel(reason=cause.value)
         self._emission.cancel(reason=cause.value)
 
-    def leave(self) -> Report:
+    def leave(self) -> UtteranceReport:
         """The listener's task is done with it, in whichever way: end what still runs, and give the report."""
         self._production.cancel(reason=self.report.cause.value)
         if self.failure is not None:
             self.report.error = str(self.failure)
             if not self._stopped:
-                self.report.cause = Cause.FAILED
+                self.report.cause = EndCause.FAILED
         self.report.made = self._buffer.made
         self.report.duration_s = trio.current_time() - self.began
         self.report.underruns, self.report.largest_gap_s = self._pacer.underruns, self._pacer.largest_gap_s

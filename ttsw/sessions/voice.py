@@ -7,13 +7,13 @@ from typing import TypeVar
 import numpy as np
 import trio
 
-from ttsw.adapters.host.base import Host
+from ttsw.adapters.hosts.base import Host
 from ttsw.audio import AdaptiveGain, Calibration, Chain, FixedGain, Gain, calibrate, to_mono
+from ttsw.concurrency.threads import Lane, run_in
 from ttsw.errors import InvalidArgumentError, OutOfMemoryError, TtswError
 from ttsw.options import Option, OptionValue, parse_options
 from ttsw.sessions.options import SessionOptions
 from ttsw.text import scripts_of
-from ttsw.threads import Lane, run_in
 from ttsw.types import Samples
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ CALIBRATION_TEXTS = (
 
 
 @dataclass(frozen=True)
-class Level:
+class LoudnessTarget:
     """How loud a worker speaks.
 
     Args:
@@ -64,7 +64,7 @@ class Voice:
     """
 
     host: Host
-    level: Level = Level()
+    level: LoudnessTarget = LoudnessTarget()
     calibration: Calibration | None = None
     defaults: Mapping[str, str] = field(default_factory=dict)
     relieve: Callable[[], Awaitable[bool]] = no_relief

@@ -3,19 +3,19 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ttsw.models.records import Record
-from ttsw.models.shelf import Shelf
+from ttsw.models.measurements import ModelRecord
+from ttsw.packs.catalogue import Catalogue
 from ttsw.profiles.schema import Profile
-from ttsw.sessions.voice import Level, Voice
+from ttsw.sessions.voice import LoudnessTarget, Voice
 from ttsw.simulation.device import SimulatedDevice
-from ttsw.simulation.host import Load, SimulatedHost
+from ttsw.simulation.host import SimulatedHost, SimulatedLoad
 from ttsw.types import Capabilities, VoicePack
 from ttsw.units import SAMPLE_RATE
 
 NOWHERE = Path("simulated")
 
 
-class Simulation:
+class SimulatedSource:
     """A worker's packs, device and loader, of a profile.
 
     It stands where `Library`, `find_devices` and `VoiceLoader` stand for this machine.
@@ -29,13 +29,13 @@ class Simulation:
     def __init__(self, profile: Profile, noise: float = 0.0, seed: int = 0) -> None:
         self.profile = profile
         self.device = SimulatedDevice(profile)
-        self._load = Load(profile, noise, seed)
-        self.shelf = Shelf({model_id: _pack(model_id, profile) for model_id in profile.models})
+        self._load = SimulatedLoad(profile, noise, seed)
+        self.shelf = Catalogue({model_id: _pack(model_id, profile) for model_id in profile.models})
 
     def __repr__(self) -> str:
         return f"<Simulation of {self.profile.name}, {self.device!r}>"
 
-    def refresh(self) -> Shelf:
+    def refresh(self) -> Catalogue:
         """Give the packs, which don't change."""
         return self.shelf
 
@@ -48,13 +48,13 @@ class Simulation:
         return [self.device.id]
 
     async def __call__(
-        self, pack: VoicePack, record: Record, device: str, loaded: Callable[[], None], base: Voice | None = None
+        self, pack: VoicePack, record: ModelRecord, device: str, loaded: Callable[[], None], base: Voice | None = None
     ) -> Voice:
-        """Load a model; see `ttsw.models.source.Source.open`."""
+        """Load a model; see `ttsw.models.source.ModelSource.open`."""
         host = SimulatedHost(pack, self.profile, self.device, self._load)
         await host.start()
         loaded()
-        return Voice(host, Level(None))
+        return Voice(host, LoudnessTarget(None))
 
 
 def _pack(model_id: str, profile: Profile) -> VoicePack:

@@ -15,7 +15,7 @@ READY = "ready"
 METHODS = ("GET", "HEAD")
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     """What is answered to a request."""
 
     status: HTTPStatus
@@ -62,7 +62,7 @@ class Endpoints:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
-    async def _answer(self, scope: HTTPScope) -> Answer:
+    async def _answer(self, scope: HTTPScope) -> HttpResponse:
         if scope["path"] not in {"/metrics", "/healthz", "/readyz"}:
             return _plain(HTTPStatus.NOT_FOUND, "there are /metrics, /healthz and /readyz")
         if scope["method"] not in METHODS:
@@ -71,7 +71,7 @@ class Endpoints:
         if scope["path"] == "/metrics":
             accept = b",".join(value for name, value in scope["headers"] if name.lower() == b"accept")
             body, content_type = await self._render(accept.decode("latin-1"))
-            return Answer(HTTPStatus.OK, body, content_type)
+            return HttpResponse(HTTPStatus.OK, body, content_type)
         if scope["path"] == "/healthz":
             return _plain(HTTPStatus.OK, "alive")
         state = self._state()
@@ -79,5 +79,5 @@ class Endpoints:
         return _plain(status, "\n".join((state, *self._remarks())))
 
 
-def _plain(status: HTTPStatus, text: str, *headers: tuple[bytes, bytes]) -> Answer:
-    return Answer(status, f"{text}\n".encode(), headers=headers)
+def _plain(status: HTTPStatus, text: str, *headers: tuple[bytes, bytes]) -> HttpResponse:
+    return HttpResponse(status, f"{text}\n".encode(), headers=headers)

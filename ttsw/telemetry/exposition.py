@@ -11,8 +11,8 @@ from prometheus_client.exposition import generate_latest as plain_text
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE_OPENMETRICS
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_text
 
-from ttsw.telemetry.figures import Snapshot
 from ttsw.telemetry.metrics import Metrics
+from ttsw.telemetry.snapshot import WorkerSnapshot
 
 FRESH_S = 0.1
 """How long a text is given to whoever asks."""
@@ -26,7 +26,7 @@ class Exposition:
         look: Says how the worker stands; called in the event loop, so it must not block.
     """
 
-    def __init__(self, metrics: Metrics, look: Callable[[], Snapshot]) -> None:
+    def __init__(self, metrics: Metrics, look: Callable[[], WorkerSnapshot]) -> None:
         self._metrics, self._look = metrics, look
         self._limiter = trio.CapacityLimiter(1)
         self._turn = trio.Lock()

@@ -1,8 +1,9 @@
 """Which metrics there are, under which names, and what changes them.
 
 What happens is told by a call of a method here, in the event loop, and costs microseconds. What merely stands
-(sessions, models, memory) isn't followed but copied when somebody looks; see `ttsw.telemetry.mirror`. A registry of our
-own: nothing is shared with what else uses prometheus-client in the process.
+(sessions, models, memory) isn't followed but copied when somebody looks; see
+`ttsw.telemetry.snapshot_collector`. A registry of our own: nothing is shared with what else uses prometheus-client in
+the process.
 """
 
 import platform
@@ -11,8 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 
 from ttsw import __version__
 from ttsw.errors import ErrorCode
-from ttsw.telemetry.figures import CAUSES, UNLOAD_CAUSES, Ended, Snapshot, Tally
-from ttsw.telemetry.mirror import Mirror
+from ttsw.telemetry.snapshot import CAUSES, UNLOAD_CAUSES, FrameCounter, UtteranceSummary, WorkerSnapshot
+from ttsw.telemetry.snapshot_collector import SnapshotCollector
 
 MOST_MODELS = 100
 """Models told apart; what is one too many, or was never in memory, is counted under `OTHER`."""
@@ -35,7 +36,7 @@ class Metrics:
     """
 
     def __init__(self, worker_name: str = "") -> None:
-        self.tally = Tally()
+        self.tally = FrameCounter()
         """To be added to per frame."""
         self.registry = registry = CollectorRegistry()
         self._models: set[str] = set()
@@ -95,7 +96,7 @@ class Metrics:
             buckets=LAG_S,
             registry=registry,
         )
-        self._mirror = Mirror(
+        self._mirror = SnapshotCollector(
             self.tally, {"version": __version__, "python": platform.python_version(), "worker": worker_name}
         )
         registry.register(self._mirror)
@@ -110,7 +111,7 @@ class Metrics:
 
     # What is told. All of these are cheap, and to be called in the event loop.
 
-    def utterance_ended(self, model_id: str, ended: Ended, duration_s: float) -> None:
+    def utterance_ended(self, model_id: str, ended: UtteranceSummary, duration_s: float) -> None:
         """An utterance has ended, `duration_s` after its beginning."""
         model = self._name(model_id)
         self._utterances.labels(model, ended.cause).inc()
@@ -150,7 +151,7 @@ class Metrics:
         """The event loop woke somebody this late."""
         self._lag.observe(seconds)
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, snapshot: WorkerSnapshot) -> None:
         """Show this, until the next, as how the worker stands."""
         self._mirror.snapshot = snapshot
 

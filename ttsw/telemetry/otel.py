@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from ttsw import __version__
-from ttsw.telemetry.figures import Ended
+from ttsw.telemetry.snapshot import UtteranceSummary
 from ttsw.telemetry.tracing import NO_TRACE, UtteranceTrace
 
 MOST_SEGMENTS = 64
@@ -108,7 +108,7 @@ class _Utterance:
     def first_frame(self, first_s: float) -> None:
         self._span.add_event("first frame", {"tts.ttfa_s": first_s})
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: UtteranceSummary) -> None:
         self._span.set_attributes({
             "tts.cause": str(ended.cause),
             "tts.characters": ended.characters,

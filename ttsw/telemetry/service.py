@@ -9,20 +9,20 @@ from functools import partial
 
 import trio
 
+from ttsw.concurrency.supervise import supervise
 from ttsw.config.schema import MetricsConfig
-from ttsw.supervision import supervise
 from ttsw.telemetry.endpoints import Endpoints
 from ttsw.telemetry.exposition import Exposition
-from ttsw.telemetry.figures import Snapshot
-from ttsw.telemetry.http import open_port, serve_http, url_of
+from ttsw.telemetry.http_server import open_port, serve_http, url_of
 from ttsw.telemetry.loop_lag import watch_loop_lag
 from ttsw.telemetry.metrics import Metrics
+from ttsw.telemetry.snapshot import WorkerSnapshot
 
 
 async def serve_metrics(
     config: MetricsConfig,
     metrics: Metrics,
-    look: Callable[[], Snapshot],
+    look: Callable[[], WorkerSnapshot],
     *,
     task_status: trio.TaskStatus[str | None] = trio.TASK_STATUS_IGNORED,
 ) -> None:

@@ -13,8 +13,8 @@ import trio
 
 from ttsw.config.schema import TracingConfig
 from ttsw.errors import ConfigError
-from ttsw.extras import install_hint
-from ttsw.telemetry.figures import Ended
+from ttsw.system.extras import install_hint
+from ttsw.telemetry.snapshot import UtteranceSummary
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ class UtteranceTrace(Protocol):
         """The first frame was sent, this long after the utterance's beginning."""
         ...
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: UtteranceSummary) -> None:
         """The utterance has ended."""
         ...
 
@@ -65,7 +65,7 @@ class NoTrace:
     def first_frame(self, first_s: float) -> None:
         """See `UtteranceTrace.first_frame`."""
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: UtteranceSummary) -> None:
         """See `UtteranceTrace.end`."""
 
 

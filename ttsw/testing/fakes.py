@@ -9,7 +9,7 @@ import numpy as np
 import trio
 
 from ttsw.adapters.base import EngineSettings, TTSAdapter
-from ttsw.adapters.host.base import describe
+from ttsw.adapters.hosts.base import describe
 from ttsw.errors import TtswError, UnavailableError
 from ttsw.options import Option, OptionValue
 from ttsw.types import Samples, VoicePack
@@ -87,7 +87,7 @@ class FakeHost:
         convert: Callable[[Samples], T],
         take: Callable[[T, float], Awaitable[None]],
     ) -> None:
-        """Speak one segment; see `ttsw.adapters.host`."""
+        """Speak one segment; see `ttsw.adapters.hosts`."""
         self.texts.append(text)
         for chunk in self.adapter.speak(text, options):
             await trio.sleep(self.step_s)

@@ -11,8 +11,8 @@ import re
 from typing import NamedTuple
 
 from ttsw.text.abbreviations import goes_on, is_lower_case, is_opening
-from ttsw.text.glued import ends_glued
 from ttsw.text.marks import CLOSERS, HARD, LINE, LOOK_AHEAD, QUOTES, SOFT
+from ttsw.text.unspaced import ends_glued
 
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]")
 

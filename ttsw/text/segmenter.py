@@ -11,8 +11,8 @@ import re
 
 from ttsw.text.boundaries import find_end
 from ttsw.text.cuts import best_cut
-from ttsw.text.endings import Ending, judge_ending
 from ttsw.text.marks import LOOK_AHEAD
+from ttsw.text.pauses import Ending, judge_ending
 
 MAX_CHARS = 250
 FIRST_MAX_CHARS = 80

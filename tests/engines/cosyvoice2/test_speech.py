@@ -8,19 +8,19 @@ import torch
 from cosyvoice.utils.common import ras_sampling
 
 from tests.engines.cosyvoice2.library import draws_of
-from ttsw.adapters.cosyvoice2.speech import TRIALS, Made, Sampling, Speaker, draw
-from ttsw.adapters.pytorch.pages import PAGE
+from ttsw.adapters.cosyvoice2.language_model import TRIALS, CosyVoiceSampling, GeneratedTokens, TokenGenerator, draw
+from ttsw.adapters.pytorch.kv_cache import PAGE
 
 PROMPTS = ([], [5, 6, 7], [9] * 30)
 TEXTS = ([11, 12, 13], [14] * 9, [21, 22, 23, 24, 25])
 SPOKEN = (0, 40, 7)
 END = 81
-HOW = Sampling()
+HOW = CosyVoiceSampling()
 
 
 @pytest.fixture
 def speaker(model):
-    return Speaker(model.llm, 64)
+    return TokenGenerator(model.llm, 64)
 
 
 def spoken(number):
@@ -109,9 +109,9 @@ def test_the_likeliest_are_drawn_from():
     found = counts(scores)
     assert found[4] == 0
     assert found[1:4] == pytest.approx([0.5 / 0.9, 0.25 / 0.9, 0.15 / 0.9], abs=0.04)
-    assert counts(scores, how=Sampling(top_k=1))[1] == 1
-    assert counts(scores, how=Sampling(top_p=0.01))[1] == 1
-    assert counts(scores, how=Sampling(temperature=0.05))[1] == 1
+    assert counts(scores, how=CosyVoiceSampling(top_k=1))[1] == 1
+    assert counts(scores, how=CosyVoiceSampling(top_p=0.01))[1] == 1
+    assert counts(scores, how=CosyVoiceSampling(temperature=0.05))[1] == 1
 
 
 def test_what_was_said_just_before_is_drawn_anew_from_all():
@@ -119,20 +119,20 @@ def test_what_was_said_just_before_is_drawn_anew_from_all():
     assert counts(scores)[1] == 1
     assert counts(scores, said=[1])[1] == pytest.approx(0.85, abs=0.03)
     assert counts(scores, said=[1, *range(5, 15)])[1] == 1, "that was long ago"
-    assert counts(scores, said=[1], how=Sampling(share=0.2))[1] == 1, "once isn't often"
+    assert counts(scores, said=[1], how=CosyVoiceSampling(share=0.2))[1] == 1, "once isn't often"
 
 
 def test_the_end_is_not_drawn_too_early():
     assert counts(logits(t1=0, t7=0), end=7)[7] == 0
     assert counts(logits(t1=0, t7=0))[7] == pytest.approx(0.5, abs=0.05)
     chance = np.random.default_rng(0)
-    assert draw(logits(t1=-15, t7=20), [], Sampling(), chance, 7) != 7, "where the library gives up"
+    assert draw(logits(t1=-15, t7=20), [], CosyVoiceSampling(), chance, 7) != 7, "where the library gives up"
     assert TRIALS == 100
 
 
 def test_what_is_no_number_is_told():
     with pytest.raises(FloatingPointError):
-        draw(logits(t1=np.nan), [], Sampling(), np.random.default_rng(0), None)
+        draw(logits(t1=np.nan), [], CosyVoiceSampling(), np.random.default_rng(0), None)
 
 
 def test_bounds_are_the_librarys(speaker):
@@ -141,17 +141,17 @@ def test_bounds_are_the_librarys(speaker):
     never, always = (np.where(np.arange(84) == END, value, 0).astype(np.float32) for value in (-50, 5))
     for count in range(60):
         assert not row.done
-        row.accept(Made(always if count < 6 else never, count + 1))
+        row.accept(GeneratedTokens(always if count < 6 else never, count + 1))
     assert (row.done, row.stopped, len(row.tokens)) == (True, False, 60)
     row = open_(speaker, 0)
     while not row.done:
-        row.accept(Made(always, 1))
+        row.accept(GeneratedTokens(always, 1))
     assert (row.stopped, len(row.tokens)) == (True, 6)
 
 
 def test_tokens_of_the_models_own_are_not_spoken(speaker):
     row = open_(speaker, 0)
-    row.accept(Made(np.where(np.arange(84) == 82, 50, 0).astype(np.float32), 1))
+    row.accept(GeneratedTokens(np.where(np.arange(84) == 82, 50, 0).astype(np.float32), 1))
     assert (row.drawn, row.tokens, row.done) == ([82], [], False)
 
 

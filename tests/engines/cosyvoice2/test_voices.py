@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import random_cosyvoice2
 import soundfile
 import torch
 
-from ttsw.adapters.clips import Clip, read_clip
-from ttsw.adapters.cosyvoice2.voices import Cloner, keep_voices, log_mel, read_speakers, spectrogram
+from ttsw.adapters.cosyvoice2 import random_pack
+from ttsw.adapters.cosyvoice2.reference_voice import Cloner, keep_voices, log_mel, read_speakers, spectrogram
+from ttsw.adapters.reference_clip import ReferenceClip, read_clip
 from ttsw.errors import InvalidArgumentError, UnavailableError
 
 
@@ -22,7 +22,7 @@ def cloner(pack, model):
 @pytest.fixture
 def clips(tmp_path):
     for name, seed, seconds in (("anna", 1, 2.0), ("bert", 2, 2.5), ("long", 3, 31.0)):
-        soundfile.write(tmp_path / f"{name}.wav", random_cosyvoice2.voice(seconds, seed), 24_000)
+        soundfile.write(tmp_path / f"{name}.wav", random_pack.voice(seconds, seed), 24_000)
     return tmp_path
 
 
@@ -54,7 +54,7 @@ def strengths(samples, size, hop):
 
 
 def test_the_spectrogram_is_what_its_definition_says(model):
-    samples = random_cosyvoice2.voice(1.0).astype(np.float64)
+    samples = random_pack.voice(1.0).astype(np.float64)
     padded = np.pad(samples, 720, mode="reflect")
     wanted = filters(1920, 24_000, 80, 0, 8000) @ np.sqrt(strengths(padded, 1920, 480) + 1e-9)
     found = spectrogram(torch.from_numpy(samples).float(), model.mel)
@@ -63,7 +63,7 @@ def test_the_spectrogram_is_what_its_definition_says(model):
 
 
 def test_the_log_mel_is_what_its_definition_says():
-    samples = random_cosyvoice2.voice(1.0, rate=16_000).astype(np.float64)
+    samples = random_pack.voice(1.0, rate=16_000).astype(np.float64)
     padded = np.pad(samples, 200, mode="reflect")
     bands = np.log10(np.maximum(filters(400, 16_000, 128, 0, 8000) @ strengths(padded, 400, 160)[:, :-1], 1e-10))
     wanted = (np.maximum(bands, bands.max() - 8) + 4) / 4
@@ -78,7 +78,7 @@ def test_a_voice_has_two_frames_for_each_token(cloner, model, pack):
     assert voice.mel.shape == (150, 80)
     assert voice.speaker.shape == (1, 192)
     assert len(voice.tokens.unique()) > 3
-    other = cloner.clone(Clip(random_cosyvoice2.voice(1.99, 5, 44_100), 44_100), pack.root)
+    other = cloner.clone(ReferenceClip(random_pack.voice(1.99, 5, 44_100), 44_100), pack.root)
     assert other.mel.shape == (2 * len(other.tokens), 80)
     assert not torch.allclose(other.speaker, voice.speaker, atol=1e-3)
 
@@ -121,7 +121,7 @@ def test_graphs_that_cannot_be_are_refused(pack, model, tmp_path):
 
 
 def test_tokens_that_the_model_lacks_are_told(pack, model, tmp_path):
-    graph = random_cosyvoice2._token_graph(np.random.default_rng(0), 500)
+    graph = random_pack._token_graph(np.random.default_rng(0), 500)
     (tmp_path / "tokens.onnx").write_bytes(graph)
     cloner = Cloner(replace(pack, files=pack.files | {"speech_tokenizer_v2.onnx": tmp_path / "tokens.onnx"}), model)
     with pytest.raises(

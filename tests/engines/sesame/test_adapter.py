@@ -8,7 +8,6 @@ from threading import Event
 import conformance
 import numpy as np
 import pytest
-import random_csm
 import soundfile
 import torch
 import trio
@@ -16,11 +15,11 @@ from transformers import CsmForConditionalGeneration
 
 from tests.engines.sesame.making import TEXTS, ask, by_peft, read_pack
 from ttsw.adapters.base import EngineSettings
-from ttsw.adapters.host.thread import ThreadHost
-from ttsw.adapters.sesame import text
+from ttsw.adapters.hosts.thread import ThreadHost
+from ttsw.adapters.sesame import random_pack, text
 from ttsw.adapters.sesame.adapter import SesameAdapter
 from ttsw.adapters.sesame.engine import CHUNKS
-from ttsw.adapters.sesame.shelf import KEPT
+from ttsw.adapters.sesame.lora_cache import KEPT
 from ttsw.errors import InternalError, InvalidArgumentError, NotFoundError, TtswError, UnavailableError
 from ttsw.options import parse_options
 from ttsw.types import Capabilities
@@ -43,9 +42,9 @@ def fresh(pack, tmp_path):
     """An adapter that a test may change or close, with clips."""
     clips = tmp_path / "clips"
     clips.mkdir()
-    soundfile.write(clips / "anna.wav", random_csm.voice(1.2, 1), 24_000)
+    soundfile.write(clips / "anna.wav", random_pack.voice(1.2, 1), 24_000)
     (clips / "anna.txt").write_text(SAID)
-    soundfile.write(clips / "mute.wav", random_csm.voice(1.2, 2), 16_000)
+    soundfile.write(clips / "mute.wav", random_pack.voice(1.2, 2), 16_000)
     return SesameAdapter.load(pack, EngineSettings(concurrency=2, cache=tmp_path / "cache", clips=clips))
 
 
@@ -376,7 +375,7 @@ def test_a_recording_that_will_not_do_is_refused_at_the_start(fresh, options, ki
 
 
 def test_a_packs_own_recording_is_its_voice(tmp_path):
-    random_csm.build(tmp_path / "own", "tiny", recording=True)
+    random_pack.build(tmp_path / "own", "tiny", recording=True)
     pack = read_pack(tmp_path / "own")
     adapter = SesameAdapter.load(pack, EngineSettings())
     adapter.prepare({})

@@ -4,20 +4,20 @@ from itertools import repeat
 
 import numpy as np
 import pytest
-import random_csm
 import torch
 from transformers import EncodecFeatureExtractor, PreTrainedTokenizerFast
 from transformers.models.csm.processing_csm import CsmProcessor
 
 from tests.engines.sesame.making import BOOKS, GREEDY, TEXTS, generate
-from ttsw.adapters.clips import Clip
+from ttsw.adapters.reference_clip import ReferenceClip
+from ttsw.adapters.sesame import random_pack
+from ttsw.adapters.sesame.context import MOST_SESSIONS, MOST_TURNS, ContextStore, ContextTurn, fitting
 from ttsw.adapters.sesame.files import BEGIN, END
-from ttsw.adapters.sesame.text import Part
-from ttsw.adapters.sesame.turns import MOST_SESSIONS, MOST_TURNS, Turn, Turns, fitting
+from ttsw.adapters.sesame.text import CsmTextPart
 
 
 def turn(tokens, frames):
-    return Turn(tuple(range(tokens)), np.zeros((frames, 2), np.int16))
+    return ContextTurn(tuple(range(tokens)), np.zeros((frames, 2), np.int16))
 
 
 def test_the_model_reads_them_as_the_library_has_it(adapter, library, pack):
@@ -28,13 +28,16 @@ def test_the_model_reads_them_as_the_library_has_it(adapter, library, pack):
     )
     processor = CsmProcessor(EncodecFeatureExtractor(sampling_rate=24_000), fast)
     said = [("How are you doing today?", 0, 0.6), ("I am fine, as ever, and so is the cat.", 1, 0.9)]
-    audio = [random_csm.voice(seconds, seed) for seed, (_, _, seconds) in enumerate(said)]
+    audio = [random_pack.voice(seconds, seed) for seed, (_, _, seconds) in enumerate(said)]
     text = "".join(f"{BEGIN}[{who}]{words}{END}<|AUDIO|><|audio_eos|>" for words, who, _ in said)
     inputs = processor(text=f"{text}{BEGIN}[0]{TEXTS[0]}{END}", audio=audio)
     wanted = generate(library, **inputs)
 
     turns = [
-        Turn(engine.reader.encode(words, who), engine.codec.encode(Clip(samples, 24_000)).numpy().astype(np.int16))
+        ContextTurn(
+            engine.reader.encode(words, who),
+            engine.codec.encode(ReferenceClip(samples, 24_000)).numpy().astype(np.int16),
+        )
         for (words, who, _), samples in zip(said, audio, strict=True)
     ]
     (part,) = engine.reader.read(TEXTS[0], 0)
@@ -61,7 +64,7 @@ def test_a_gap_is_not_jumped():
 
 def test_a_recording_stays_and_turns_go(adapter):
     engine = adapter._engine
-    part = Part(tuple(range(48)), 10.0)
+    part = CsmTextPart(tuple(range(48)), 10.0)
     room = engine.positions - 48 - 125
     first, turns = turn(100, 399), [turn(10, 489) for _ in range(4)]
     assert same(engine.context(part, first, turns), [first, *turns[-((room - 500) // 500) :]])
@@ -75,7 +78,7 @@ def same(found, wanted):
 
 
 def test_sessions_have_their_own_and_few():
-    turns = Turns(1000)
+    turns = ContextStore(1000)
     for number in range(12):
         turns.add("one", turn(number, 1))
     assert [len(each.tokens) for each in turns.get("one")] == list(range(12 - MOST_TURNS, 12))
@@ -86,7 +89,7 @@ def test_sessions_have_their_own_and_few():
 
 
 def test_sessions_that_were_not_used_are_forgotten():
-    turns = Turns(1000)
+    turns = ContextStore(1000)
     for number in range(MOST_SESSIONS):
         turns.add(number, turn(1, 1))
     turns.get(0)

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import random_xtts
 import soundfile
 import torch
 
-from ttsw.adapters.clips import read_clip
-from ttsw.adapters.pytorch import voices as voices_module
-from ttsw.adapters.xtts import conditioning
-from ttsw.adapters.xtts.conditioning import clone, keep_voices, read_speakers
+from ttsw.adapters.pytorch import voice_cache as voices_module
+from ttsw.adapters.reference_clip import read_clip
+from ttsw.adapters.xtts import random_pack
+from ttsw.adapters.xtts import reference_voice as conditioning
+from ttsw.adapters.xtts.reference_voice import clone, keep_voices, read_speakers
 from ttsw.errors import UnavailableError
 
 
@@ -27,7 +27,7 @@ def clips(tmp_path):
     folder = tmp_path / "clips"
     folder.mkdir()
     for name, seed in (("anna", 1), ("bert", 2)):
-        soundfile.write(folder / f"{name}.wav", random_xtts.voice(2.0, seed), 24_000)
+        soundfile.write(folder / f"{name}.wav", random_pack.voice(2.0, seed), 24_000)
     return folder
 
 
@@ -120,7 +120,7 @@ def test_two_who_ask_at_once_wait_for_one(model, clips, tmp_path):
 
 def test_memory_holds_those_that_were_used_last(model, clips, monkeypatch):
     monkeypatch.setattr(voices_module, "KEPT", 2)
-    soundfile.write(clips / "carl.wav", random_xtts.voice(2.0, 3), 24_000)
+    soundfile.write(clips / "carl.wav", random_pack.voice(2.0, 3), 24_000)
     voices = keep_voices(model, "weights", None)
     for name in ("anna", "bert", "anna", "carl", "anna", "bert"):
         voices.get(clips / f"{name}.wav")

@@ -15,7 +15,7 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.settings import Settings as H2Settings
 
-from ttsw.grpc_trio import Settings, Stream, frames
+from ttsw.grpc_trio import ServerStream, Settings, frames
 from ttsw.grpc_trio.frames import join_messages
 from ttsw.grpc_trio.request import Router
 from ttsw.grpc_trio.server import ServerConnection
@@ -46,19 +46,19 @@ class Service:
 
     log: list[str] = field(default_factory=list)
     release: trio.Event = field(default_factory=trio.Event)
-    held: dict[int, Stream[Raw, Raw]] = field(default_factory=dict)
-    body: Callable[[Stream[Raw, Raw]], Any] | None = None
+    held: dict[int, ServerStream[Raw, Raw]] = field(default_factory=dict)
+    body: Callable[[ServerStream[Raw, Raw]], Any] | None = None
 
-    async def unary(self, stream: Stream[Raw, Raw]) -> None:
+    async def unary(self, stream: ServerStream[Raw, Raw]) -> None:
         request = await stream.recv_message()
         assert request is not None
         await stream.send_message(request)
 
-    async def echo(self, stream: Stream[Raw, Raw]) -> None:
+    async def echo(self, stream: ServerStream[Raw, Raw]) -> None:
         async for message in stream:
             await stream.send_message(message)
 
-    async def hold(self, stream: Stream[Raw, Raw]) -> None:
+    async def hold(self, stream: ServerStream[Raw, Raw]) -> None:
         """Read nothing, until released or cancelled; say which."""
         try:
             await stream.send_initial_metadata()
@@ -68,18 +68,18 @@ class Service:
             raise
         self.log.append("released")
 
-    async def test(self, stream: Stream[Raw, Raw]) -> None:
+    async def test(self, stream: ServerStream[Raw, Raw]) -> None:
         """Run what the test gave."""
         assert self.body is not None
         await self.body(stream)
 
-    async def boom(self, stream: Stream[Raw, Raw]) -> None:
+    async def boom(self, stream: ServerStream[Raw, Raw]) -> None:
         raise ValueError("a secret")
 
-    async def status(self, stream: Stream[Raw, Raw]) -> None:
+    async def status(self, stream: ServerStream[Raw, Raw]) -> None:
         raise GRPCError(Status.NOT_FOUND, "näh: 100 %\n")
 
-    async def silent(self, stream: Stream[Raw, Raw]) -> None:
+    async def silent(self, stream: ServerStream[Raw, Raw]) -> None:
         await stream.recv_message()
 
     def __mapping__(self) -> dict[str, Handler]:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ttsw.fronts.abi.generated import tts
+from ttsw.fronts.abi.generated.grpc.health.v1 import HealthCheckRequest
+from ttsw.fronts.abi.generated.grpc.reflection.v1 import ServerReflectionRequest
 from ttsw.grpc_trio.schema import SchemaError, check
-from ttsw.rpc.generated import tts
-from ttsw.rpc.generated.grpc.health.v1 import HealthCheckRequest
-from ttsw.rpc.generated.grpc.reflection.v1 import ServerReflectionRequest
 
 REQUESTS = [getattr(tts, name) for name in dir(tts) if name.endswith("Request")]
 MESSAGES = [*REQUESTS, tts.TextChunk, tts.AudioFrame, tts.GetCapabilitiesResponse, tts.ListModelsResponse]

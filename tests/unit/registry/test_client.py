@@ -6,7 +6,7 @@ from redis.connection import SSLConnection, UnixDomainSocketConnection
 
 from ttsw.errors import ConfigError
 from ttsw.registry.client import explain, make_client
-from ttsw.registry.pulse import Condition
+from ttsw.registry.heartbeat import Condition
 
 
 def options(url):

@@ -17,7 +17,7 @@ from ttsw.registry.record import (
     parse_record,
     shown,
 )
-from ttsw.terminal import is_safe
+from ttsw.system.terminal import is_safe
 
 CAPABILITIES = {
     "streaming": True, "zero_shot": False, "lora": False, "cpu_ok": True, "emotive_zero_prompt": False,

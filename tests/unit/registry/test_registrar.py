@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from ttsw.config import RedisConfig
 from ttsw.errors import AlreadyExistsError, ConfigError
 from ttsw.registry.faults import RegistryError
-from ttsw.registry.pulse import Condition, Held
+from ttsw.registry.heartbeat import Condition, Held
 from ttsw.registry.record import MalformedRecordError, WorkerRecord
 from ttsw.registry.registrar import Registrar
 

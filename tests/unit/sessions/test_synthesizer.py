@@ -5,15 +5,15 @@ import trio
 
 from ttsw.errors import FailedPreconditionError, InternalError, InvalidArgumentError
 from ttsw.sessions.synthesizer import open_synthesizer
-from ttsw.sessions.utterance import Cause
-from ttsw.sessions.voice import Level, Voice
+from ttsw.sessions.utterance import EndCause
+from ttsw.sessions.voice import LoudnessTarget, Voice
 from ttsw.testing import FakeHost
 
 FAST = {"pacing": "fast"}
 
 
 def voice(**kwargs) -> Voice:
-    return Voice(FakeHost(**kwargs), Level(None))
+    return Voice(FakeHost(**kwargs), LoudnessTarget(None))
 
 
 async def collect(frames) -> list[bytes]:
@@ -26,7 +26,7 @@ async def test_a_text_becomes_frames(autojump_clock):
         for _ in range(2):
             frames = await collect(synthesizer.synthesize_streaming("a" * 100, "s", FAST))
             assert [len(frame) for frame in frames] == [1920] * 50
-        assert synthesizer.report.cause is Cause.FINISHED
+        assert synthesizer.report.cause is EndCause.FINISHED
         assert synthesizer.model_info["model_id"] == "fake-voice"
         await synthesizer.warmup("hello")
 
@@ -61,7 +61,7 @@ async def test_pause_resume_and_stop(autojump_clock):
                 await collect(synthesizer.synthesize_streaming("b"))
             await synthesizer.stop()
         assert 20 < len(heard) < 35
-        assert synthesizer.report.cause is Cause.STOPPED
+        assert synthesizer.report.cause is EndCause.STOPPED
         assert len(await collect(synthesizer.synthesize_streaming("a" * 100, options=FAST))) == 50
 
 
@@ -71,7 +71,7 @@ async def test_a_listener_who_leaves_ends_the_text(autojump_clock):
         async with aclosing(synthesizer.synthesize_streaming("a" * 10_000)) as frames:
             async for _ in frames:
                 break
-        assert synthesizer.report.cause is Cause.CLIENT_LEFT
+        assert synthesizer.report.cause is EndCause.CLIENT_LEFT
         assert len(await collect(synthesizer.synthesize_streaming("a" * 100, options=FAST))) == 50
 
 

@@ -11,13 +11,13 @@ from ttsw.errors import (
 )
 from ttsw.options import Option
 from ttsw.sessions.table import SessionTable, check_session_id
-from ttsw.sessions.voice import Level, Voice
+from ttsw.sessions.voice import LoudnessTarget, Voice
 from ttsw.testing import FakeHost
 
 
 class Loan:
     def __init__(self, lender, revoke):
-        self.value = Voice(FakeHost(), Level(None))
+        self.value = Voice(FakeHost(), LoudnessTarget(None))
         self.lender, self.revoke = lender, revoke
         lender.loans.append(self)
 

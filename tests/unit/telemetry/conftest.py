@@ -8,7 +8,7 @@ import trio
 from tests.unit.telemetry.support import busy_metrics, snapshot
 from ttsw.telemetry.endpoints import Endpoints
 from ttsw.telemetry.exposition import Exposition
-from ttsw.telemetry.http import open_port, serve_http
+from ttsw.telemetry.http_server import open_port, serve_http
 
 
 @dataclass

@@ -5,10 +5,10 @@ from prometheus_client import REGISTRY
 
 from tests.unit.telemetry.support import OPENMETRICS, busy_metrics, report, scrape
 from ttsw.errors import ErrorCode
-from ttsw.sessions.utterance import Cause
+from ttsw.sessions.utterance import EndCause
 from ttsw.telemetry import metrics as module
-from ttsw.telemetry.figures import CAUSES
 from ttsw.telemetry.metrics import Metrics
+from ttsw.telemetry.snapshot import CAUSES
 
 JOE = ("model", "piper-joe")
 
@@ -60,7 +60,7 @@ async def test_series_are_bounded_however_many_models_there_were(monkeypatch):
     for number in range(100):
         metrics.model_loaded(f"m-{number}", 1.0)
         metrics.model_load_failed(f"m-{number}")
-        for cause in Cause:
+        for cause in EndCause:
             metrics.utterance_ended(f"m-{number}", report(cause), 1.0)
     models = {value for _, *labels in await scrape(metrics) for name, value in labels if name == "model"}
     assert models == {"m-0", "m-1", "m-2", "other", "piper-joe", "hibari-heart"}  # the last two are in the snapshot

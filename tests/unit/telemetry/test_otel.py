@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from tests.unit.telemetry.support import report
-from ttsw.sessions.utterance import Cause
+from ttsw.sessions.utterance import EndCause
 from ttsw.telemetry import otel
 from ttsw.telemetry.otel import OtelTracer, open_provider
 from ttsw.telemetry.tracing import NO_TRACE
@@ -123,7 +123,7 @@ def test_a_failure_is_an_error_and_a_cut_is_not(traced):
     trace = traced.tracer.utterance("m", "s", {})
     with pytest.raises(ZeroDivisionError), trace.segment(0, 5):
         raise ZeroDivisionError
-    trace.end(report(Cause.FAILED, error="the model failed", first_s=None, made=0))
+    trace.end(report(EndCause.FAILED, error="the model failed", first_s=None, made=0))
     utterance = traced.span("tts.utterance")
     assert (utterance.status.status_code, utterance.status.description) == (StatusCode.ERROR, "the model failed")
     assert "tts.rtf" not in utterance.attributes
@@ -135,7 +135,7 @@ async def test_a_segment_that_is_stopped_says_so(traced):
     with trio.CancelScope() as scope, trace.segment(0, 5):
         scope.cancel()
         await trio.sleep_forever()
-    trace.end(report(Cause.STOPPED))
+    trace.end(report(EndCause.STOPPED))
     span = traced.span("tts.segment")
     assert span.attributes["tts.cut"] is True
     assert span.status.status_code is StatusCode.UNSET

@@ -49,7 +49,7 @@ async def test_a_port_that_is_taken_is_told_at_the_start(nursery):
 
 
 async def test_a_port_that_fails_is_opened_again_where_it_was(nursery, monkeypatch, caplog):
-    monkeypatch.setattr("ttsw.supervision.FIRST_S", 0.05)
+    monkeypatch.setattr("ttsw.concurrency.supervise.FIRST_S", 0.05)
     serve_http, failures = module.serve_http, iter(range(3))
 
     async def fail_at_first(app, listeners):

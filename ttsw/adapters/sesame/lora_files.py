@@ -16,8 +16,8 @@ from ttsw.adapters.pytorch.weights import load_file
 from ttsw.adapters.sesame.checkpoint import Csm
 from ttsw.adapters.sesame.frames import BACKBONE, DEPTH, HEAD
 from ttsw.adapters.sesame.loras import Pair
-from ttsw.csm_files import LORA_CONFIG, LORA_WEIGHTS, MERGE, read_lora_settings
 from ttsw.errors import InvalidArgumentError, UnavailableError
+from ttsw.formats.csm_files import LORA_CONFIG, LORA_WEIGHTS, MERGE, read_lora_settings
 
 CODEC = "codec_model."
 

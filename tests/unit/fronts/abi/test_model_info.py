@@ -1,0 +1,73 @@
+"""What clients are told of voice packs."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from ttsw.fronts.abi.model_info import model_infos
+from ttsw.models.instances import ModelState
+from ttsw.models.manager import ModelStatus
+from ttsw.models.measurements import ModelSize
+from ttsw.packs.catalogue import Catalogue
+from ttsw.types import VoicePack
+
+
+def tell(*packs, broken=(), standings=None, removed=(), measured=None):
+    shelf = Catalogue({pack.model_id: pack for pack in packs}, dict(broken))
+    standings = standings or {}
+    manager = SimpleNamespace(
+        standing=lambda key: standings.get(key, ModelStatus()), packs={pack.model_id: pack for pack in removed}
+    )
+    return {info.model_id: info for info in model_infos(shelf, manager, measured or {})}
+
+
+def pack(name, **more):
+    return VoicePack(family="mock", name=name, root=Path(), **more)
+
+
+def test_every_pack_is_told_with_its_state():
+    standings = {
+        "mock-a": ModelStatus(ModelState.READY, "cpu", 12_340_000, load_s=1.5, leases=2),
+        "mock-b": ModelStatus(ModelState.FAILED, error="weights are corrupt"),
+        "mock-d": ModelStatus(ModelState.READY, "cpu", idle_s=3.25),
+    }
+    infos = tell(*map(pack, "abcd"), standings=standings)
+    states = {key: info.metadata["state"] for key, info in infos.items()}
+    assert states == {"mock-a": "ready", "mock-b": "failed", "mock-c": "absent", "mock-d": "ready"}
+    assert [key for key, info in infos.items() if info.is_loaded] == ["mock-a", "mock-d"]
+    told = infos["mock-a"].metadata
+    assert (told["device"], told["size_mb"], told["load_s"], told["leases"]) == ("cpu", "12.3", "1.50", "2")
+    assert "idle_s" not in told
+    assert infos["mock-d"].metadata["idle_s"] == "3.2"
+    assert infos["mock-b"].metadata["last_error"] == "weights are corrupt"
+
+
+def test_what_was_measured_before_is_told_of_a_model_that_is_not_in_memory():
+    told = tell(pack("a"), measured={"mock-a": {"cpu": ModelSize(34_500_000, 50_000_000, 0.512)}})["mock-a"].metadata
+    assert (told["state"], told["size_mb"], told["load_s"]) == ("absent", "34.5", "0.51")
+
+
+def test_a_model_whose_pack_was_removed_is_told_while_it_is_in_memory():
+    info = tell(pack("a"), removed=[pack("z")], standings={"mock-z": ModelStatus(ModelState.READY, "cpu")})["mock-z"]
+    assert info.is_loaded
+    assert "its voice pack has been removed" in info.metadata["last_error"]
+    info = tell(removed=[pack("z")], broken={"mock-z": "no file"}, standings={"mock-z": ModelStatus(ModelState.READY)})[
+        "mock-z"
+    ]
+    assert (info.is_loaded, info.metadata["last_error"]) == (True, "no file")
+
+
+def test_a_pack_is_told_with_what_it_says_of_itself():
+    info = tell(pack("a", languages=("en", "de"), license="CC0-1.0", disk_mb=63, sample_rate=22_050))["mock-a"]
+    assert (info.family, info.languages) == ("mock", ["en", "de"])
+    assert (info.metadata["license"], info.metadata["disk_mb"], info.metadata["sample_rate"]) == (
+        "CC0-1.0",
+        "63",
+        "22050",
+    )
+    assert "source" not in info.metadata
+
+
+def test_a_broken_pack_is_told_with_its_fault():
+    info = tell(pack("a"), broken={"piper-b": "there is no file model.onnx"})["piper-b"]
+    assert (info.family, info.is_loaded) == ("piper", False)
+    assert info.metadata == {"state": "broken", "last_error": "there is no file model.onnx"}

@@ -1,0 +1,56 @@
+"""What is to be sent on a socket: at once if there is room, else in order as there is."""
+
+import socket
+from collections import deque
+from contextlib import suppress
+from threading import Lock
+
+import trio
+
+
+class SendQueue:
+    """Sends for whoever puts a message: a task or a thread, which never waits, and is never cancelled in its middle.
+
+    Args:
+        sock: A socket that is never blocked on.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lock = Lock()
+        self._waiting: deque[bytes] = deque()  # those who put bound it
+        self._more = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
+
+    def __repr__(self) -> str:
+        return f"<Outbox, {len(self._waiting)} messages waiting>"
+
+    def put(self, data: bytes) -> None:
+        """Send a message. Where the other end is gone, it is lost, as whoever reads from there finds out."""
+        with self._lock:
+            if not self._waiting:
+                try:
+                    data = data[self._sock.send(data) :]
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    return
+            if not data:
+                return
+            self._waiting.append(data)
+        self._token.run_sync_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._more.set()
+
+    async def run(self) -> None:
+        """Send what didn't go at once, until cancelled."""
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(self._sock))
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while True:
+                await self._more.wait()
+                self._more = trio.Event()
+                while self._waiting:
+                    await stream.send_all(self._waiting[0])
+                    with self._lock:
+                        self._waiting.popleft()

@@ -1,0 +1,262 @@
+"""The shelf: which voice packs there are, in some folders, now.
+
+Decides which pack an id means, and notices what has changed without reading again what hasn't. A broken pack is listed
+with its fault and hides no other. What a valid pack is, `ttsw.packs.reader` says.
+"""
+
+import difflib
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+
+from ttsw.config.folders import data_dir
+from ttsw.config.shipped import shipped_dir
+from ttsw.errors import NotFoundError
+from ttsw.packs.metadata_file import METADATA
+from ttsw.packs.reader import PackError, PackIncompleteError, read_status
+from ttsw.packs.status import PackStatus
+from ttsw.system.machine import may_pass
+from ttsw.system.terminal import make_safe
+from ttsw.types import VoicePack
+
+MOST_NAMES = 40
+"""Up to so many models are listed by name; an error that lists a thousand fits no response."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All packs of some folders at a moment, by full id.
+
+    Args:
+        packs: Those that can be used.
+        broken: Why each of the others can't; those that only lack files are among them.
+        incomplete: Those that are right but lack files.
+        folders: Where each pack is, whatever its state; none for an id that two packs of one folder have.
+    """
+
+    packs: Mapping[str, VoicePack] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
+    incomplete: Mapping[str, PackStatus] = field(default_factory=dict)
+    folders: Mapping[str, Path] = field(default_factory=dict)
+
+    def __getitem__(self, model_id: str) -> VoicePack:
+        """Return the pack with this full id.
+
+        Raises:
+            NotFoundError: There is none; the message lists those that exist.
+            PackIncompleteError: There is one, but it lacks files; the message says how to get them.
+            PackError: There is one, but it is broken; the message is its fault.
+        """
+        if model_id in self.packs:
+            return self.packs[model_id]
+        if model_id in self.incomplete:
+            raise PackIncompleteError(self.broken[model_id])
+        if model_id in self.broken:
+            raise PackError(self.broken[model_id])
+        raise NotFoundError(f"no model {model_id!r}; there are: {self._names(model_id) or 'none'}")
+
+    def base(self, pack: VoicePack) -> VoicePack | None:
+        """Find the pack that another stands on; None where it stands by itself.
+
+        Raises:
+            NotFoundError: It isn't there.
+            PackError: It, or its standing on it, is broken; the text says what is wrong.
+        """
+        if not pack.base:
+            return None
+        base = self[pack.base]
+        if base.family != pack.family:
+            raise PackError(
+                f"voice pack {pack.root}: its base {base.model_id} is of the family {base.family!r}, and must be of "
+                f"{pack.family!r}"
+            )
+        if base.base:
+            raise PackError(
+                f"voice pack {pack.root}: its base {base.model_id} stands on {base.base} itself; name that one"
+            )
+        return base
+
+    def _names(self, wanted: str) -> str:
+        names = sorted(self.packs)
+        if len(names) <= MOST_NAMES:
+            return ", ".join(names)
+        near = difflib.get_close_matches(wanted, names, n=5, cutoff=0.3)
+        return ", ".join([*near, f"… ({len(names)} in all)"])
+
+
+class _Mark(NamedTuple):
+    """What changes when a file or folder does."""
+
+    device: int
+    inode: int
+    size: int
+    changed_ns: int
+    attributes_changed_ns: int
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A pack's folder as it was when it was read: what came of it, and what that depended on.
+
+    Args:
+        marks: What it depended on.
+        result: The pack, its fault, or None where there is none.
+        may_pass: Whether the fault was the machine's, and may be over though nothing here has changed.
+    """
+
+    marks: Mapping[str, _Mark | None]
+    result: PackStatus | str | None
+    may_pass: bool = False
+
+
+class CatalogueReader:
+    """The packs of some folders (`<family>/<name>/metadata.yaml`), read again where they change.
+
+    Of two packs with one id in two folders the later folder's counts; in one folder, neither. A missing folder is an
+    empty one. Everything blocks, and may be called from any thread; a `Catalogue` once given never changes.
+
+    Args:
+        roots: The folders.
+        store: Where downloaded files are; None is the user's own.
+    """
+
+    def __init__(self, *roots: Path, store: Path | None = None) -> None:
+        self._roots = [str(root.absolute()) for root in roots]
+        self._store = store
+        self._lock = Lock()
+        self._entries: dict[str, _Entry] = {}
+        self._faults: dict[str, str] = {}
+        self._shelf = Catalogue()
+        self.refresh()
+
+    @property
+    def shelf(self) -> Catalogue:
+        """The packs as they were at the last `refresh`."""
+        return self._shelf
+
+    def refresh(self) -> Catalogue:
+        """Look what there is now, and read the packs that are new or have changed; nothing changed, the same shelf."""
+        with self._lock:
+            faults: dict[str, str] = {}
+            folders = [list(_pack_folders(root, faults)) for root in self._roots]
+            entries = {path: self._entry(path) for root in folders for path in root}
+            if faults != self._faults or entries != self._entries:
+                self._faults, self._entries = faults, entries
+                self._shelf = _arrange(folders, entries, faults)
+            return self._shelf
+
+    def _entry(self, path: str) -> _Entry:
+        known = self._entries.get(path)
+        if (
+            known is not None
+            and not known.may_pass
+            and all(_mark(watched) == mark for watched, mark in known.marks.items())
+        ):
+            return known
+        marks: dict[str, _Mark | None] = {}
+
+        def watch(watched: str) -> None:
+            marks.setdefault(watched, _mark(watched))
+
+        watch(path)
+        watch(f"{path}/{METADATA}")
+        try:
+            Path(path, METADATA).lstat()
+            return _Entry(marks, read_status(Path(path), self._store, watch))
+        except FileNotFoundError:
+            return _Entry(marks, None)
+        except OSError as error:
+            return _Entry(marks, _readable(f"voice pack {path}: cannot be read: {error.strerror}"), may_pass(error))
+        except PackError as error:
+            return _Entry(marks, _readable(str(error)), may_pass(error))
+
+
+def read_catalogue(*folders: Path, store: Path | None = None) -> Catalogue:
+    """Read every pack below `folders` once; see `CatalogueReader`."""
+    return CatalogueReader(*folders, store=store).shelf
+
+
+def open_catalogue(own: Path | None, environ: Mapping[str, str]) -> CatalogueReader:
+    """Open the packs that are shipped, and the user's own, which win.
+
+    Args:
+        own: The user's folder; None is `$XDG_DATA_HOME/ttsw/voicepacks`.
+        environ: The environment.
+    """
+    return CatalogueReader(shipped_dir("voicepacks"), own_folder(own, environ), store=data_dir(environ) / "files")
+
+
+def own_folder(own: Path | None, environ: Mapping[str, str]) -> Path:
+    """Give the folder of the user's own packs; see `open_catalogue`."""
+    return (own or data_dir(environ) / "voicepacks").absolute()
+
+
+def _mark(path: str) -> _Mark | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - of thousands; a Path costs more than the call
+    except (OSError, ValueError):
+        return None
+    return _Mark(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _pack_folders(root: str, faults: dict[str, str]) -> Iterator[str]:
+    for family in _folders(root, faults):
+        yield from _folders(family, faults)
+
+
+def _folders(path: str, faults: dict[str, str]) -> list[str]:
+    """List a folder's folders, the hidden ones excepted; one that can't be listed goes to `faults`."""
+    try:
+        with os.scandir(path) as found:
+            return sorted(entry.path for entry in found if not entry.name.startswith(".") and _may_be_folder(entry))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        fault = f"the voice packs in {path} cannot be read: {error.strerror}"
+        faults[_readable(Path(path).name)] = _readable(fault)
+        return []
+
+
+def _may_be_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return True  # a link to itself, say: whoever reads it finds out
+
+
+def _readable(text: str) -> str:
+    """A text that can be written anywhere: in it, names of folders may be any bytes."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return make_safe(text, escape=lambda _: "\ufffd")
+
+
+def _arrange(folders: list[list[str]], entries: Mapping[str, _Entry], faults: Mapping[str, str]) -> Catalogue:
+    packs: dict[str, VoicePack] = {}
+    broken: dict[str, str] = {}
+    incomplete: dict[str, PackStatus] = {}
+    where: dict[str, Path] = {}
+    for root in folders:
+        named = defaultdict(list)
+        for path in root:
+            if entries[path].result is not None:
+                named[_readable("-".join(path.split("/")[-2:]))].append(path)
+        for model_id, paths in named.items():
+            for known in (packs, broken, incomplete, where):
+                known.pop(model_id, None)
+            if len(paths) > 1:
+                both = _readable(" and ".join(paths))
+                broken[model_id] = f"voice pack {model_id}: two packs have this id: {both}; rename one of them"
+                continue
+            where[model_id] = Path(paths[0])
+            result = entries[paths[0]].result
+            if isinstance(result, str):
+                broken[model_id] = result
+            elif isinstance(result, PackStatus) and result.missing:
+                broken[model_id], incomplete[model_id] = _readable(result.fault), result
+            elif isinstance(result, PackStatus):
+                packs[model_id] = result.pack
+    return Catalogue(packs, {**faults, **broken}, incomplete, where)
