@@ -68,8 +68,8 @@ class IllegalMoveError(FailedPreconditionError):
 def move(state: SessionState, event: SessionEvent) -> SessionState:
     """Return the state after `event`.
 
-    >>> move(State.SPEAKING, Event.PAUSED)
-    <State.PAUSED: 'paused'>
+    >>> move(SessionState.SPEAKING, SessionEvent.PAUSED)
+    <SessionState.PAUSED: 'paused'>
 
     Raises:
         IllegalMoveError: The table has no such move.

@@ -101,7 +101,7 @@ def test_json_on_stdout_is_safe_and_says_the_same(capsys):
 
 
 def test_the_command_line_has_no_other_way_to_print():
-    for path in Path(ttsw.cli.__file__).parent.glob("*.py"):
+    for path in Path(ttsw.cli.__file__).parent.rglob("*.py"):
         if path.name != "console.py":
             source = path.read_text()
             assert not re.search(r"\bConsole\(|json\.dumps\(|(?<![.\w])print\(", source), path.name

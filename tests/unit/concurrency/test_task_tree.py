@@ -20,6 +20,6 @@ async def test_the_tree_shows_each_task_and_where_it_waits(nursery):
     (parent_at,) = [number for number, line in enumerate(lines) if "the parent" in line]
     children = [line for line in lines if "child  —" in line]
     assert len(children) == 2
-    assert all("test_tasktree.py:" in line and "waits_for_good" in line for line in children)
+    assert all("test_task_tree.py:" in line and "waits_for_good" in line for line in children)
     indent = len(lines[parent_at]) - len(lines[parent_at].lstrip())
     assert all(line.startswith(" " * (indent + 2)) for line in children)

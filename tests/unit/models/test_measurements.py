@@ -139,13 +139,13 @@ def test_workers_whose_packs_differ_do_not_mix_what_they_measured(folder, pack, 
 WRITER = """
 import sys
 from pathlib import Path
-from ttsw.models.measurements import Measured, RecordBook
+from ttsw.models.measurements import MeasurementStore, ModelSize
 
-book = RecordBook(Path(sys.argv[1]))
+book = MeasurementStore(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(25):
-    book.keep_size("f-a", f"{sys.argv[2]}:{number}", Measured(1, 1, 1.0))
+    book.keep_size("f-a", f"{sys.argv[2]}:{number}", ModelSize(1, 1, 1.0))
 """
 
 

@@ -78,7 +78,7 @@ async def test_the_voice_keeps_the_contract():
 
 def test_threads_and_concurrency_are_as_said(pack, monkeypatch):
     monkeypatch.setattr(hibari.os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(hibari, "Reader", lambda **_: Spelling())
+    monkeypatch.setattr(hibari, "EnglishReader", lambda **_: Spelling())
     for threads, concurrency, expected in ((None, None, 8), (2, None, 4), (16, None, 1), (2, 3, 3)):
         adapter = HibariAdapter.load(pack, EngineSettings(threads, concurrency))
         assert adapter.concurrency == expected
@@ -363,7 +363,7 @@ def test_a_segment_that_gets_no_memory_says_so_and_the_next_is_spoken(heart, mon
     assert seconds(heart, TEXT) > 1
 
 
-@pytest.mark.parametrize("call", ["open_session", "Reader", "audible"])
+@pytest.mark.parametrize("call", ["open_session", "EnglishReader", "audible"])
 def test_a_model_that_gets_no_memory_says_so(pack, monkeypatch, call):
     monkeypatch.setattr(hibari, call, Fails(MemoryError("too much")))
     with pytest.raises(OutOfMemoryError, match=r"model\.onnx: too much"):
@@ -485,7 +485,7 @@ def test_what_onnx_runtime_can_not_open_is_not_damaged(pack, monkeypatch):
 
 def test_a_library_that_the_machine_keeps_from_its_tables_is_not_the_voice_s_fault(pack, monkeypatch):
     fault = OSError(errno.EMFILE, os.strerror(errno.EMFILE), "lexicon.json.gz")
-    monkeypatch.setattr(hibari, "Reader", Fails(fault))
+    monkeypatch.setattr(hibari, "EnglishReader", Fails(fault))
     assert "lexicon.json.gz cannot be read: Too many open files; raise" in refusal(pack)
 
 

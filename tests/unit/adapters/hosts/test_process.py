@@ -419,7 +419,7 @@ def test_a_process_dies_with_its_worker_whatever_it_does(tmp_path, state):
 import os, signal, sys, trio
 from pathlib import Path
 from ttsw.adapters.base import EngineSettings
-from ttsw.adapters.hosts.engine_processes import open_engines
+from ttsw.adapters.hosts.engine_processes import open_engine_processes
 from ttsw.adapters.hosts.launch import Launch
 from ttsw.system.logs import configure_logging
 from ttsw.types import VoicePack
@@ -427,7 +427,7 @@ from ttsw.types import VoicePack
 configure_logging("CRITICAL")
 
 async def main():
-    async with open_engines() as engines, trio.open_nursery() as nursery:
+    async with open_engine_processes() as engines, trio.open_nursery() as nursery:
         pack = VoicePack("trouble", "voice", Path(), sample_rate=24_000)
         launch = Launch("trouble:Trouble", packages={{"trouble": Path({str(TROUBLE)!r})}})
         host = await engines.open(pack, EngineSettings(), launch)

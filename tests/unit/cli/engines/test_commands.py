@@ -18,7 +18,7 @@ from ttsw.adapters.envs import install as installing
 from ttsw.adapters.envs.environment import find
 from ttsw.cli.engines import commands as module
 from ttsw.cli.engines.check import EngineSpeech, build_pack, inspect, speak_once
-from ttsw.cli.engines.commands import check as engine_checks
+from ttsw.cli.engines import check as engine_checks
 from ttsw.cli.engines.commands import engines_app
 from ttsw.errors import (
     FailedPreconditionError,
@@ -70,7 +70,7 @@ def adapter(monkeypatch):
 
 
 @pytest.fixture
-def builder(monkeypatch, tmp_path):
+def builder(monkeypatch, tmp_path, adapter):
     def write(text):
         (tmp_path / "make_tiny.py").write_text(text)
         packages = {"make_tiny": tmp_path / "make_tiny.py"}

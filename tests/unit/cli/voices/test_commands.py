@@ -287,7 +287,7 @@ def test_a_download_that_is_interrupted_can_be_gone_on_with(run, monkeypatch, se
 
     server.answers = [ranged(CONTENT, 30_000), ranged(CONTENT)]
     with monkeypatch.context() as patch:
-        patch.setattr(module, "Puller", partial(Downloader, sleep=interrupt))
+        patch.setattr(module, "Downloader", partial(Downloader, sleep=interrupt))
         said = run("pull", "mock-remote", code=130).stderr
     assert "stopped; what has come is kept, and ttsw voices pull mock-remote goes on from there" in said
     assert part.stat().st_size == 30_000
