@@ -46,7 +46,7 @@ class VoiceLoader:
 
         Raises:
             NotFoundError: No installed package brings the family.
-            UnavailableError: What it stands on isn't installed, or there is no device for it.
+            UnavailableError: What it is based on isn't installed, or there is no device for it.
         """
         places = self._hosting.places(pack)
         if self._known(pack, self._book[pack.model_id]) is None:
@@ -58,7 +58,7 @@ class VoiceLoader:
         self, pack: VoicePack, record: ModelRecord, device: str, loaded: Callable[[], None], base: Voice | None = None
     ) -> Voice:
         """Load a voice and warm it up; see `ttsw.models.source.ModelSource.open`."""
-        host = await (self._hosting.open(pack, device) if base is None else base.host.derive(pack))
+        host = await (self._hosting.open(pack, device) if base is None else base.host.attach(pack))
         try:
             loaded()
             defaults = self._defaults(pack)
@@ -87,7 +87,7 @@ class VoiceLoader:
 
         Args:
             pack: The voice.
-            base: The model that it stands on, if it does.
+            base: The model that it is based on, if it does.
 
         Returns:
             None where it says too little to be measured.

@@ -56,7 +56,7 @@ class Placement:
 
         Raises:
             NotFoundError: No installed package brings the family.
-            UnavailableError: What the family stands on isn't installed, or there is no device for the model.
+            UnavailableError: What the family is based on isn't installed, or there is no device for the model.
         """
         if self.in_process(pack.family):
             find_family(pack.family)
@@ -90,14 +90,14 @@ class Placement:
 
     @asynccontextmanager
     async def lend(self, pack: VoicePack, base: VoicePack | None = None) -> AsyncGenerator[Host, None]:
-        """Load a model for a block, and before it the one that it stands on, if it does; for who has no manager.
+        """Load a model for a block, and before it the one that it is based on, if it does; for who has no manager.
 
         Raises:
             TtswError: It can't be loaded.
         """
         if base is not None:
             async with self.lend(base) as standing:
-                host = await standing.derive(pack)
+                host = await standing.attach(pack)
                 try:
                     yield host
                 finally:

@@ -37,7 +37,7 @@ class VoicePack:
         files: The pack's files by role ("model.onnx", "config.json"); each exists.
         checksums: The sha256 that a file must have, in hex, by role; of those that the pack gives one for.
         options: Defaults for the family's options in this pack.
-        base: The full id of the model that this one stands on, as a LoRA voice does; empty where it stands by itself.
+        base: The full id of the model that this one is based on, as a LoRA voice does; empty where it stands by itself.
     """
 
     family: str

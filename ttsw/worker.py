@@ -172,7 +172,7 @@ class Worker:
         """How many sessions a model takes where it has the worker to itself.
 
         That is what the configuration or a profile says. Without either, it is the worker's limit, or a low number
-        where the model is made for a GPU; a voice that stands on another model has that one's.
+        where the model is made for a GPU; a voice that is based on another model has that one's.
         """
         pack = self.models.packs.get(model_id) or self.library.shelf.packs.get(model_id)
         told = self.config.model_manager.max_sessions
@@ -230,14 +230,14 @@ class Worker:
 
     def look(self) -> WorkerSnapshot:
         """How the worker stands, for the metrics; looks at nothing that could keep the event loop waiting."""
-        standings = {model_id: self.models.standing(model_id) for model_id in {*self.models.packs, *self.models.failed}}
+        statuses = {model_id: self.models.status(model_id) for model_id in {*self.models.packs, *self.models.failed}}
         return WorkerSnapshot(
             state=self.readiness.value,
             sessions=len(self.sessions),
             sessions_limit=self.session_limit(self.named("")),
             speaking=self.sessions.speaking,
             queued=sum(voice.host.waiting for voice in self.models.residents.values()),
-            models=[ModelSnapshot(name, each.state.value, each.device, each.size) for name, each in standings.items()],
+            models=[ModelSnapshot(name, each.state.value, each.device, each.size) for name, each in statuses.items()],
             memory=self.models.seen,
             silent=tuple(self.silent_devices),
         )
@@ -319,7 +319,7 @@ class Worker:
             "device_memory_used_mb": sum(memory.used for memory in shown) / MB,
             "device_memory_total_mb": sum(memory.total for memory in shown) / MB,
             "devices_silent": float(len(self.silent_devices)),
-            "models_memory_mb": sum(self.models.standing(each).size for each in self.models.packs) / MB,
+            "models_memory_mb": sum(self.models.status(each).size for each in self.models.packs) / MB,
         }
 
     def _known_models(self) -> tuple[Catalogue, dict[str, Mapping[str, ModelSize]]]:

@@ -120,13 +120,13 @@ def codec_ms(adapter: SesameAdapter, size: int) -> float:
 def lora(adapter: SesameAdapter, root: Path, folder: Path, rows: int) -> Figures:
     """What voices over one model cost: to load, to change, to keep, and in steps of all of them."""
     make = random_pack.build_lora
-    derived: list[TTSAdapter] = []
+    attached: list[TTSAdapter] = []
     figures: Figures = {}
     make(folder / "lora", root, rank=RANK)
     loads = []
     for _ in range(LORAS):
         started = perf_counter()
-        derived.append(adapter.derive(read_pack(folder / "lora", adapter.pack.model_id)))
+        attached.append(adapter.attach(read_pack(folder / "lora", adapter.pack.model_id)))
         loads.append(perf_counter() - started)
     loras = adapter._engine.loras
     numbers = sorted(loras.numbers)
@@ -138,12 +138,12 @@ def lora(adapter: SesameAdapter, root: Path, folder: Path, rows: int) -> Figures
     mixed = [(NONE, *numbers)[number % (LORAS + 1)] for number in range(rows)]
     figures[f"step_ms_{rows}_rows_mixed"] = many = step_ms(adapter, mixed)
     figures |= {"one_voice_to_plain": one / plain, "mixed_to_plain": many / plain}
-    figures["change_of_voice_ms"] = change_ms(derived)
-    figures["together"] = trio.run(speak_together, [adapter, *derived])
+    figures["change_of_voice_ms"] = change_ms(attached)
+    figures["together"] = trio.run(speak_together, [adapter, *attached])
     started = perf_counter()
-    derived.pop().close()
+    attached.pop().close()
     figures["unload_ms"] = (perf_counter() - started) * 1000
-    for each in derived:
+    for each in attached:
         each.close()
     return figures
 

@@ -97,8 +97,8 @@ class TTSAdapter(ABC):
             TtswError: Nothing can be spoken with them; the text says why.
         """
 
-    def derive(self, pack: VoicePack) -> "TTSAdapter":
-        """Load a voice that stands on this model, as `pack.base` says: its own weights beside those that it shares.
+    def attach(self, pack: VoicePack) -> "TTSAdapter":
+        """Load a voice that is based on this model, as `pack.base` says: its own weights beside those that it shares.
 
         What is made so speaks beside this one, and beside others made so, without a change of either. Its `close`
         gives back what is its own; it is closed before this one is.
@@ -107,7 +107,7 @@ class TTSAdapter(ABC):
             TtswError: The pack can't be loaded, or doesn't fit this model; the text says why.
         """
         raise UnavailableError(
-            f"voice pack {pack.root}: nothing stands on {pack.base}, since no two voices of the family "
+            f"voice pack {pack.root}: nothing is based on {pack.base}, since no two voices of the family "
             f"{self.pack.family!r} share a model"
         )
 

@@ -40,7 +40,7 @@ def adapter_class(family: str) -> type[TTSAdapter]:
 
     Raises:
         NotFoundError: No installed package brings this family.
-        UnavailableError: The family is known, but what it stands on is not installed, or isn't an adapter.
+        UnavailableError: The family is known, but what it is based on is not installed, or isn't an adapter.
     """
     entry = find_family(family)
     try:

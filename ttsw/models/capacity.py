@@ -26,7 +26,7 @@ class Capacity:
     """What there is for models.
 
     Args:
-        cap: Copies in memory at once, those that stand on another not counted.
+        cap: Copies in memory at once, those that are based on another not counted.
         capacity: Bytes by device; a device that isn't named has no bound.
     """
 
@@ -47,7 +47,7 @@ class Capacity:
             places: Where it can be, the best first.
             instances: All copies there are.
             evictable: Those that may go for it, first to go first.
-            counts: Whether it counts as a copy: what stands on another doesn't.
+            counts: Whether it counts as a copy: what is based on another doesn't.
 
         Returns:
             None where there is no room, and none to come.

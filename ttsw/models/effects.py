@@ -10,7 +10,7 @@ from ttsw.models.instances import Footprint, Instance, Request, UnloadCause
 class Demand:
     """A load that waits in line, and who waits for it. Where it can be isn't known until it is weighed.
 
-    `base` is the model that it stands on, if it does; `errand` is the request for that, while it isn't there.
+    `base` is the model that it is based on, if it does; `errand` is the request for that, while it isn't there.
     """
 
     model_id: str

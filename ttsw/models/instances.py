@@ -1,7 +1,7 @@
 """What residency is about: requests for a model, and copies of it in memory, whose states are a table.
 
-A model has one copy as a rule, and two while a fresh load replaces one that is still in use. A copy may stand on one of
-another model, its base, which then stays as long as it does: LoRA voices on the model that they were trained for.
+A model has one copy as a rule, and two while a fresh load replaces one that is still in use. A copy may be based on
+a copy of another model, which then stays in memory as long as it does: LoRA voices on the model they were trained for.
 """
 
 import math
@@ -116,8 +116,8 @@ class Instance:
         loaded_at: When it got ready, s.
         used_at: When it was last taken or given back, s; -inf if never.
         lost: Whether it is gone by itself, and only its end is still to be seen to.
-        base: The copy that it stands on and shares weights with; None for one that stands by itself.
-        carried: The copies that stand on it.
+        base: The copy that it is based on and shares weights with; None for one that stands by itself.
+        dependents: The copies that are based on it.
     """
 
     model_id: str
@@ -132,7 +132,7 @@ class Instance:
     used_at: float = -math.inf
     lost: bool = False
     base: "Instance | None" = None
-    carried: "dict[Instance, None]" = field(default_factory=dict)
+    dependents: "dict[Instance, None]" = field(default_factory=dict)
 
     def move(self, event: InstanceEvent) -> None:
         """Move on by the table.
@@ -152,8 +152,8 @@ class Instance:
 
     @property
     def needed(self) -> bool:
-        """Whether somebody uses it, or what stands on it, or a load of that still runs."""
-        return bool(self.holders) or any(each.unfinished or each.needed for each in self.carried)
+        """Whether somebody uses it, or what is based on it, or a load of that still runs."""
+        return bool(self.holders) or any(each.unfinished or each.needed for each in self.dependents)
 
     @property
     def free(self) -> bool:

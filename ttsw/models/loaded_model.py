@@ -33,7 +33,7 @@ class LoadedModel(Generic[V]):
         place: Where it goes.
         source: Where it comes from.
         traffic: What else comes and goes.
-        base: The loaded model that it stands on, if it does.
+        base: The loaded model that it is based on, if it does.
     """
 
     def __init__(

@@ -141,7 +141,7 @@ class ModelManager(Generic[V]):
             self._copies.clear()
 
     async def _drop_all(self) -> None:
-        """Unload all models at the same time; those that stand on another come before it."""
+        """Unload all models at the same time; those that are based on another come before it."""
         async with trio.open_nursery() as nursery:
             for instance in self._copies:
                 if instance.base is None:
@@ -173,7 +173,7 @@ class ModelManager(Generic[V]):
         """Models whose last load failed."""
         return tuple(self._residency.failures)
 
-    def standing(self, model_id: str) -> ModelStatus:
+    def status(self, model_id: str) -> ModelStatus:
         """How a model stands now."""
         state = self._residency.state(model_id)
         failure = self._residency.failures.get(model_id)

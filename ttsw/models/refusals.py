@@ -54,7 +54,7 @@ def _use(instance: Instance, limits: ResidencyLimits) -> str:
     if instance.holders:
         return f"in use by {names(instance.holders)}"
     if instance.needed:
-        return f"carries {', '.join(sorted(each.model_id for each in instance.carried if each.needed))}"
+        return f"carries {', '.join(sorted(each.model_id for each in instance.dependents if each.needed))}"
     if instance.state is not ModelState.READY:
         return instance.state.value
     return "pinned, goes by UnloadModel only" if instance.model_id in limits.pinned else "idle"

@@ -9,8 +9,8 @@ before a load begins. What is leased is never evicted, nor what is pinned; the r
 that have had their minimum residency first. A load that can't fit is refused at once, unless something is under way
 that may change that.
 
-A model that stands on another (a LoRA voice on its base) has that one loaded first, and keeps it from going while it is
-in use; where the base goes, it goes too. It takes its own bytes, and doesn't count against the cap.
+A model that is based on another (a LoRA voice on its base) has that one loaded first, and keeps it from going while it
+is in use; where the base goes, it goes too. It takes its own bytes, and doesn't count against the cap.
 """
 
 import math
@@ -151,7 +151,7 @@ class Residency:
     # How effects turned out.
 
     def weighed(self, demand: Demand, places: Iterable[Footprint], now: float, base: str = "") -> list[Effect]:
-        """It is known what a load takes, and which model it stands on, if it does."""
+        """It is known what a load takes, and which model it is based on, if it does."""
         demand.places, demand.base = tuple(places), base
         return self._advance(now)
 
@@ -231,7 +231,7 @@ class Residency:
             return not young and instance.idle_s(now) >= self.limits.ttl_s
 
         free = (instance for instance in self.instances if instance.free and not self._pinned(instance))
-        return self._evict([i for i in free if all(map(expired, [i, *_ready(i.carried)]))], UnloadCause.TTL)
+        return self._evict([i for i in free if all(map(expired, [i, *_ready(i.dependents)]))], UnloadCause.TTL)
 
     def lost(self, instance: Instance, error: TtswError, now: float) -> list[Effect]:
         """A copy is gone by itself. Its holders let go of it; the next request loads another.
@@ -240,7 +240,7 @@ class Residency:
         """
         if instance.lost or instance.state not in {ModelState.READY, ModelState.DRAINING}:
             return []
-        effects = [effect for each in instance.carried for effect in self.lost(each, error, now)]
+        effects = [effect for each in instance.dependents for effect in self.lost(each, error, now)]
         instance.lost, instance.size = True, 0
         before = self._losses.get(instance.model_id, 0)
         losses = before if now - instance.loaded_at < self.limits.most_backoff_s else 0
@@ -302,7 +302,7 @@ class Residency:
         return effects
 
     def _call_base(self, demand: Demand, now: float) -> list[Effect]:
-        """Have the model come that a demand stands on, before it in the line."""
+        """Have the model come that a demand is based on, before it in the line."""
         insists = any(request.insists for request in demand.requests)
         holder, speculative = f"model {demand.model_id}", demand.speculative
         errand = Request(demand.base, holder, leases=False, speculative=speculative, insists=insists)
@@ -316,7 +316,7 @@ class Residency:
         instance = Instance(demand.model_id, place, next(self._serial), demand.retried, size=place.peak, base=base)
         instance.waiters = demand.requests
         if base is not None:
-            base.carried[instance] = None
+            base.dependents[instance] = None
         self.instances.append(instance)
         return StartLoad(instance)
 
@@ -346,7 +346,7 @@ class Residency:
                 effects.append(Refuse(request, error))
             elif demand in self._line:
                 self._line.remove(demand)
-                why = type(error)(f"model {demand.model_id!r} stands on {demand.base!r}: {error}")
+                why = type(error)(f"model {demand.model_id!r} is based on {demand.base!r}: {error}")
                 effects += self._refuse(demand.requests, why)
         return effects
 
@@ -367,8 +367,8 @@ class Residency:
                 self._drop(demand)
 
     def _dismiss(self, instance: Instance, cause: UnloadCause) -> list[Effect]:
-        """Have a copy unloaded that nobody needs, and what stands on it before."""
-        effects = self._evict(_ready(instance.carried), cause)
+        """Have a copy unloaded that nobody needs, and what is based on it before."""
+        effects = self._evict(_ready(instance.dependents), cause)
         instance.move(InstanceEvent.DISMISSED)
         return [*effects, StartUnload(instance, cause)]
 
@@ -377,14 +377,14 @@ class Residency:
         return [e for each in [*instances] if each.state is ModelState.READY for e in self._dismiss(each, cause)]
 
     def _retire(self, instance: Instance, cause: UnloadCause, *, revoke: bool = False) -> list[Effect]:
-        """Have a copy go as soon as nobody needs it, and what stands on it.
+        """Have a copy go as soon as nobody needs it, and what is based on it.
 
         Args:
             instance: The copy: ready, or retired already.
             cause: Why.
             revoke: Whether its holders are asked to let go.
         """
-        effects = [e for each in _ready(instance.carried) for e in self._retire(each, cause, revoke=revoke)]
+        effects = [e for each in _ready(instance.dependents) for e in self._retire(each, cause, revoke=revoke)]
         if not instance.needed:
             return effects + self._dismiss(instance, cause)
         if instance.state is ModelState.READY:
@@ -392,7 +392,7 @@ class Residency:
         return effects + [Revoke(request) for request in instance.holders if revoke]
 
     def _settle(self, instance: Instance) -> list[Effect]:
-        """See a retired copy off that nobody needs any more, and the one that it stands on."""
+        """See a retired copy off that nobody needs any more, and the one that it is based on."""
         effects: list[Effect] = []
         if instance.state is ModelState.DRAINING and not instance.needed:
             cause = (
@@ -410,7 +410,7 @@ class Residency:
         self.instances.remove(instance)
         if instance.base is None:
             return []
-        del instance.base.carried[instance]
+        del instance.base.dependents[instance]
         return self._settle(instance.base)
 
     def _expel(self, copy: Instance) -> list[Effect]:
@@ -435,17 +435,17 @@ class Residency:
     ) -> list[Instance]:
         """Copies that may go for the sake of `model_id`, first to go first.
 
-        That is its own old one, then by least use; what others stand on comes after them.
+        That is its own old one, then by least use; what others are based on comes after them.
 
         Args:
             now: The time, s.
             model_id: What is to come.
             device: Where they are to be; None for anywhere.
-            spare: A copy that stays: what is to come stands on it.
+            spare: A copy that stays: what is to come is based on it.
         """
 
         def rank(instance: Instance) -> tuple[bool, bool, float, int, int]:
-            family = [instance, *_ready(instance.carried)]
+            family = [instance, *_ready(instance.dependents)]
             young = any(now - each.loaded_at < self.limits.min_residency_s for each in family)
             used_at = max(each.used_at for each in family)
             return instance.model_id != model_id, young, used_at, len(family), instance.serial
@@ -461,7 +461,7 @@ class Residency:
         return sorted(free, key=rank)
 
     def _pinned(self, instance: Instance) -> bool:
-        return any(each.model_id in self.limits.pinned for each in (instance, *_ready(instance.carried)))
+        return any(each.model_id in self.limits.pinned for each in (instance, *_ready(instance.dependents)))
 
     def _budget(self, device: str) -> float:
         return self.limits.budget.get(device, math.inf)

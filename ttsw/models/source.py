@@ -54,7 +54,7 @@ class ModelSource(Protocol[V]):
             pack: The model.
             place: Where it goes.
             loaded: To be called.
-            base: The loaded model that it stands on, as this source has opened it; None where it stands by itself.
+            base: The loaded model that it is based on, as this source has opened it; None where it stands by itself.
 
         Raises:
             OutOfMemoryError: The device had no memory left.

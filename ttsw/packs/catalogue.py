@@ -60,7 +60,7 @@ class Catalogue:
         raise NotFoundError(f"no model {model_id!r}; there are: {self._names(model_id) or 'none'}")
 
     def base(self, pack: VoicePack) -> VoicePack | None:
-        """Find the pack that another stands on; None where it stands by itself.
+        """Find the pack that another is based on; None where it stands by itself.
 
         Raises:
             NotFoundError: It isn't there.
@@ -76,7 +76,7 @@ class Catalogue:
             )
         if base.base:
             raise PackError(
-                f"voice pack {pack.root}: its base {base.model_id} stands on {base.base} itself; name that one"
+                f"voice pack {pack.root}: its base {base.model_id} is based on {base.base} itself; name that one"
             )
         return base
 

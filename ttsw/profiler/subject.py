@@ -17,7 +17,7 @@ class ServerSnapshot:
     Args:
         family: Its family.
         version: Its pack's version.
-        base: The model that it stands on.
+        base: The model that it is based on.
         device: Where it is; empty where it isn't loaded.
         size_mb: What it counts for there.
         allocated_mb: What its tensors take.

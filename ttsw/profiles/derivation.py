@@ -6,8 +6,9 @@ Memory is counted like this, in MB:
 - *budget*: the device's memory, less the headroom, less what processes take that no model's size includes.
 - A model takes its size, and one session's memory, so that each model in memory can speak. While one is loaded, it
   takes its peak: the largest difference between peak and size among those in memory is kept free for that.
-- *resident* is the best choice of models under the budget (`ttsw.profiles.knapsack`); voices that stand on one of these
-  fill what is left. *resident_cap* counts those that stand by themselves, as the server does; it is 1 where none fits.
+- *resident* is the best choice of models under the budget (`ttsw.profiles.knapsack`); voices based on one of
+  these fill what is left. *resident_cap* counts those that stand by themselves, as the server does; it is 1 where none
+  fits.
 
 Sessions are counted like this:
 
@@ -121,7 +122,7 @@ def _resident(models: Mapping[str, ModelFacts], budget: float, values: Mapping[s
 
 
 def _sessions(model_id: str, models: Mapping[str, ModelFacts], budget: float, margin: float) -> int | None:
-    """Sessions of a model that is in memory alone, or with what it stands on; None where that can't be said."""
+    """Sessions of a model that is in memory alone, or with what it is based on; None where that can't be said."""
     facts = models[model_id]
     if facts.sessions is None:
         return None

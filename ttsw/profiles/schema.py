@@ -172,7 +172,7 @@ class ModelFacts(_Section):
         family: Its family.
         version: Its pack's version.
         digest: SHA-256 over its files, hex; None where the profile is for any files of that name.
-        base: The model that it stands on, if it does.
+        base: The model that it is based on, if it does.
         size_mb: What it takes once it is loaded.
         peak_mb: What it takes at most while it is loaded.
         allocated_mb: What its tensors take, as the engine counts it.

@@ -40,7 +40,7 @@ def to_note(calibration: Calibration, defaults: Mapping[str, str]) -> dict[str, 
 
 
 def from_note(note: object, defaults: Mapping[str, str]) -> Calibration | None:
-    """Read a calibration; None where there is none, or one that stands on something else.
+    """Read a calibration; None where there is none, or one that is based on something else.
 
     Raises:
         ValueError: It can't have been measured; the text says why.
@@ -63,7 +63,7 @@ def _fault(calibration: Calibration) -> str | None:
     if not low <= calibration.lufs <= high:
         return f"a loudness of {calibration.lufs:g} LUFS is none that speech has"
     if not MIN_SPEECH_S <= calibration.speech_s <= _MOST_S:
-        return f"it stands on {calibration.speech_s:g} s of speech"
+        return f"it is based on {calibration.speech_s:g} s of speech"
     if limited and len(limited) != len(TRIAL_LUFS):
         return f"it has {len(limited)} levels behind the limiter rather than {len(TRIAL_LUFS)}"
     if not all(low <= lufs <= trial + _SLACK_LU for lufs, trial in zip(limited, TRIAL_LUFS, strict=False)):

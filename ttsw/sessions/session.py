@@ -202,29 +202,29 @@ class Session:
         self._move(SessionEvent.PAUSED)
         if self.utterance is not None:
             self.utterance.pause()
-        return self._standing("paused" if self.utterance else "idle; the next utterance waits for RESUME")
+        return self._status("paused" if self.utterance else "idle; the next utterance waits for RESUME")
 
     def resume(self) -> SessionStatus:
         """Go on with the next sample."""
         self._move(SessionEvent.RESUMED)
         if self.utterance is not None:
             self.utterance.resume()
-        return self._standing("speaking" if self.utterance else "idle")
+        return self._status("speaking" if self.utterance else "idle")
 
     def stop(self) -> SessionStatus:
         """End the utterance; the session is usable at once."""
         self._move(SessionEvent.STOPPED)
-        standing = self._standing("stopped" if self.utterance else "idle; there was nothing to stop")
+        status = self._status("stopped" if self.utterance else "idle; there was nothing to stop")
         if self.utterance is not None:
             self.utterance.stop()
             self._detach()
-        return standing
+        return status
 
     def reload(self) -> SessionStatus:
         """Let the next utterance speak with a freshly loaded model."""
         self._move(SessionEvent.RELOADED)
         self._reload = True
-        return self._standing("the next utterance speaks with a freshly loaded model")
+        return self._status("the next utterance speaks with a freshly loaded model")
 
     def end(self, failure: TtswError | None = None) -> None:
         """End the session: its speech stops, with `failure` as status where there is one; its task ends."""
@@ -256,7 +256,7 @@ class Session:
         self.state = move(self.state, event)
         self._touched = trio.current_time()
 
-    def _standing(self, message: str) -> SessionStatus:
+    def _status(self, message: str) -> SessionStatus:
         if self.utterance is not None:
             self._last_sequence = self.utterance.last_sequence
         return SessionStatus(self._last_sequence, message)

@@ -126,9 +126,9 @@ class SimulatedHost:
             self._load.change(model_id, -1)
             self._device.free(utterance)
 
-    async def derive(self, pack: VoicePack) -> "SimulatedHost":
+    async def attach(self, pack: VoicePack) -> "SimulatedHost":
         """Refuse: a profile says nothing of voices that share a model."""
-        raise UnavailableError(f"{pack.model_id} stands on another model, and that isn't simulated")
+        raise UnavailableError(f"{pack.model_id} is based on another model, and that isn't simulated")
 
     async def lost(self) -> TtswError:
         """Wait for ever: nothing is lost that isn't there."""

@@ -68,12 +68,12 @@ class FakeHost:
         if self.unprepared is not None:
             raise self.unprepared
 
-    async def derive(self, pack: VoicePack) -> "FakeHost":
+    async def attach(self, pack: VoicePack) -> "FakeHost":
         """Give another."""
         await trio.lowlevel.checkpoint()
-        derived = FakeHost(self.step_s)
-        derived.model = replace(derived.model, pack=pack)
-        return derived
+        attached = FakeHost(self.step_s)
+        attached.model = replace(attached.model, pack=pack)
+        return attached
 
     async def lost(self) -> TtswError:
         """Wait until `broken` is set."""

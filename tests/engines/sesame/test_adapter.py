@@ -33,8 +33,8 @@ def speak(adapter, words=TEXT, **options):
     return np.concatenate([*adapter.speak(words, {"seed": 1} | options), np.empty(0, np.float32)])
 
 
-def derive(adapter, packs, name):
-    return adapter.derive(read_pack(packs / name, base="sesame-tiny"))
+def attach(adapter, packs, name):
+    return adapter.attach(read_pack(packs / name, base="sesame-tiny"))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_seed_decides_and_so_does_the_text(adapter):
 @pytest.fixture
 def voices(adapter, packs):
     """The base and three LoRAs on it."""
-    made = {name: derive(adapter, packs, name) for name in ("anna", "bert", "carl")}
+    made = {name: attach(adapter, packs, name) for name in ("anna", "bert", "carl")}
     yield {"": adapter} | made
     for each in made.values():
         each.close()
@@ -133,24 +133,24 @@ def test_a_lora_voice_says_what_it_is(voices, packs):
     assert anna.model_info["lora"] is True
     assert "lora" not in anna.session_options()
     assert anna.concurrency == voices[""].concurrency
-    with pytest.raises(UnavailableError, match="nothing stands on sesame-anna"):
-        anna.derive(read_pack(packs / "bert", base="sesame-anna"))
+    with pytest.raises(UnavailableError, match="nothing is based on sesame-anna"):
+        anna.attach(read_pack(packs / "bert", base="sesame-anna"))
 
 
 def test_a_lora_that_does_not_fit_is_refused_and_leaves_nothing(adapter, packs):
-    with pytest.raises(UnavailableError, match="stands on sesame-other, not on sesame-tiny"):
-        adapter.derive(read_pack(packs / "anna", base="sesame-other"))
+    with pytest.raises(UnavailableError, match="is based on sesame-other, not on sesame-tiny"):
+        adapter.attach(read_pack(packs / "anna", base="sesame-other"))
     with pytest.raises(UnavailableError, match="is no LoRA as peft writes it"):
-        adapter.derive(read_pack(packs / "tiny", base="sesame-tiny"))
+        adapter.attach(read_pack(packs / "tiny", base="sesame-tiny"))
     with pytest.raises(UnavailableError, match="says 44100 Hz, but the model speaks at 24000 Hz"):
-        adapter.derive(read_pack(packs / "anna", base="sesame-tiny", sample_rate=44_100))
+        adapter.attach(read_pack(packs / "anna", base="sesame-tiny", sample_rate=44_100))
     assert adapter._engine.loras.bytes == 0
 
 
 def test_a_lora_that_makes_nonsense_leaves_nothing(adapter, packs, monkeypatch):
     monkeypatch.setattr(adapter._engine, "test", lambda *_: (_ for _ in ()).throw(UnavailableError("broken")))
     with pytest.raises(UnavailableError, match="broken"):
-        derive(adapter, packs, "anna")
+        attach(adapter, packs, "anna")
     assert adapter._engine.loras.bytes == 0
 
 
@@ -444,7 +444,7 @@ def test_sessions_have_turns_of_each_voice(shelved):
 
 
 def test_closed_while_idle_it_is_gone(fresh, packs):
-    anna = derive(fresh, packs, "anna")
+    anna = attach(fresh, packs, "anna")
     engine = fresh._engine
     chunks = anna.speak(TEXT, {})
     next(chunks)
@@ -466,6 +466,6 @@ async def test_it_keeps_the_contract(pack, tmp_path):
 
 async def test_so_does_a_lora_voice(adapter, packs):
     capable = Capabilities(zero_shot=True, lora=True)
-    anna = adapter.derive(read_pack(packs / "anna", base="sesame-tiny", capabilities=capable))
+    anna = adapter.attach(read_pack(packs / "anna", base="sesame-tiny", capabilities=capable))
     await conformance.check_adapter(anna)
     assert adapter._engine.loras.bytes == 0

@@ -129,9 +129,9 @@ async def manager(start):
 
 async def test_a_load_is_measured_and_what_it_took_is_kept(autojump_clock, manager, source):
     await manager.load("f-a")
-    standing = manager.standing("f-a")
-    assert (standing.state, standing.device, standing.size) == (ModelState.READY, "cpu", 10 * MB)
-    assert standing.load_s == pytest.approx(2)
+    status = manager.status("f-a")
+    assert (status.state, status.device, status.size) == (ModelState.READY, "cpu", 10 * MB)
+    assert status.load_s == pytest.approx(2)
     assert source.kept == {"f-a": (10 * MB, 20 * MB, pytest.approx(2))}
     assert await manager.load("f-a") is None
     assert len(source.opened) == 1
@@ -161,9 +161,9 @@ async def test_states_on_the_way_in(autojump_clock, manager, nursery):
     nursery.start_soon(manager.load, "f-a")
     for _ in range(3):
         await trio.sleep(0.75)
-        seen.append(manager.standing("f-a").state.value)
+        seen.append(manager.status("f-a").state.value)
     assert seen == ["loading", "warming", "ready"]
-    assert manager.standing("f-b").state is ModelState.ABSENT
+    assert manager.status("f-b").state is ModelState.ABSENT
 
 
 async def test_a_thousand_who_want_the_same_join_one_load(autojump_clock, manager, source):
@@ -178,10 +178,10 @@ async def test_a_thousand_who_want_the_same_join_one_load(autojump_clock, manage
         for _ in range(1_000):
             nursery.start_soon(want)
         await trio.sleep(3)
-        assert manager.standing("f-a").leases == 1_000
+        assert manager.status("f-a").leases == 1_000
     assert set(got) == set(source.opened)
     assert len(source.opened) == 1
-    assert manager.standing("f-a").leases == 0
+    assert manager.status("f-a").leases == 0
     assert source.looks < 100, "no thundering herd behind the load either"
 
 
@@ -190,7 +190,7 @@ async def test_loads_wait_for_their_turn(autojump_clock, manager, source):
         nursery.start_soon(manager.load, "f-a")
         nursery.start_soon(manager.load, "f-b")
         await trio.sleep(0.1)
-        assert manager.standing("f-b").state is ModelState.LOADING
+        assert manager.status("f-b").state is ModelState.LOADING
     assert source.most == 1
 
 
@@ -282,7 +282,7 @@ async def test_by_force_it_is_unloaded_as_soon_as_its_holders_let_go(autojump_cl
     assert asked == [1]
     assert lease.revoked
     assert source.opened[0].closed == 0
-    assert manager.standing("f-a").state is ModelState.DRAINING
+    assert manager.status("f-a").state is ModelState.DRAINING
     async with manager.lease("f-a") as fresh:
         assert fresh is not lease.value, "who wants it now gets it loaded again"
     lease.release()
@@ -308,7 +308,7 @@ async def test_by_force_its_load_is_cut_off(autojump_clock, manager, source):
         await trio.sleep(0.5)
         await manager.unload("f-a", force=True)
     assert source.opened == []
-    assert manager.standing("f-a") == manager.standing("f-b")
+    assert manager.status("f-a") == manager.status("f-b")
     await manager.load("f-a")
 
 
@@ -318,13 +318,13 @@ async def test_a_failed_load_says_why_leaves_nothing_and_backs_off(autojump_cloc
         await manager.take("f-a")
     with pytest.raises(UnavailableError, match=r"is not loaded again for 1\.0 s: weights are corrupt"):
         await manager.take("f-a")
-    assert manager.standing("f-a").error == "weights are corrupt"
+    assert manager.status("f-a").error == "weights are corrupt"
     with pytest.raises(InternalError, match="loading f-a failed: ZeroDivisionError: oh"):
         await manager.load("f-a")
     assert manager.residents == {}
     assert source.ours == 50 * MB
     await manager.load("f-a")
-    assert manager.standing("f-a").error == ""
+    assert manager.status("f-a").error == ""
     assert (manager.loads, manager.failed_loads) == (1, 2)
 
 
@@ -381,9 +381,9 @@ async def test_cancelled_at_any_point_a_taker_leaves_no_lease(manager, source, s
             for _ in range(steps):
                 await trio.lowlevel.checkpoint()
             scope.cancel()
-    taken = manager.standing("f-a").leases
+    taken = manager.status("f-a").leases
     await wait_all_tasks_blocked()
-    assert manager.standing("f-a").leases == taken <= 1
+    assert manager.status("f-a").leases == taken <= 1
     if not taken:
         await manager.unload("f-a")
         assert manager.residents == {}
@@ -439,7 +439,7 @@ async def test_what_nobody_has_used_for_its_lifetime_goes(autojump_clock, start,
     async with manager.lease("f-c"):
         await trio.sleep(25)
         assert set(manager.residents) == {"f-a", "f-b", "f-c"}, "too young to go"
-        assert manager.standing("f-b").idle_s == pytest.approx(27, abs=0.5)
+        assert manager.status("f-b").idle_s == pytest.approx(27, abs=0.5)
         await trio.sleep(10)
         assert set(manager.residents) == {"f-a", "f-c"}, "unused for long enough; the others are kept, or in use"
     await trio.sleep(8)
@@ -462,7 +462,7 @@ async def test_load_get_adapter_release(autojump_clock, manager, source):
         manager.get_adapter("f-a")
     await manager.load("f-a")
     assert manager.get_adapter("f-a") is manager.get_adapter("f-a") is source.opened[0]
-    assert manager.standing("f-a").leases == 2
+    assert manager.status("f-a").leases == 2
     manager.release("f-a")
     with pytest.raises(FailedPreconditionError, match="in use by get_adapter"):
         await manager.unload("f-a")
@@ -492,7 +492,7 @@ async def test_a_model_that_is_lost_is_let_go_of_and_loaded_anew(autojump_clock,
     source.opened[0].broken.set()
     with trio.fail_after(1):
         await asked_back.wait()
-    assert manager.standing("f-a").size == 0
+    assert manager.status("f-a").size == 0
     with await manager.take("f-a") as other:
         assert other.value is source.opened[1]
     lease.release()
@@ -520,11 +520,11 @@ async def test_who_watches_over_a_model_leaves_with_it(autojump_clock, manager, 
     await manager.unload("f-a")
     source.opened[0].broken.set()
     await wait_all_tasks_blocked()
-    assert manager.standing("f-a").state is ModelState.ABSENT
+    assert manager.status("f-a").state is ModelState.ABSENT
     assert manager.unloads == {UnloadCause.ASKED: 1}
 
 
-# What stands on another.
+# What is based on another.
 
 
 @pytest.fixture
@@ -546,10 +546,10 @@ async def test_a_base_is_loaded_once_and_given_to_what_stands_on_it(autojump_clo
 
 async def test_a_base_without_which_a_voice_cannot_be(autojump_clock, manager, source, on_a):
     source.errors = [UnavailableError("its file is damaged")]
-    with pytest.raises(UnavailableError, match="model 'f-x' stands on 'f-a': its file is damaged"):
+    with pytest.raises(UnavailableError, match="model 'f-x' is based on 'f-a': its file is damaged"):
         await manager.load("f-x")
     del source.packs["f-a"]
-    with pytest.raises(NotFoundError, match="model 'f-x' stands on 'f-a': no model 'f-a'"):
+    with pytest.raises(NotFoundError, match="model 'f-x' is based on 'f-a': no model 'f-a'"):
         await manager.load("f-x")
 
 
@@ -564,7 +564,7 @@ async def test_with_a_lost_base_all_is_lost_that_stands_on_it(autojump_clock, ma
     lease = await manager.take("f-x")
     source.opened[0].broken.set()
     await wait_all_tasks_blocked()
-    assert manager.standing("f-x").state is ModelState.DRAINING
+    assert manager.status("f-x").state is ModelState.DRAINING
     assert lease.revoked
     lease.release()
     async with manager.lease("f-x"):

@@ -686,7 +686,7 @@ class Anything(RuleBasedStateMachine):
             if due_alone(instance)
             and all(
                 due_alone(each)
-                for each in instance.carried
+                for each in instance.dependents
                 if each.state is not ModelState.UNLOADING or each.unfinished
             )
         }
@@ -744,10 +744,10 @@ class Anything(RuleBasedStateMachine):
         there = self.world.residency.instances
         for instance in there:
             assert (BASES.get(instance.model_id) is not None) == (instance.base is not None)
-            assert instance.carried == dict.fromkeys(each for each in there if each.base is instance)
+            assert instance.dependents == dict.fromkeys(each for each in there if each.base is instance)
             if instance.base is not None:
                 gone = instance.base not in there
-                assert not gone or instance.state is ModelState.UNLOADING, "a base went before what stands on it"
+                assert not gone or instance.state is ModelState.UNLOADING, "a base went before what is based on it"
                 assert instance.base.place.device == instance.place.device
                 assert instance.state is ModelState.UNLOADING or instance.base.state in {
                     ModelState.READY,
@@ -855,7 +855,7 @@ def test_what_is_going_already_cant_be_lost():
     assert isinstance(world.answers[world.have("a")], Instance)
 
 
-# What stands on another.
+# What is based on another.
 
 
 def have_two_on_m(**limits):
@@ -939,8 +939,8 @@ def test_a_base_that_cannot_come_refuses_its_voices():
     requests = [world.ask("x"), world.ask("y")]
     world.fail_load(UnavailableError("its file is damaged"))
     assert [str(world.answers[request]) for request in requests] == [
-        "model 'x' stands on 'm': its file is damaged",
-        "model 'y' stands on 'm': model 'm' failed 0.0 s ago, and is not loaded again for 1.0 s: its file is damaged",
+        "model 'x' is based on 'm': its file is damaged",
+        "model 'y' is based on 'm': model 'm' failed 0.0 s ago, and is not loaded again for 1.0 s: its file is damaged",
     ]
     assert world.states() == {}
 

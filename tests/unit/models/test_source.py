@@ -115,8 +115,8 @@ async def test_what_stands_on_another_goes_where_that_can(pack, device, tmp_path
     ("base", "message"),
     [
         ("f-none", "no model 'f-none'; there are: "),
-        ("f-voice", "its base f-voice stands on f-voice itself; name that one"),
-        ("f-other", "its base f-other stands on f-a itself; name that one"),
+        ("f-voice", "its base f-voice is based on f-voice itself; name that one"),
+        ("f-other", "its base f-other is based on f-a itself; name that one"),
         ("g-a", "its base g-a is of the family 'g', and must be of 'f'"),
     ],
 )

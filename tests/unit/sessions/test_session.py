@@ -89,9 +89,9 @@ async def test_controls_say_where_the_audio_stands(autojump_clock, session, nurs
     nursery.start_soon(speak, session, SECOND, frames)
     await trio.sleep(0.5)
     for command in (session.pause, session.pause, session.resume, session.resume):
-        standing = command()
-        assert standing.last_sequence == len(frames)
-        assert standing.position_samples == 960 * len(frames)
+        status = command()
+        assert status.last_sequence == len(frames)
+        assert status.position_samples == 960 * len(frames)
     stopped = session.stop()
     assert stopped.last_sequence == len(frames)
     await wait_all_tasks_blocked()

@@ -111,5 +111,5 @@ async def test_noise_is_by_chance_and_repeats_with_its_seed(autojump_clock, load
 
 async def test_what_cannot_be_simulated_says_so(autojump_clock, load):
     voice = await load(SimulatedSource(make(a=facts())))
-    with pytest.raises(UnavailableError, match="f-a stands on another model, and that isn't simulated"):
-        await voice.host.derive(voice.host.model.pack)
+    with pytest.raises(UnavailableError, match="f-a is based on another model, and that isn't simulated"):
+        await voice.host.attach(voice.host.model.pack)

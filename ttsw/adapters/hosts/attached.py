@@ -1,4 +1,4 @@
-"""A voice that stands on a model which another host runs in a process: the same process, another voice there."""
+"""A voice that is based on a model which another host runs in a process: the same process, another voice there."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class AttachedHost:
-    """A voice that stands on the model of a process, and shares that; from `ProcessHost.derive`."""
+    """A voice that is based on the model of a process, and shares that; from `ProcessHost.attach`."""
 
     def __init__(self, base: "ProcessHost", voice: int, model: ModelDescription) -> None:
         self.model = model
@@ -52,9 +52,9 @@ class AttachedHost:
         """See `ProcessHost.speak`."""
         await self._base.speak(text, options, convert, take, self._voice)
 
-    async def derive(self, pack: VoicePack) -> "AttachedHost":
-        """Load a voice that stands on this one; the engine says whether that can be."""
-        raise UnavailableError(f"voice pack {pack.root}: {self.model.pack.model_id} stands on another model itself")
+    async def attach(self, pack: VoicePack) -> "AttachedHost":
+        """Load a voice that is based on this one; the engine says whether that can be."""
+        raise UnavailableError(f"voice pack {pack.root}: {self.model.pack.model_id} is based on another model itself")
 
     async def lost(self) -> TtswError:
         """See `ProcessHost.lost`: with the process all goes."""

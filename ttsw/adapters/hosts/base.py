@@ -91,8 +91,8 @@ class Host(Protocol):
         """
         ...
 
-    async def derive(self, pack: VoicePack) -> "Host":
-        """Load a voice that stands on this model; see `TTSAdapter.derive`. It is closed before this one is.
+    async def attach(self, pack: VoicePack) -> "Host":
+        """Load a voice that is based on this model; see `TTSAdapter.attach`. It is closed before this one is.
 
         Raises:
             OutOfMemoryError: There was no memory left for it.

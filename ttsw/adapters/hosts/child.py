@@ -65,7 +65,7 @@ class EngineServer:
         self._frames = Frames()
         self._jobs: dict[int, tuple[trio.CancelScope, trio.Semaphore]] = {}
         self._voices: dict[int, ThreadHost] = {}
-        """The model as 0, and what stands on it."""
+        """The model as 0, and what is based on it."""
 
     async def run(self) -> None:
         """Serve until told to close, or until the worker is gone."""
@@ -137,14 +137,14 @@ class EngineServer:
         self._say(answer)
 
     async def _derive(self, order: Attach) -> Attached:
-        derived = await self._voice(0).derive(order.pack)
+        attached = await self._voice(0).attach(order.pack)
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled:
-            await derived.close()  # noqa: ASYNC102 - it shields itself, with a deadline
+            await attached.close()  # noqa: ASYNC102 - it shields itself, with a deadline
             raise
-        self._voices[order.id] = derived
-        return Attached(order.id, derived.model)
+        self._voices[order.id] = attached
+        return Attached(order.id, attached.model)
 
     def _voice(self, number: int) -> ThreadHost:
         if number not in self._voices:

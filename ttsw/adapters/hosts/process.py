@@ -126,7 +126,7 @@ class ProcessHost:
         return len(self._busy)
 
     async def prepare(self, options: Mapping[str, OptionValue], voice: int = 0) -> None:
-        """See `Host.prepare`; in a voice that was derived, or in the model's own."""
+        """See `Host.prepare`; in a voice that was attached, or in the model's own."""
         async with self._ask(lambda number: Prepare(number, options, voice)) as job:
             await job.reply()
 
@@ -138,7 +138,7 @@ class ProcessHost:
         take: Callable[[T, float], Awaitable[None]],
         voice: int = 0,
     ) -> None:
-        """See `Host.speak`; in a voice that was derived, or in the model's own. It works ahead by `WINDOW` chunks.
+        """See `Host.speak`; in a voice that was attached, or in the model's own. It works ahead by `WINDOW` chunks.
 
         Cancelled, it returns at once; the engine leaves the utterance at its next step.
         """
@@ -152,8 +152,8 @@ class ProcessHost:
                     self._taking -= 1
                 self._say(ChunkTaken(job.number))
 
-    async def derive(self, pack: VoicePack) -> AttachedHost:
-        """Load a voice that stands on this model; see `Host.derive`. Cancelled, it leaves none behind."""
+    async def attach(self, pack: VoicePack) -> AttachedHost:
+        """Load a voice that is based on this model; see `Host.attach`. Cancelled, it leaves none behind."""
         number = 0
 
         def order(given: int) -> Order:
@@ -171,7 +171,7 @@ class ProcessHost:
         return AttachedHost(self, number, reply.model)
 
     async def drop(self, voice: int) -> None:
-        """Unload a voice that was derived.
+        """Unload a voice that was attached.
 
         Raises:
             TtswError: It can't be; or the process has ended, and it with it.

@@ -56,7 +56,7 @@ class Speak(ProtocolMessage, frozen=True):
 
 
 class Attach(ProtocolMessage, frozen=True):
-    """Worker: load a voice that stands on the model, known by this id from then on. Answered by Derived or Failed."""
+    """Worker: load a voice that is based on the model, known by this id from then on. Answered by Derived or Failed."""
 
     id: int
     pack: VoicePack

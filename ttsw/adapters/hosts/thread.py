@@ -37,7 +37,7 @@ class ThreadHost:
 
     Args:
         adapter: The loaded model.
-        places: The places of the model that it stands on, which it shares; None gives it its own.
+        places: The places of the model that it is based on, which it shares; None gives it its own.
     """
 
     def __init__(self, adapter: TTSAdapter, places: trio.CapacityLimiter | None = None) -> None:
@@ -121,14 +121,14 @@ class ThreadHost:
                     log.warning("an utterance of %s was left open: no place in %g s", self._name, CLOSE_S)
                 raise
 
-    async def derive(self, pack: VoicePack) -> "ThreadHost":
-        """Load a voice that stands on this model; see `Host.derive`. Cancelled, it leaves none behind."""
+    async def attach(self, pack: VoicePack) -> "ThreadHost":
+        """Load a voice that is based on this model; see `Host.attach`. Cancelled, it leaves none behind."""
         with self._using():
             try:
-                derived = await trio.to_thread.run_sync(self.adapter.derive, pack, limiter=self._own)
+                attached = await trio.to_thread.run_sync(self.adapter.attach, pack, limiter=self._own)
             except Exception as error:
                 raise _fault(pack, error) from error
-        return ThreadHost(derived, self._places)
+        return ThreadHost(attached, self._places)
 
     async def lost(self) -> TtswError:
         """Wait for ever: what ends a thread ends this process."""
@@ -136,7 +136,7 @@ class ThreadHost:
         raise AssertionError("for ever has ended")
 
     async def close(self) -> None:
-        """Unload the model, once all that runs of it has ended: steps, clean-ups and loads of voices that stand on it.
+        """Unload the model, once its steps, its clean-ups and the loads of voices based on it have ended.
 
         Utterances end with UNAVAILABLE. All of it together takes `CLOSE_S` at most.
 

@@ -77,12 +77,12 @@ class SesameAdapter(TTSAdapter):
         trim_memory()
         return cls(pack, engine)
 
-    def derive(self, pack: VoicePack) -> "TTSAdapter":
-        """Load a LoRA voice, as peft and Unsloth write it; see `TTSAdapter.derive`."""
+    def attach(self, pack: VoicePack) -> "TTSAdapter":
+        """Load a LoRA voice, as peft and Unsloth write it; see `TTSAdapter.attach`."""
         if self._lora:
-            return super().derive(pack)
+            return super().attach(pack)
         if pack.base and pack.base != self.pack.model_id:
-            raise UnavailableError(f"voice pack {pack.root} stands on {pack.base}, not on {self.pack.model_id}")
+            raise UnavailableError(f"voice pack {pack.root} is based on {pack.base}, not on {self.pack.model_id}")
         check_rate(pack, self._engine)
         loras = self._engine.loras
         number = loras.add(read_lora(*find_lora(pack.files, pack.root), self._engine.model))

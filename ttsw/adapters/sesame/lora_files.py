@@ -1,4 +1,4 @@
-"""A LoRA as peft and Unsloth write it: read safely, and checked against the model that it is to stand on.
+"""A LoRA as peft and Unsloth write it: read safely, and checked against the model that it is to be based on.
 
 What peft can do beyond plain LoRA is refused with a word on what to do instead, rather than left out unheard.
 """

@@ -148,7 +148,7 @@ def build_lora(
 
     Args:
         folder: Where to; made if it isn't there.
-        base: The folder of the pack that it stands on, as `build` makes it.
+        base: The folder of the pack that it is based on, as `build` makes it.
         seed: The same seed gives the same voice.
         rank: Its rank.
         strength: The standard deviation of its weights, by which it differs from its base.

@@ -109,7 +109,7 @@ def find_card_for(name: str | None, memory_mb: float | None, bandwidth_gb_s: flo
 
 
 def find_models(config: Config, path: Path | None, names: Sequence[str]) -> dict[str, Sized]:
-    """Find models and their sizes, with those that they stand on; no name means all that are made for a GPU.
+    """Find models and their sizes, with those that they are based on; no name means all that are made for a GPU.
 
     Args:
         config: The configuration.

@@ -105,7 +105,7 @@ def check_speech(pack: VoicePack, base: VoicePack | None = None) -> str:
 
 
 async def speak_once(pack: VoicePack, base: VoicePack | None = None) -> SpeechCheck:
-    """Speak a sentence with a pack's model, on the one that it stands on, if it does.
+    """Speak a sentence with a pack's model, on the one that it is based on, if it does.
 
     Raises:
         TtswError: As from `check_speech`.

@@ -134,7 +134,7 @@ def _check_whole(packs: PackList, pack: VoicePack, *, load: bool) -> tuple[bool,
     try:
         base = packs.shelf.base(pack)
     except (NotFoundError, PackError) as error:
-        return False, f"broken: it stands on {pack.base}: {error}"
+        return False, f"broken: it is based on {pack.base}: {error}"
     return check_pack(pack, base, load=load)
 
 
@@ -157,7 +157,7 @@ def add(
     move: Annotated[bool, typer.Option("--move", help="Move the files, don't copy them.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a pack of that name.")] = False,
     licence: Annotated[str, typer.Option("--license", help="The licence of what comes without metadata.")] = "unknown",
-    base: Annotated[str, typer.Option("--base", metavar="ID", help="The model that a LoRA stands on.")] = "",
+    base: Annotated[str, typer.Option("--base", metavar="ID", help="The model that a LoRA is based on.")] = "",
     no_check: Annotated[bool, typer.Option("--no-check", help="Don't load it and speak a sentence.")] = False,
     config: Config = None,
 ) -> None:

@@ -40,10 +40,10 @@ def model_infos(
         _info(
             pack,
             ModelCapabilities.of(pack, (infos or {}).get(key)),
-            manager.standing(key),
+            manager.status(key),
             measured.get(key, {}),
             {
-                "last_error": faults[key] or manager.standing(key).error,
+                "last_error": faults[key] or manager.status(key).error,
                 "max_sessions": str(limit_of(key)) if limit_of else "",
                 **(about or {}).get(key, {}),
             },
@@ -56,15 +56,15 @@ def model_infos(
 def _info(
     pack: VoicePack,
     able: ModelCapabilities,
-    standing: ModelStatus,
+    status: ModelStatus,
     measured: Mapping[str, ModelSize],
     more: Mapping[str, str],
 ) -> ModelInfo:
     known = next(iter(measured.values()), None)
-    size = standing.size if standing.device else known.size if known else 0
-    load_s = standing.load_s or (known.load_s if known else None)
+    size = status.size if status.device else known.size if known else 0
+    load_s = status.load_s or (known.load_s if known else None)
     told = {
-        "state": standing.state.value,
+        "state": status.state.value,
         "version": pack.version,
         "license": pack.license,
         "source": pack.source,
@@ -74,17 +74,17 @@ def _info(
         "tags": ",".join(pack.tags),
         "capabilities": ",".join(able.capabilities.names()),
         "base": pack.base,
-        "device": standing.device,
-        "size_mb": f"{size / MB:.1f}" if standing.device or known else "",
+        "device": status.device,
+        "size_mb": f"{size / MB:.1f}" if status.device or known else "",
         "load_s": "" if load_s is None else f"{load_s:.2f}",
-        "leases": str(standing.leases),
-        "idle_s": "" if standing.idle_s is None else f"{standing.idle_s:.1f}",
+        "leases": str(status.leases),
+        "idle_s": "" if status.idle_s is None else f"{status.idle_s:.1f}",
         **more,
     }
     return ModelInfo(
         model_id=pack.model_id,
         family=pack.family,
-        is_loaded=standing.state is ModelState.READY,
+        is_loaded=status.state is ModelState.READY,
         languages=list(able.languages),
         metadata={name: text for name, text in told.items() if text},
     )

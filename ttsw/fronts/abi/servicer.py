@@ -112,17 +112,17 @@ class TTSServicer(TtsServiceBase):
                 valid = ", ".join(f"{item.name}={item.value}" for item in ControlCommand)
                 raise InvalidArgumentError(f"no command {int(message.command)}; there are: {valid}")
             silences = message.command == ControlCommand.PAUSE and session.utterance is not None
-            standing = command(session)
+            status = command(session)
             if silences:  # no frame is handed out from here on
                 self._worker.metrics.barged_in("pause", trio.current_time() - received)
         except TtswError as error:
             return ControlResponse(**self._refuse(error), timestamp_ms=now_ms())
         return ControlResponse(
             success=True,
-            message=standing.message,
+            message=status.message,
             timestamp_ms=now_ms(),
-            last_sequence_number=standing.last_sequence,
-            position_samples=standing.position_samples,
+            last_sequence_number=status.last_sequence,
+            position_samples=status.position_samples,
         )
 
     async def list_models(self, message: ListModelsRequest) -> ListModelsResponse:

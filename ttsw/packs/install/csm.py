@@ -111,7 +111,7 @@ def describe_csm(voice: CsmVoice, name: str, base: str, checksums: dict[str, str
     Args:
         voice: The voice.
         name: The pack's name.
-        base: The id of the model that it stands on; for a LoRA.
+        base: The id of the model that it is based on; for a LoRA.
         checksums: The files in the pack, with the sha256 of each.
         licence: What is known of the licence.
     """

@@ -46,7 +46,7 @@ class PackInstaller:
         move: Take the files away from where they are.
         replace: Put it in the place of a pack of that name.
         licence: What is known of the licence of a voice that comes without metadata.
-        base: The id of the model that a LoRA stands on; empty takes it from what the LoRA says.
+        base: The id of the model that a LoRA is based on; empty takes it from what the LoRA says.
         progress: Told of the bytes that are copied, and of those that there are.
     """
 
@@ -119,7 +119,7 @@ class PackInstaller:
         base = self.base or guess_base(voice)
         if voice.lora and not base:
             raise InvalidArgumentError(
-                f"{voice.folder} is a LoRA of {voice.base!r}: name the model that it is to stand on with --base, for "
+                f"{voice.folder} is a LoRA of {voice.base!r}: name the model that it is based on with --base, for "
                 f"example sesame-csm-1b"
             )
 

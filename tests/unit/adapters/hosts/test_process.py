@@ -459,7 +459,7 @@ async def test_a_block_that_ends_without_closing_its_hosts_has_lost_none(pack, c
     assert "engine lost" not in capsys.readouterr().out
 
 
-# What stands on the model.
+# What is based on the model.
 
 
 @pytest.fixture
@@ -476,7 +476,7 @@ async def loaded(host):
 
 
 async def test_voices_share_the_process_of_their_base(host, voice):
-    one, other = await host.derive(voice()), await host.derive(voice())
+    one, other = await host.attach(voice()), await host.attach(voice())
     assert (one.model.pack, one.model.info["model_id"]) == (voice(), "trouble-anna")
     assert one.about["pid"] == host.about["pid"]
     assert "trouble-anna on <ProcessHost" in repr(one)
@@ -499,34 +499,34 @@ async def test_voices_share_the_process_of_their_base(host, voice):
 
 
 async def test_a_voice_passes_the_conformance_suite(host, voice):
-    await check_adapter(await host.derive(voice()))
+    await check_adapter(await host.attach(voice()))
     assert await loaded(host) == 1
 
 
 async def test_a_voice_that_cannot_be_loaded_costs_the_others_nothing(host, voice):
     with pytest.raises(InternalError, match="the tensor has a hole"):
-        await host.derive(voice("error"))
+        await host.attach(voice("error"))
     with pytest.raises(OutOfMemoryError):
-        await host.derive(voice("memory"))
+        await host.attach(voice("memory"))
     assert len(await speak(host, "count 3")) == 3
-    with pytest.raises(UnavailableError, match="trouble-anna stands on another model itself"):
-        await (await host.derive(voice())).derive(voice())
+    with pytest.raises(UnavailableError, match="trouble-anna is based on another model itself"):
+        await (await host.attach(voice())).attach(voice())
 
 
 async def test_who_leaves_while_a_voice_is_loaded_leaves_none_behind(host, voice):
     with trio.move_on_after(0.1):
-        await host.derive(voice("sleep 0.5"))
+        await host.attach(voice("sleep 0.5"))
     await until(lambda: not host.busy)
     assert await loaded(host) == 1
 
 
 async def test_a_voice_goes_with_its_process(host, voice):
-    derived = await host.derive(voice())
+    attached = await host.attach(voice())
     with pytest.raises(UnavailableError, match="killed by SIGKILL"):
-        await speak(derived, "then kill")
-    assert "killed by SIGKILL" in str(await derived.lost())
-    await derived.close()
+        await speak(attached, "then kill")
+    assert "killed by SIGKILL" in str(await attached.lost())
+    await attached.close()
     with pytest.raises(UnavailableError):
-        await host.derive(voice())
+        await host.attach(voice())
     with pytest.raises(UnavailableError):
-        await derived.prepare({})
+        await attached.prepare({})

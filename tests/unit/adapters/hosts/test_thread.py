@@ -40,7 +40,7 @@ class Engine(FakeAdapter):
         finally:
             self.left += 1
 
-    def derive(self, pack):
+    def attach(self, pack):
         if pack.name == "broken":
             raise ValueError("it is of another model")
         return Engine(pack)
@@ -211,7 +211,7 @@ async def test_close_ends_an_utterance_whose_listener_is_slow(host, engine):
     with pytest.raises(UnavailableError, match="unloaded"):
         await speak(host, 1)
     with pytest.raises(UnavailableError, match="unloaded"):
-        await host.derive(engine.pack)
+        await host.attach(engine.pack)
 
 
 async def test_an_utterance_that_finds_no_place_to_be_closed_in_is_left_and_told_of(engine, monkeypatch, caplog):
@@ -268,7 +268,7 @@ class Watched(FakeAdapter):
         with self.doing("a preparation"):
             pass
 
-    def derive(self, pack):
+    def attach(self, pack):
         with self.doing("a load"):
             return Watched(pack)
 
@@ -291,11 +291,11 @@ async def use(host, how):
             await host.speak("", {}, lambda chunk: None, take_slowly)
         case "prepare":
             await host.prepare({})
-        case "derive":
-            await host.derive(host.adapter.pack)
+        case "attach":
+            await host.attach(host.adapter.pack)
 
 
-@pytest.mark.parametrize("how", ["speak", "speak to a slow listener", "prepare", "derive"])
+@pytest.mark.parametrize("how", ["speak", "speak to a slow listener", "prepare", "attach"])
 @pytest.mark.parametrize("cancelled", [True, False])
 async def test_at_whatever_tick_it_is_closed_nothing_of_the_adapter_runs_beside_its_close(how, cancelled, tmp_path):
     for ticks in range(40):
@@ -387,43 +387,43 @@ async def test_what_goes_wrong_while_preparing_is_told(host, engine, monkeypatch
         await host.prepare({})
 
 
-# What stands on the model.
+# What is based on the model.
 
 
 async def test_a_voice_shares_the_places_of_its_base(host, engine, tmp_path):
-    derived = await host.derive(VoicePack("fake", "anna", tmp_path, base="fake-voice"))
-    assert derived.model.info["model_id"] == "fake-anna"
+    attached = await host.attach(VoicePack("fake", "anna", tmp_path, base="fake-voice"))
+    assert attached.model.info["model_id"] == "fake-anna"
     engine.gate.clear()
     async with trio.open_nursery() as nursery:
         for _ in range(2):
             nursery.start_soon(speak, host, 1)
         while engine.inside < 2:
             await trio.sleep(0.001)
-        nursery.start_soon(speak, derived, 1)
-        while not derived.waiting:
+        nursery.start_soon(speak, attached, 1)
+        while not attached.waiting:
             await trio.sleep(0.001)
-        assert derived.adapter.inside == 0
+        assert attached.adapter.inside == 0
         engine.gate.set()
-    assert derived.adapter.steps == 1
+    assert attached.adapter.steps == 1
 
 
 async def test_a_voice_is_closed_while_its_base_speaks(host, engine, tmp_path):
-    derived = await host.derive(VoicePack("fake", "anna", tmp_path, base="fake-voice"))
+    attached = await host.attach(VoicePack("fake", "anna", tmp_path, base="fake-voice"))
     engine.gate.clear()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(speak, host, 3)
         while not engine.inside:
             await trio.sleep(0.001)
-        await derived.close()
+        await attached.close()
         engine.gate.set()
-    assert (derived.adapter.closed, engine.closed, engine.steps) == (True, False, 3)
+    assert (attached.adapter.closed, engine.closed, engine.steps) == (True, False, 3)
     with pytest.raises(UnavailableError, match="model fake-anna was unloaded while it spoke"):
-        await speak(derived, 1)
+        await speak(attached, 1)
 
 
 async def test_a_voice_that_cannot_be_loaded(host, tmp_path):
     with pytest.raises(InternalError, match="the engine of fake-broken failed: ValueError: it is of another model"):
-        await host.derive(VoicePack("fake", "broken", tmp_path, base="fake-voice"))
+        await host.attach(VoicePack("fake", "broken", tmp_path, base="fake-voice"))
     other = ThreadHost(MockAdapter.load(VoicePack("mock", "440hz", tmp_path), EngineSettings()))
     with pytest.raises(UnavailableError, match="no two voices of the family 'mock' share a model"):
-        await other.derive(VoicePack("mock", "anna", tmp_path, base="mock-440hz"))
+        await other.attach(VoicePack("mock", "anna", tmp_path, base="mock-440hz"))

@@ -35,13 +35,13 @@ class Trouble(TTSAdapter):
         _act(trouble)
         return cls(pack, settings)
 
-    def derive(self, pack):
+    def attach(self, pack):
         _say(sys.stderr, f"deriving {pack.model_id}")
         _act(pack.options.get("load", ""))
-        derived = type(self)(pack, self.settings)
-        derived.count = self.count
+        attached = type(self)(pack, self.settings)
+        attached.count = self.count
         self.count.append(pack.model_id)
-        return derived
+        return attached
 
     def close(self):
         self.count.remove(self.pack.model_id)

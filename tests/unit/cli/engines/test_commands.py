@@ -16,9 +16,9 @@ from ttsw.adapters import families
 from ttsw.adapters.envs import environment as environments
 from ttsw.adapters.envs import install as installing
 from ttsw.adapters.envs.environment import find
+from ttsw.cli.engines import check as engine_checks
 from ttsw.cli.engines import commands as module
 from ttsw.cli.engines.check import EngineSpeech, build_pack, inspect, speak_once
-from ttsw.cli.engines import check as engine_checks
 from ttsw.cli.engines.commands import engines_app
 from ttsw.errors import (
     FailedPreconditionError,

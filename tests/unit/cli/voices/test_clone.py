@@ -10,8 +10,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.unit.packs.test_reference_audio import RATE, tone
-from ttsw.cli.voices.clone import clips, clone, unclone
 from ttsw.cli.voices import clone as module
+from ttsw.cli.voices.clone import clips, clone, unclone
 from ttsw.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 
 app = typer.Typer()

@@ -11,11 +11,11 @@ from ttsw.packs.catalogue import Catalogue
 from ttsw.types import VoicePack
 
 
-def tell(*packs, broken=(), standings=None, removed=(), measured=None):
+def tell(*packs, broken=(), statuses=None, removed=(), measured=None):
     shelf = Catalogue({pack.model_id: pack for pack in packs}, dict(broken))
-    standings = standings or {}
+    statuses = statuses or {}
     manager = SimpleNamespace(
-        standing=lambda key: standings.get(key, ModelStatus()), packs={pack.model_id: pack for pack in removed}
+        status=lambda key: statuses.get(key, ModelStatus()), packs={pack.model_id: pack for pack in removed}
     )
     return {info.model_id: info for info in model_infos(shelf, manager, measured or {})}
 
@@ -25,12 +25,12 @@ def pack(name, **more):
 
 
 def test_every_pack_is_told_with_its_state():
-    standings = {
+    statuses = {
         "mock-a": ModelStatus(ModelState.READY, "cpu", 12_340_000, load_s=1.5, leases=2),
         "mock-b": ModelStatus(ModelState.FAILED, error="weights are corrupt"),
         "mock-d": ModelStatus(ModelState.READY, "cpu", idle_s=3.25),
     }
-    infos = tell(*map(pack, "abcd"), standings=standings)
+    infos = tell(*map(pack, "abcd"), statuses=statuses)
     states = {key: info.metadata["state"] for key, info in infos.items()}
     assert states == {"mock-a": "ready", "mock-b": "failed", "mock-c": "absent", "mock-d": "ready"}
     assert [key for key, info in infos.items() if info.is_loaded] == ["mock-a", "mock-d"]
@@ -47,10 +47,10 @@ def test_what_was_measured_before_is_told_of_a_model_that_is_not_in_memory():
 
 
 def test_a_model_whose_pack_was_removed_is_told_while_it_is_in_memory():
-    info = tell(pack("a"), removed=[pack("z")], standings={"mock-z": ModelStatus(ModelState.READY, "cpu")})["mock-z"]
+    info = tell(pack("a"), removed=[pack("z")], statuses={"mock-z": ModelStatus(ModelState.READY, "cpu")})["mock-z"]
     assert info.is_loaded
     assert "its voice pack has been removed" in info.metadata["last_error"]
-    info = tell(removed=[pack("z")], broken={"mock-z": "no file"}, standings={"mock-z": ModelStatus(ModelState.READY)})[
+    info = tell(removed=[pack("z")], broken={"mock-z": "no file"}, statuses={"mock-z": ModelStatus(ModelState.READY)})[
         "mock-z"
     ]
     assert (info.is_loaded, info.metadata["last_error"]) == (True, "no file")

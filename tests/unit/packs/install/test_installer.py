@@ -275,7 +275,7 @@ def test_the_base_of_a_lora_can_be_named_and_must_be_where_it_is_unclear(add, lo
     (lora / "adapter_config.json").write_text(
         json.dumps({"peft_type": "LORA", "base_model_name_or_path": None, "r": 1, "lora_alpha": 1})
     )
-    with pytest.raises(InvalidArgumentError, match="name the model that it is to stand on with --base, for example"):
+    with pytest.raises(InvalidArgumentError, match="name the model that it is based on with --base, for example"):
         add(lora)
     with pytest.raises(InvalidArgumentError, match="base: 'X' is not valid: must be the full id of a model"):
         add(lora, base="X")
