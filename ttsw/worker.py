@@ -16,7 +16,6 @@ from typing import Any
 import structlog
 import trio
 
-from ttsw import __version__
 from ttsw.adapters.hosts.engine_processes import EngineProcesses
 from ttsw.concurrency.coalesce import Coalesced
 from ttsw.concurrency.threads import Lane, run_in
@@ -44,6 +43,7 @@ from ttsw.telemetry.metrics import Metrics
 from ttsw.telemetry.snapshot import ModelSnapshot, WorkerSnapshot
 from ttsw.telemetry.tracing import NO_TRACER, Tracer
 from ttsw.types import VoicePack
+from ttsw.version import __version__
 
 log = structlog.get_logger(__name__)
 

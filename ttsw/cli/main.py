@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from ttsw import __version__
 from ttsw.cli.bench.command import bench
 from ttsw.cli.config import config_app
 from ttsw.cli.configure import warn_of_environment
@@ -20,6 +19,7 @@ from ttsw.cli.ui.streams import mend_streams
 from ttsw.cli.voices.commands import voices_app
 from ttsw.cli.workers import workers
 from ttsw.system.logs import configure_logging
+from ttsw.version import __version__
 
 app = typer.Typer(
     name="ttsw",

@@ -18,8 +18,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Request, build_opener
 
-from ttsw import __version__
 from ttsw.errors import UnavailableError
+from ttsw.version import __version__
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LOCKED = frozenset({401, 403})

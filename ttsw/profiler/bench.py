@@ -11,11 +11,11 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from ttsw.concurrency.unwrap import unwrapped
 from ttsw.config import Config
 from ttsw.errors import NotFoundError, TtswError
 from ttsw.profiler.device_facts import Gpu, cpu_facts, gpu_facts
 from ttsw.profiler.disturbances import DisturbanceWatch, GpuWatch, others_mb
-from ttsw.profiler.faults import one_fault
 from ttsw.profiler.findings import Findings, ModelFindings
 from ttsw.profiler.interference import PairBench, pairs
 from ttsw.profiler.load_messages import SessionGroup
@@ -132,7 +132,7 @@ class Bench:
         for number, model_id in enumerate(model_ids):
             later_s = self._plan.model_s() * (len(model_ids) - number - 1) + self._plan.pairs_s(len(model_ids))
             try:
-                with one_fault():
+                with unwrapped():
                     await self._measure(model_id, later_s)
             except NotFoundError:
                 raise
@@ -177,7 +177,7 @@ class Bench:
             self._progress.stage(f"{pair[0]} and {pair[1]}: starting a server", left_s + each_s)
             groups = [SessionGroup(model_id, sessions[model_id]) for model_id in pair]
             try:
-                with one_fault():
+                with unwrapped():
                     async with self._open_stage(pair) as stage:
                         bench = PairBench(stage, self._plan, self._slo, self._progress)
                         await bench.run(groups, self.findings.interference, left_s)

@@ -13,13 +13,13 @@ from typing import Any
 
 import psutil
 
-from ttsw import __version__
 from ttsw.adapters.envs.environment import EnvironmentState, find, own_families
 from ttsw.device import CpuDevice
 from ttsw.device.cpu import processor_name
 from ttsw.device.nvml import NvmlDevice, find_gpus
 from ttsw.errors import NotFoundError, UnavailableError
 from ttsw.profiles.schema import DeviceFacts, HostFacts
+from ttsw.version import __version__
 
 MB = 1e6
 LIBRARIES = ("trio", "numpy", "onnxruntime")

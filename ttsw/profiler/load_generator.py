@@ -15,11 +15,11 @@ import msgspec
 import trio
 from grpclib.exceptions import StreamTerminatedError
 
+from ttsw.concurrency.unwrap import sole_cause
 from ttsw.errors import TtswError
 from ttsw.fronts.abi.client import PATH, TTSClient, translated
 from ttsw.fronts.abi.generated.tts import ControlCommand, TextChunk
 from ttsw.grpc_trio import Channel, open_channel
-from ttsw.profiler.faults import only_ours
 from ttsw.profiler.listener_stats import Player, Recording
 from ttsw.profiler.load_messages import LoadOrder, LoadResult, SessionGroup, UtteranceTimes
 from ttsw.profiler.texts import texts
@@ -152,8 +152,8 @@ class LoadGenerator:
                             nursery.start_soon(self._client.control, name, ControlCommand.STOP)
             utterance.finished = True
         except (TtswError, BaseExceptionGroup) as error:
-            fault = only_ours(error) if isinstance(error, BaseExceptionGroup) else error
-            if fault is None:
+            fault = sole_cause(error)
+            if not isinstance(fault, TtswError):
                 raise
             utterance.error = _told(fault)
         finally:

@@ -8,10 +8,10 @@ from functools import partial
 
 import trio
 
+from ttsw.concurrency.unwrap import unwrapped
 from ttsw.errors import TtswError
 from ttsw.profiler.bench import Bench, Target, open_watch
 from ttsw.profiler.device_facts import host_facts, software
-from ttsw.profiler.faults import one_fault
 from ttsw.profiler.model_bench import Progress
 from ttsw.profiler.plans import BenchPlan
 from ttsw.profiler.profile_builder import build, headroom_mb, name_of
@@ -94,7 +94,7 @@ async def _run_until(stop: trio.Event, run: Callable[[], Awaitable[None]]) -> bo
         await nursery.start(_watch_signals, stop)
         nursery.start_soon(_cancel_on, stop, nursery.cancel_scope)
         try:
-            with one_fault():
+            with unwrapped():
                 await run()
         except TtswError as error:  # raised below, so that no exception group is made of it
             fault = error

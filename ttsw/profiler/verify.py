@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 
 import trio
 
+from ttsw.concurrency.unwrap import unwrapped
 from ttsw.config import Config
 from ttsw.device import find_devices
 from ttsw.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, TtswError
 from ttsw.profiler.bench import OpenStage, Target, open_watch
 from ttsw.profiler.device_facts import find_gpu, host_facts, refuse_whole_mig, software
 from ttsw.profiler.disturbances import DisturbanceWatch
-from ttsw.profiler.faults import one_fault
 from ttsw.profiler.findings import Findings, ModelFindings
 from ttsw.profiler.model_bench import ModelBench, Progress, Stage
 from ttsw.profiler.plans import QUICK
@@ -103,7 +103,7 @@ async def verify_on(
         left_s = (LOAD_S + QUICK.level_s(level_s)) * (len(profile.models) - number)
         progress.stage(f"{model_id}: loading it, then {sessions} at once", left_s)
         try:
-            with one_fault():
+            with unwrapped():
                 async with open_stage([model_id]) as stage:
                     draft = findings.models[model_id] = ModelFindings(await _find(stage, model_id))
                     bench = ModelBench(

@@ -20,7 +20,7 @@ from ttsw.sessions.voice import Voice, warm_up
 
 
 class Synthesizer:
-    """Speaks with one voice, one text at a time; from `open_synthesizer`."""
+    """Speaks with one voice, one text at a time; from `run_synthesizer`."""
 
     def __init__(self, voice: Voice, nursery: trio.Nursery) -> None:
         self._voice, self._nursery = voice, nursery
@@ -111,7 +111,7 @@ class Synthesizer:
 
 
 @asynccontextmanager
-async def open_synthesizer(voice: Voice) -> AsyncGenerator[Synthesizer, None]:
+async def run_synthesizer(voice: Voice) -> AsyncGenerator[Synthesizer, None]:
     """Make a voice ready to speak; what it still speaks at the block's end is stopped."""
     async with trio.open_nursery() as nursery:
         yield Synthesizer(voice, nursery)

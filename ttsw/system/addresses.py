@@ -1,4 +1,8 @@
-"""Network addresses as text: a colon parts host and port, so that an IPv6 address stands in brackets."""
+"""Network addresses as text, `HOST:PORT`; an IPv6 host stands in brackets."""
+
+import re
+
+from ttsw.errors import InvalidArgumentError
 
 
 def join_address(host: str, port: int) -> str:
@@ -17,3 +21,24 @@ def is_loopback(host: str) -> bool:
     [True, True, True, False, False, False]
     """
     return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Split `HOST:PORT`, with or without `grpc://` in front, into host and port.
+
+    >>> split_address("grpc://127.0.0.1:7002"), split_address("[::1]:7002")
+    (('127.0.0.1', 7002), ('::1', 7002))
+
+    Raises:
+        InvalidArgumentError: The host or the port is missing, or an IPv6 address has no brackets.
+    """
+    host, _, port = text.removeprefix("grpc://").rpartition(":")
+    if not re.fullmatch(r"\[[0-9a-fA-F:.]+(%[\w.-]+)?\]|[^\s:/\[\]@]+", host) or not _is_port(port):
+        raise InvalidArgumentError(
+            f"{text!r} is not an address; write HOST:PORT, for example 127.0.0.1:7002 or [::1]:7002"
+        )
+    return host.strip("[]"), int(port)
+
+
+def _is_port(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,5}", text) is not None and int(text) <= 65_535

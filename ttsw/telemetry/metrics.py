@@ -10,10 +10,10 @@ import platform
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 
-from ttsw import __version__
 from ttsw.errors import ErrorCode
 from ttsw.telemetry.snapshot import CAUSES, UNLOAD_CAUSES, FrameCounter, UtteranceSummary, WorkerSnapshot
 from ttsw.telemetry.snapshot_collector import SnapshotCollector
+from ttsw.version import __version__
 
 MOST_MODELS = 100
 """Models told apart; what is one too many, or was never in memory, is counted under `OTHER`."""

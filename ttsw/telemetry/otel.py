@@ -21,9 +21,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from ttsw import __version__
 from ttsw.telemetry.snapshot import UtteranceSummary
 from ttsw.telemetry.tracing import NO_TRACE, UtteranceTrace
+from ttsw.version import __version__
 
 MOST_SEGMENTS = 64
 """Segments of an utterance that get a span; of those after them, only their number is told."""

@@ -7,10 +7,10 @@ import pytest
 
 from tests.unit.device.fake_nvml import GIB, Gpu, parameters
 from tests.unit.profiler.telling_nvml import TellingNvml
-from ttsw import __version__
 from ttsw.errors import NotFoundError, UnavailableError
 from ttsw.profiler.device_facts import cpu_facts, find_gpu, gpu_facts, host_facts, refuse_whole_mig, software
 from ttsw.profiler.disturbances import GpuWatch, others_mb
+from ttsw.version import __version__
 
 THERMAL = pynvml.nvmlClocksThrottleReasonSwThermalSlowdown
 

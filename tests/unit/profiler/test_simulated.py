@@ -20,7 +20,7 @@ from ttsw.profiler.plans import BenchPlan
 from ttsw.profiler.subject import KnownModel, MemoryReading, ServerSnapshot
 from ttsw.profiler.texts import texts
 from ttsw.profiles.schema import Slo
-from ttsw.sessions.synthesizer import open_synthesizer
+from ttsw.sessions.synthesizer import run_synthesizer
 from ttsw.simulation.source import SimulatedSource
 from ttsw.units import FRAME_S
 
@@ -89,7 +89,7 @@ class SimulatedWorld:
     async def _session(self, order, wait_s, number, begins, found):
         await trio.sleep(wait_s)
         said = 0
-        async with open_synthesizer(self.voice) as synthesizer:
+        async with run_synthesizer(self.voice) as synthesizer:
             for text in texts(order.texts, 1_000 * order.seed + number):
                 now = trio.current_time()
                 if said == order.most or (order.most is None and now >= begins + order.seconds):

@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from ttsw.errors import FailedPreconditionError, InternalError, InvalidArgumentError
-from ttsw.sessions.synthesizer import open_synthesizer
+from ttsw.sessions.synthesizer import run_synthesizer
 from ttsw.sessions.utterance import EndCause
 from ttsw.sessions.voice import LoudnessTarget, Voice
 from ttsw.testing import FakeHost
@@ -22,7 +22,7 @@ async def collect(frames) -> list[bytes]:
 
 
 async def test_a_text_becomes_frames(autojump_clock):
-    async with open_synthesizer(voice()) as synthesizer:
+    async with run_synthesizer(voice()) as synthesizer:
         for _ in range(2):
             frames = await collect(synthesizer.synthesize_streaming("a" * 100, "s", FAST))
             assert [len(frame) for frame in frames] == [1920] * 50
@@ -38,13 +38,13 @@ async def test_text_may_come_in_pieces(autojump_clock):
         yield "ere."
 
     speaking = voice()
-    async with open_synthesizer(speaking) as synthesizer:
+    async with run_synthesizer(speaking) as synthesizer:
         await collect(synthesizer.synthesize_streaming(pieces(), options=FAST | {"text_mode": "tokens"}))
     assert speaking.host.texts == ["Hello there."]
 
 
 async def test_pause_resume_and_stop(autojump_clock):
-    async with open_synthesizer(voice()) as synthesizer:
+    async with run_synthesizer(voice()) as synthesizer:
         await synthesizer.pause()
         heard = []
 
@@ -67,7 +67,7 @@ async def test_pause_resume_and_stop(autojump_clock):
 
 async def test_a_listener_who_leaves_ends_the_text(autojump_clock):
     speaking = voice(step_s=0.01)
-    async with open_synthesizer(speaking) as synthesizer:
+    async with run_synthesizer(speaking) as synthesizer:
         async with aclosing(synthesizer.synthesize_streaming("a" * 10_000)) as frames:
             async for _ in frames:
                 break
@@ -76,7 +76,7 @@ async def test_a_listener_who_leaves_ends_the_text(autojump_clock):
 
 
 async def test_faults_are_raised(autojump_clock):
-    async with open_synthesizer(voice(fails_at=2, error=InternalError("broken"))) as synthesizer:
+    async with run_synthesizer(voice(fails_at=2, error=InternalError("broken"))) as synthesizer:
         with pytest.raises(InternalError, match="broken"):
             await collect(synthesizer.synthesize_streaming("a" * 100, options=FAST))
         with pytest.raises(InvalidArgumentError, match="'pitch'"):

@@ -1,6 +1,6 @@
 from tests.unit.telemetry.support import scrape, snapshot
-from ttsw import __version__
 from ttsw.telemetry.metrics import Metrics
+from ttsw.version import __version__
 
 JOE = ("model", "piper-joe")
 

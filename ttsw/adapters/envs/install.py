@@ -18,7 +18,6 @@ from pathlib import Path
 from secrets import token_hex
 from time import monotonic
 
-from ttsw import __version__
 from ttsw.adapters.envs.environment import (
     VARIABLE,
     Environment,
@@ -36,6 +35,7 @@ from ttsw.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from ttsw.version import __version__
 
 Report = Callable[[str], None]
 

@@ -13,7 +13,7 @@ from ttsw.errors import InvalidArgumentError
 from ttsw.fronts.abi.client import TTSClient, translated
 from ttsw.fronts.abi.generated.tts import AudioFrame, TextChunk
 from ttsw.grpc_trio import Call
-from ttsw.sessions.synthesizer import open_synthesizer
+from ttsw.sessions.synthesizer import run_synthesizer
 from ttsw.worker import Worker
 
 Text = str | AsyncIterable[str]
@@ -93,7 +93,7 @@ async def speak_locally(config: Config, text: Text, options: Mapping[str, str], 
         await nursery.start(worker.run_models)
         async with (
             worker.models.lease(model_id) as voice,
-            open_synthesizer(voice) as synthesizer,
+            run_synthesizer(voice) as synthesizer,
         ):
             hear(b"")
             async with aclosing(synthesizer.synthesize_streaming(text, options=options)) as frames:

@@ -3,13 +3,16 @@
 Decides nothing: it names the methods. Answers that say no are raised as the worker's own errors.
 """
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TypeVar
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Self, TypeVar
 
+import trio
 from grpclib.const import Status
-from grpclib.exceptions import GRPCError
+from grpclib.exceptions import GRPCError, StreamTerminatedError
 
+from ttsw.concurrency.unwrap import unwrapped
 from ttsw.errors import ERRORS, ErrorCode, InternalError, TtswError, UnavailableError
 from ttsw.fronts.abi.generated.tts import (
     AudioFrame,
@@ -36,6 +39,9 @@ from ttsw.grpc_trio import Call, Channel, open_channel
 from ttsw.grpc_trio.client import Message
 
 PATH = "/tts.TTSService/"
+
+END_S = 1.0
+"""Longest wait for a session's end, seconds. The worker ends idle sessions without being asked."""
 
 ERRORS_BY_NUMBER = {int(code): error for code, error in ERRORS.items()}
 """What a refusal's code is raised as; a worker newer than this client may have others."""
@@ -100,11 +106,68 @@ class TTSClient:
         """Open a Synthesize: send TextChunks, receive AudioFrames. Wrap it in `translated` for our errors."""
         return self._channel.stream(PATH + "Synthesize", TextChunk, AudioFrame)
 
+    @asynccontextmanager
+    async def speak(
+        self, text: str | AsyncIterable[str], model_id: str = "", options: Mapping[str, str] | None = None
+    ) -> AsyncGenerator["Speech", None]:
+        """Speak a text in a session of its own; leaving the block stops the speech and ends the session.
+
+        Args:
+            text: The text, whole or in pieces.
+            model_id: The model; empty means the worker's default.
+            options: Session options by name.
+
+        Yields:
+            An iterator over the frames, as they arrive.
+
+        Raises:
+            TtswError: The worker refused the session. Iterating over the frames raises what ends the speech early.
+        """
+        session_id = f"client-{secrets.token_hex(8)}"
+        await self.start_session(session_id, model_id, options)
+        try:
+            with unwrapped():
+                async with self.synthesize() as call, trio.open_nursery() as nursery:
+                    nursery.start_soon(_send_text, call, session_id, text)
+                    yield Speech(call)
+                    nursery.cancel_scope.cancel(reason="the block has ended")
+        finally:
+            with trio.move_on_after(END_S, shield=True), suppress(TtswError):
+                await self.end_session(session_id)
+
     async def _unary(
         self, name: str, request: Message, reply: type[Reply], metadata: Mapping[str, str] | None = None
     ) -> Reply:
         async with translated():
             return await self._channel.unary(PATH + name, request, reply, metadata=metadata or {})
+
+
+class Speech:
+    """The audio of one text: iterate over its frames, 20 ms each, 1920 bytes of s16le mono at 48 kHz."""
+
+    def __init__(self, call: Call[TextChunk, AudioFrame]) -> None:
+        self._call = call
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        async with translated():
+            while (frame := await self._call.receive()) is not None:
+                if frame.audio_data:
+                    return frame.audio_data
+        raise StopAsyncIteration
+
+
+async def _send_text(call: Call[TextChunk, AudioFrame], session_id: str, text: str | AsyncIterable[str]) -> None:
+    with suppress(StreamTerminatedError, GRPCError):  # the receiving side raises the call's status
+        if isinstance(text, str):
+            await call.send(TextChunk(session_id=session_id, text=text, is_final=True))
+        else:
+            async for piece in text:
+                await call.send(TextChunk(session_id=session_id, text=piece))
+            await call.send(TextChunk(session_id=session_id, is_final=True))
+        await call.end()
 
 
 @asynccontextmanager
