@@ -40,8 +40,8 @@ from ttsw.registry.registrar import Registrar
 from ttsw.simulation.source import SimulatedSource
 from ttsw.system.addresses import is_loopback, join_address
 from ttsw.system.memory_keeper import keep_memory_low
+from ttsw.telemetry.open_tracer import open_tracer
 from ttsw.telemetry.service import serve_metrics
-from ttsw.telemetry.tracing import open_tracer
 from ttsw.worker import Worker
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ meaning is left to `request` (server) and `client`; the bytes' way to the peer t
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 from grpclib.const import Status
@@ -15,10 +15,9 @@ from h2.errors import ErrorCodes
 from h2.exceptions import StreamClosedError
 
 from ttsw.grpc_trio.frames import join_messages, write_data
+from ttsw.grpc_trio.h2state import H2State
 from ttsw.grpc_trio.message_reader import MessageReader
-
-if TYPE_CHECKING:
-    from ttsw.grpc_trio.connection import Connection
+from ttsw.grpc_trio.settings import Settings
 
 Headers = list[tuple[str, str]]
 _WHOLE_BYTES = 16 * 1024  # up to here a message goes out at once or not at all
@@ -26,6 +25,34 @@ _WHOLE_BYTES = 16 * 1024  # up to here a message goes out at once or not at all
 
 def ignore(count: int) -> None:
     """Do nothing about what is queued."""
+
+
+class CallConnection(Protocol):
+    """The parts of a connection that its calls use; see `ttsw.grpc_trio.connection.Connection`."""
+
+    settings: Settings
+    h2: H2State
+    out: bytearray
+    room: trio.lowlevel.ParkingLot
+    turn: int
+    share_bytes: int
+    unread_bytes: int
+
+    def flush_h2(self) -> None:
+        """Move h2's output to `out`."""
+        ...
+
+    def wake_writer(self) -> None:
+        """Have the writer send `out`."""
+        ...
+
+    def pass_room_on(self) -> None:
+        """Wake the next sender that waits for room."""
+        ...
+
+    def forget(self, exchange: "Http2Call") -> None:
+        """Remove a call that is over."""
+        ...
 
 
 class Http2Call:
@@ -42,7 +69,7 @@ class Http2Call:
         *("_arrival", "_h2", "_sending", "_taken", "_torn", "_turn", "_uncredited", "_window"),
     )
 
-    def __init__(self, connection: "Connection", stream_id: int) -> None:
+    def __init__(self, connection: CallConnection, stream_id: int) -> None:
         self.connection = connection
         self.id = stream_id
         self.inbox = MessageReader(connection.settings.max_message_bytes)

@@ -8,7 +8,8 @@ from tests.unit.telemetry.support import report
 from ttsw.config.schema import TracingConfig
 from ttsw.errors import ConfigError
 from ttsw.telemetry import tracing
-from ttsw.telemetry.tracing import NO_TRACE, NO_TRACER, open_tracer
+from ttsw.telemetry.open_tracer import open_tracer
+from ttsw.telemetry.tracing import NO_TRACE, NO_TRACER
 
 
 async def test_off_it_traces_nothing_and_imports_nothing(monkeypatch):
