@@ -1,4 +1,4 @@
-"""How a voice gets into memory and ready: which device, which engine settings, warm-up, loudness."""
+"""Voice loader: opens a model's host, warms it up, and measures its loudness once."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -24,56 +24,58 @@ Relieve = Callable[[str], Awaitable[bool]]
 
 
 class VoiceLoader:
-    """Loads voices as a configuration says.
+    """Loads voices as configured.
 
     Args:
         config: The configuration.
-        hosting: Opens their hosts.
-        book: Where a voice's calibration is kept.
-        relieve: Makes room for a model that runs out of memory while it speaks.
+        placement: Chooses devices and opens hosts.
+        measurements: Where calibrations are saved.
+        relieve: Frees memory for a model that runs out of it while speaking.
     """
 
     def __init__(
-        self, config: Config, hosting: Placement, book: MeasurementStore, relieve: Relieve = no_relief
+        self, config: Config, placement: Placement, measurements: MeasurementStore, relieve: Relieve = no_relief
     ) -> None:
-        self._config, self._hosting, self._book, self._relieve = config, hosting, book, relieve
+        self._config, self._placement, self._measurements = config, placement, measurements
+        self._relieve = relieve
         self._damaged: set[str] = set()
 
-    def places(self, pack: VoicePack) -> Sequence[str]:
-        """Name the devices for a pack, the best first.
+    def devices_for(self, pack: VoicePack) -> Sequence[str]:
+        """Return the devices that can hold a voice, the best one first.
 
-        What is to run in this process is imported here, and may take its time: the memory of it is not the model's.
+        Libraries that will run in this process are imported here, so that their memory isn't counted as the model's.
+        That can take seconds.
 
         Raises:
-            NotFoundError: No installed package brings the family.
-            UnavailableError: What it is based on isn't installed, or there is no device for it.
+            NotFoundError: No installed package provides the family.
+            UnavailableError: A library of the family isn't installed, or no device can hold the voice.
         """
-        places = self._hosting.places(pack)
-        if self._known(pack, self._book[pack.model_id]) is None:
+        devices = self._placement.devices_for(pack)
+        if self._known(pack, self._measurements[pack.model_id]) is None:
             load_meter()
             AdaptiveGain(pack.sample_rate)
-        return places
+        return devices
 
-    async def __call__(
+    async def load(
         self, pack: VoicePack, record: ModelRecord, device: str, loaded: Callable[[], None], base: Voice | None = None
     ) -> Voice:
         """Load a voice and warm it up; see `ttsw.models.source.ModelSource.open`."""
-        host = await (self._hosting.open(pack, device) if base is None else base.host.attach(pack))
+        host = await (self._placement.start_host(pack, device) if base is None else base.host.attach(pack))
         try:
             loaded()
             defaults = self._defaults(pack)
             check_defaults(host, defaults)
-            calibration = await self._warm(host, record, defaults)
+            calibration = await self._warm_up(host, record, defaults)
             await run_in(Lane.MEASURING, trim_memory)
         except BaseException:
             await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
             raise
         audio = self._config.audio
-        level = LoudnessTarget(audio.loudness_target_lufs if audio.normalization_enabled else None)
-        return Voice(host, level, calibration, defaults, partial(self._relieve, pack.model_id))
+        target = LoudnessTarget(audio.loudness_target_lufs if audio.normalization_enabled else None)
+        return Voice(host, target, calibration, defaults, partial(self._relieve, pack.model_id))
 
-    async def _warm(self, host: Host, record: ModelRecord, defaults: dict[str, str]) -> Calibration | None:
-        """Speak to nobody, and know how loud the voice is: from its record, or by measuring."""
+    async def _warm_up(self, host: Host, record: ModelRecord, defaults: dict[str, str]) -> Calibration | None:
+        """Speak the warm-up text, and return the voice's calibration: the saved one, or a new measurement."""
         models = self._config.model_manager
         known = self._known(host.model.pack, record)
         if known is None and models.warmup_enabled:
@@ -83,20 +85,20 @@ class VoiceLoader:
         return known
 
     async def calibrate(self, pack: VoicePack, base: VoicePack | None = None) -> Calibration | None:
-        """Load a voice, measure how loud it is, keep that for workers to come, and unload it.
+        """Load a voice, measure and save its loudness, and unload it.
 
         Args:
             pack: The voice.
-            base: The model that it is based on, if it does.
+            base: The model that the voice is based on, if any.
 
         Returns:
-            None where it says too little to be measured.
+            None if the calibration texts yield too little speech to measure.
 
         Raises:
-            TtswError: It can't be loaded.
+            TtswError: The voice can't be loaded.
         """
-        await run_in(Lane.RECORDS, self._book.check, pack)
-        async with self._hosting.lend(pack, base) as host:
+        await run_in(Lane.RECORDS, self._measurements.check, pack)
+        async with self._placement.open_host(pack, base) as host:
             check_defaults(host, self._defaults(pack))
             return await self._calibrate(host, self._defaults(pack))
 
@@ -107,16 +109,16 @@ class VoiceLoader:
         if calibration is not None:
             log.info("voice calibrated", model_id=model_id, loudness_lufs=round(calibration.lufs, 2))
             note = to_note(calibration, defaults)
-            await run_in(Lane.RECORDS, self._book.keep_note, model_id, NOTE, note)
+            await run_in(Lane.RECORDS, self._measurements.keep_note, model_id, NOTE, note)
         return calibration
 
     def _known(self, pack: VoicePack, record: ModelRecord) -> Calibration | None:
-        """Read a remembered calibration; None where the voice has to be measured (again). Damage is told of once."""
+        """Return a saved calibration; None if the voice must be measured. Warn once of a damaged one."""
         try:
             return from_note(record.notes.get(NOTE), self._defaults(pack))
         except ValueError as error:
             if pack.model_id not in self._damaged:
-                log.warning("remembered calibration unusable", model_id=pack.model_id, error=str(error))
+                log.warning("saved calibration unusable", model_id=pack.model_id, error=str(error))
             self._damaged.add(pack.model_id)
             return None
 
@@ -125,7 +127,7 @@ class VoiceLoader:
 
 
 def check_defaults(host: Host, defaults: Mapping[str, str]) -> None:
-    """See that sessions can be opened with the options that hold where a session gives none.
+    """Check that a session can start with the model's default options.
 
     Raises:
         UnavailableError: An option is unknown to the model, or its value isn't valid.
@@ -135,6 +137,6 @@ def check_defaults(host: Host, defaults: Mapping[str, str]) -> None:
         SessionOptions.parse({}, host.model.options, defaults=defaults, languages=pack.languages)
     except InvalidArgumentError as error:
         raise UnavailableError(
-            f"{error} (it stands under `options` in the metadata of voice pack {pack.root}, or in the configuration "
-            f"under engines.{pack.family}.options)"
+            f"{error} (set under `options` in the metadata of voice pack {pack.root}, or in the configuration under "
+            f"engines.{pack.family}.options)"
         ) from error

@@ -1,8 +1,8 @@
-"""Where engines run, as a configuration says: on which device, in threads or in a process, under which interpreter.
+"""Placement: the device, the kind of host (threads or a process) and the interpreter of each model.
 
-A family whose libraries are pinned against those of others (`ttsw/adapters/requirements`) has an environment of its
-own. Its models each get a process, and a GPU where there is one. All other families run in threads, on the CPU, unless
-the configuration says otherwise.
+A family whose libraries conflict with those of others (`ttsw/adapters/requirements`) has an environment of its own. Its
+models run in a process each, on a GPU if one is available. All other families run in threads, on the CPU, unless
+configured otherwise.
 """
 
 import os
@@ -32,13 +32,13 @@ log = structlog.get_logger(__name__)
 
 
 class Placement:
-    """Opens hosts for models.
+    """Chooses devices for models, and opens their hosts.
 
     Args:
         config: The configuration.
-        engines: Owns the processes.
-        devices: What there is.
-        environ: The environment's variables.
+        engines: Owner of the engine processes.
+        devices: The machine's devices.
+        environ: The environment variables.
     """
 
     def __init__(
@@ -51,71 +51,71 @@ class Placement:
         self._config, self._engines, self._environ = config, engines, environ
         self._devices = {device.id: device for device in devices}
 
-    def places(self, pack: VoicePack) -> Sequence[str]:
-        """Name the devices that a model can be on, the best first. Imports what will run in this process.
+    def devices_for(self, pack: VoicePack) -> Sequence[str]:
+        """Return the devices that can hold a model, the best one first. Imports libraries that run in this process.
 
         Raises:
-            NotFoundError: No installed package brings the family.
-            UnavailableError: What the family is based on isn't installed, or there is no device for the model.
+            NotFoundError: No installed package provides the family.
+            UnavailableError: A library of the family isn't installed, or no device can hold the model.
         """
         if self.in_process(pack.family):
             find_family(pack.family)
             self._python(pack.family)
         else:
             adapter_class(pack.family)
-        places = self._places(pack)
-        if not places:
-            raise UnavailableError(self._placeless(pack))
-        return places
+        devices = self._devices_for(pack)
+        if not devices:
+            raise UnavailableError(self._no_device(pack))
+        return devices
 
     def in_process(self, family: str) -> bool:
-        """Whether a family's models get processes of their own."""
+        """Return whether a family's models run in processes of their own."""
         engine = self._config.engine(family)
         if engine.host is None:
             return engine.python is not None or family in own_families()
         return engine.host == "process"
 
     def usable(self, pack: VoicePack) -> bool:
-        """Say whether a model could be loaded here, as far as that shows without importing anything."""
+        """Return whether a model can probably be loaded here, without importing anything."""
         engine = self._config.engine(pack.family)
         try:
             find_family(pack.family)
             if engine.python is None and pack.family in own_families():
-                there = find(pack.family, self._environ).state in {EnvironmentState.READY, EnvironmentState.OUTDATED}
+                ready = find(pack.family, self._environ).state in {EnvironmentState.READY, EnvironmentState.OUTDATED}
             else:
-                there = True
+                ready = True
         except TtswError:
             return False
-        return there and bool(self._places(pack))
+        return ready and bool(self._devices_for(pack))
 
     @asynccontextmanager
-    async def lend(self, pack: VoicePack, base: VoicePack | None = None) -> AsyncGenerator[Host, None]:
-        """Load a model for a block, and before it the one that it is based on, if it does; for who has no manager.
+    async def open_host(self, pack: VoicePack, base: VoicePack | None = None) -> AsyncGenerator[Host, None]:
+        """Load a model for a block, after its base model if it has one; for programs without a model manager.
 
         Raises:
-            TtswError: It can't be loaded.
+            TtswError: The model can't be loaded.
         """
         if base is not None:
-            async with self.lend(base) as standing:
-                host = await standing.attach(pack)
+            async with self.open_host(base) as base_host:
+                host = await base_host.attach(pack)
                 try:
                     yield host
                 finally:
                     await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
             return
-        places = await run_in(Lane.WEIGHING, self.places, pack)
-        host = await self.open(pack, places[0])
+        devices = await run_in(Lane.WEIGHING, self.devices_for, pack)
+        host = await self.start_host(pack, devices[0])
         try:
             yield host
         finally:
             await host.close()  # noqa: ASYNC102 - it shields itself, with a deadline
 
-    async def open(self, pack: VoicePack, device: str) -> Host:
+    async def start_host(self, pack: VoicePack, device: str) -> Host:
         """Load a model on a device.
 
         Raises:
-            OutOfMemoryError: There was no memory left for it.
-            TtswError: It can't be loaded; the text says why.
+            OutOfMemoryError: The device ran out of memory.
+            TtswError: The model can't be loaded; the message says why.
         """
         if not self.in_process(pack.family):
             return await open_thread_host(pack, self._settings(pack.family, device), adapter_class)
@@ -129,8 +129,8 @@ class Placement:
             answer_s=engine.answer_timeout_s,
             step_s=engine.step_timeout_s,
         )
-        seen_as = "cpu" if device == "cpu" else "cuda:0"  # a process sees one GPU
-        return await self._engines.open(pack, self._settings(pack.family, seen_as), launch)
+        visible_as = "cpu" if device == "cpu" else "cuda:0"  # each process sees one GPU only
+        return await self._engines.open(pack, self._settings(pack.family, visible_as), launch)
 
     def _settings(self, family: str, device: str) -> EngineSettings:
         engine, state = self._config.engine(family), self._config.model_manager.state_dir or state_dir(self._environ)
@@ -145,10 +145,10 @@ class Placement:
     def _clips(self) -> Path | None:
         try:
             return clips_dir(self._environ)
-        except ConfigError:  # who has no home directory has registered nothing
+        except ConfigError:  # without a home directory, no recording can be registered
             return None
 
-    def _places(self, pack: VoicePack) -> list[str]:
+    def _devices_for(self, pack: VoicePack) -> list[str]:
         own, wanted = pack.family in own_families(), self._config.engine(pack.family).device
         gpus = [device for device in self._devices if device != "cpu" and self._allowed(device)]
         if wanted is None:
@@ -159,16 +159,16 @@ class Placement:
         numbers = self._config.model_manager.gpus
         return numbers is None or device in {f"cuda:{number}" for number in numbers}
 
-    def _placeless(self, pack: VoicePack) -> str:
+    def _no_device(self, pack: VoicePack) -> str:
         numbers, wanted = self._config.model_manager.gpus, self._config.engine(pack.family).device
-        there = f"devices are {', '.join(self._devices)}"
+        available = f"devices are {', '.join(self._devices)}"
         if numbers is not None:
-            there += f", and model_manager.gpus allows the GPUs {list(numbers)}"
+            available += f", and model_manager.gpus allows the GPUs {list(numbers)}"
         if wanted is not None:
-            return f"engines.{pack.family}.device is {wanted}, and there is none for it: {there}"
+            return f"engines.{pack.family}.device is {wanted}, and there is none for it: {available}"
         return (
             f"model {pack.model_id!r} needs a GPU (its voice pack says cpu_ok: false), and there is none for it: "
-            f"{there}; engines.{pack.family}.device: cpu has it run on the CPU all the same"
+            f"{available}; engines.{pack.family}.device: cpu has it run on the CPU all the same"
         )
 
     def _python(self, family: str) -> Path:
@@ -190,6 +190,6 @@ class Placement:
 
 @asynccontextmanager
 async def open_placement(config: Config) -> AsyncGenerator[Placement, None]:
-    """Open hosts for a block, on the devices of this machine; where no worker is to be had."""
+    """Open a placement on this machine's devices for a block; for programs without a worker."""
     async with open_engine_processes() as engines:
         yield Placement(config, engines, await search_devices(find_devices))

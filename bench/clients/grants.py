@@ -73,14 +73,14 @@ async def take(times: int) -> Mapping[str, float]:
         await nursery.start(manager.run)
         for name in NAMES[:RESIDENT]:
             await manager.load(name)
-        held = [await manager.take(name, holder="session") for name in NAMES[:LEASED]]
+        held = [await manager.acquire(name, holder="session") for name in NAMES[:LEASED]]
         for name in NAMES[:-12:-1]:
             nursery.start_soon(manager.load, name)
         await trio.testing.wait_all_tasks_blocked()
         for _ in range(times):
             name = dice.choice(NAMES[:RESIDENT])
             computed, began = thread_time_ns(), perf_counter_ns()
-            lease = await manager.take(name, holder="session")
+            lease = await manager.acquire(name, holder="session")
             took_ns.append(perf_counter_ns() - began)
             computed_ns.append(thread_time_ns() - computed)
             lease.release()

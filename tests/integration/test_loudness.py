@@ -34,7 +34,7 @@ SENTENCES = (
 
 def load(model_id):
     """Load a voice into this process, or skip where it isn't installed."""
-    pack = open_catalogue(None, os.environ).shelf[model_id]
+    pack = open_catalogue(None, os.environ).catalogue[model_id]
     if pack.family != "mock":
         package = {"piper": "piper", "hibari": "hibari"}[pack.family]
         pytest.importorskip(package, reason=f"the voice comes with the extra `{pack.family}`, which is not installed")

@@ -35,7 +35,7 @@ def loader_of(config, book):
 
 async def load(loader, book, pack):
     told = []
-    voice = await loader(pack, book[pack.model_id], "cpu", lambda: told.append("loaded"))
+    voice = await loader.load(pack, book[pack.model_id], "cpu", lambda: told.append("loaded"))
     await voice.close()
     assert told == ["loaded"]
     return voice
@@ -72,9 +72,9 @@ async def test_a_calibration_on_request_is_kept(book, pack):
 
 
 def test_a_family_that_is_not_installed_has_no_place(book, pack):
-    assert loader(book).places(pack) == ["cpu"]
+    assert loader(book).devices_for(pack) == ["cpu"]
     with pytest.raises(NotFoundError, match="no adapter for family 'unheard-of' is installed"):
-        loader(book).places(VoicePack("unheard-of", "a", pack.root))
+        loader(book).devices_for(VoicePack("unheard-of", "a", pack.root))
 
 
 @pytest.mark.parametrize("change", [{"limited_lufs": [-24.0, -21.0]}, {"lufs": 164.0}, {"speech_s": -1}])
@@ -83,12 +83,12 @@ async def test_a_calibration_that_cannot_be_is_measured_again_which_is_said_once
     damaged = book[MOCK].notes["calibration"] | change
     book.keep_note(MOCK, "calibration", damaged)
     again = loader(book)
-    again.places(pack)
+    again.devices_for(pack)
     voice = await load(again, book, pack)
-    again.places(pack)
+    again.devices_for(pack)
     assert voice.calibration == first.calibration
     assert book[MOCK].notes["calibration"]["lufs"] == first.calibration.lufs
-    assert capsys.readouterr().out.count("remembered calibration unusable") == 1
+    assert capsys.readouterr().out.count("saved calibration unusable") == 1
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def ready(monkeypatch, tmp_path):
     return stamp
 
 
-def hosting(*gpus, **settings):
+def placement(*gpus, **settings):
     return Placement(load_config(None, {}, settings), EngineProcesses(), [CpuDevice(), *gpus])
 
 
@@ -54,16 +54,16 @@ def mock():
 
 
 def test_a_family_without_an_environment_goes_to_the_cpu(mock):
-    assert hosting(*GPUS).places(mock) == ["cpu"]
-    assert not hosting().in_process("mock")
+    assert placement(*GPUS).devices_for(mock) == ["cpu"]
+    assert not placement().in_process("mock")
 
 
 def test_a_family_with_one_goes_to_a_gpu_first_and_to_the_cpu_if_its_pack_may(ready):
     ready("")
-    assert hosting(*GPUS).places(XTTS) == ["cuda:0", "cuda:1"]
-    assert hosting(*GPUS).places(TINY) == ["cuda:0", "cuda:1", "cpu"]
-    assert hosting().places(TINY) == ["cpu"]
-    assert hosting().in_process("xtts-v2")
+    assert placement(*GPUS).devices_for(XTTS) == ["cuda:0", "cuda:1"]
+    assert placement(*GPUS).devices_for(TINY) == ["cuda:0", "cuda:1", "cpu"]
+    assert placement().devices_for(TINY) == ["cpu"]
+    assert placement().in_process("xtts-v2")
 
 
 def test_without_a_gpu_a_pack_that_needs_one_is_refused_and_the_way_out_is_told(ready):
@@ -71,17 +71,17 @@ def test_without_a_gpu_a_pack_that_needs_one_is_refused_and_the_way_out_is_told(
     with pytest.raises(
         UnavailableError, match=r"needs a GPU .*cpu_ok: false.*devices are cpu; engines\.xtts-v2\.device"
     ):
-        hosting().places(XTTS)
-    assert hosting(**{"engines.xtts-v2.device": "cpu"}).places(XTTS) == ["cpu"]
+        placement().devices_for(XTTS)
+    assert placement(**{"engines.xtts-v2.device": "cpu"}).devices_for(XTTS) == ["cpu"]
 
 
 def test_the_configuration_chooses_among_gpus(ready, mock):
     ready("")
-    assert hosting(*GPUS, **{"engines.xtts-v2.device": "cuda:1"}).places(TINY) == ["cuda:1"]
-    assert hosting(*GPUS, **{"engines.xtts-v2.device": "cuda"}).places(TINY) == ["cuda:0", "cuda:1"]
-    assert hosting(*GPUS, **{"model_manager.gpus": [1]}).places(TINY) == ["cuda:1", "cpu"]
-    assert hosting(*GPUS, **{"model_manager.gpus": []}).places(TINY) == ["cpu"]
-    assert hosting(*GPUS, **{"engines.mock.device": "cuda"}).places(mock) == ["cuda:0", "cuda:1"]
+    assert placement(*GPUS, **{"engines.xtts-v2.device": "cuda:1"}).devices_for(TINY) == ["cuda:1"]
+    assert placement(*GPUS, **{"engines.xtts-v2.device": "cuda"}).devices_for(TINY) == ["cuda:0", "cuda:1"]
+    assert placement(*GPUS, **{"model_manager.gpus": [1]}).devices_for(TINY) == ["cuda:1", "cpu"]
+    assert placement(*GPUS, **{"model_manager.gpus": []}).devices_for(TINY) == ["cpu"]
+    assert placement(*GPUS, **{"engines.mock.device": "cuda"}).devices_for(mock) == ["cuda:0", "cuda:1"]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_the_configuration_chooses_among_gpus(ready, mock):
 def test_a_device_that_isnt_there_is_told(ready, settings, told):
     ready("")
     with pytest.raises(UnavailableError, match=told):
-        hosting(*GPUS, **settings).places(TINY)
+        placement(*GPUS, **settings).devices_for(TINY)
 
 
 # What it runs under.
@@ -105,34 +105,34 @@ def test_without_its_environment_a_family_says_how_to_make_it(monkeypatch, tmp_p
     with pytest.raises(
         UnavailableError, match="environment of its own, and that is absent: ttsw engines install xtts-v2"
     ):
-        hosting().places(TINY)
+        placement().devices_for(TINY)
 
 
 def test_an_outdated_environment_is_used_and_told(ready, caplog, capsys):
     ready("outdated")
-    assert hosting().places(TINY) == ["cpu"]
+    assert placement().devices_for(TINY) == ["cpu"]
     assert "environment is outdated" in capsys.readouterr().out
 
 
 def test_an_interpreter_that_is_named_needs_no_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("TTSW_ENGINES_DIR", str(tmp_path))
-    named = hosting(**{"engines.xtts-v2.python": sys.executable})
-    assert named.places(TINY) == ["cpu"]
+    named = placement(**{"engines.xtts-v2.python": sys.executable})
+    assert named.devices_for(TINY) == ["cpu"]
 
 
 def test_an_interpreter_is_for_processes():
     with pytest.raises(ConfigError, match=r"engines\.mock\.python: .*host is thread: give host: process"):
         load_config(None, {}, {"engines.mock.python": "/usr/bin/python", "engines.mock.host": "thread"})
-    assert hosting(**{"engines.mock.python": sys.executable}).in_process("mock")
-    assert hosting(**{"engines.mock.host": "process"}).in_process("mock")
-    assert not hosting(**{"engines.xtts-v2.host": "thread"}).in_process("xtts-v2")
+    assert placement(**{"engines.mock.python": sys.executable}).in_process("mock")
+    assert placement(**{"engines.mock.host": "process"}).in_process("mock")
+    assert not placement(**{"engines.xtts-v2.host": "thread"}).in_process("xtts-v2")
 
 
 def test_a_family_that_nobody_brings_has_no_place():
     with pytest.raises(NotFoundError, match="no adapter for family 'unheard-of'"):
-        hosting().places(VoicePack("unheard-of", "a", Path()))
+        placement().devices_for(VoicePack("unheard-of", "a", Path()))
     with pytest.raises(NotFoundError, match="no adapter for family 'unheard-of'"):
-        hosting(**{"engines.unheard-of.host": "process"}).places(VoicePack("unheard-of", "a", Path()))
+        placement(**{"engines.unheard-of.host": "process"}).devices_for(VoicePack("unheard-of", "a", Path()))
 
 
 # What it opens.
@@ -141,12 +141,12 @@ def test_a_family_that_nobody_brings_has_no_place():
 async def test_it_opens_hosts_as_configured(mock, tmp_path):
     settings = {"model_manager.state_dir": str(tmp_path), "engines.mock.concurrency": 3}
     async with open_placement(load_config(None, {}, settings)) as threads:
-        host = await threads.open(mock, "cpu")
+        host = await threads.start_host(mock, "cpu")
         assert isinstance(host, ThreadHost)
         assert host.model.concurrency == 3
         await host.close()
     async with open_placement(load_config(None, {}, settings | {"engines.mock.host": "process"})) as processes:
-        host = await processes.open(mock, "cpu")
+        host = await processes.start_host(mock, "cpu")
         assert isinstance(host, ProcessHost)
         assert host.model.concurrency == 3
         assert "CUDA_VISIBLE_DEVICES" in await trio.Path(f"/proc/{host.pid}/environ").read_text()
@@ -160,6 +160,6 @@ async def test_a_user_without_a_home_directory_has_no_clips_and_speaks(mock, tmp
     monkeypatch.setattr(Path, "home", nowhere)
     config = load_config(None, {}, {"model_manager.state_dir": str(tmp_path)})
     async with open_engine_processes() as engines:
-        host = await Placement(config, engines, [CpuDevice()], {}).open(mock, "cpu")
+        host = await Placement(config, engines, [CpuDevice()], {}).start_host(mock, "cpu")
         assert host.model.sample_rate == 48_000
         await host.close()

@@ -16,8 +16,8 @@ from ttsw.cli.ui.console import err, out, write_text
 from ttsw.config import Config, to_yaml, trace_config
 from ttsw.device import find_devices
 from ttsw.device.wanted import missing_gpus
+from ttsw.packs.catalogue import find_packs
 from ttsw.registry.faults import redact
-from ttsw.worker import find_packs
 
 config_app = typer.Typer(help="Check or show the configuration.", no_args_is_help=True)
 

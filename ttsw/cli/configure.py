@@ -10,7 +10,7 @@ from ttsw.config.environment import stray_variables
 from ttsw.config.folders import homeless
 from ttsw.config.keys import Settings
 from ttsw.errors import NotFoundError
-from ttsw.worker import find_packs
+from ttsw.packs.catalogue import find_packs
 
 log = structlog.get_logger(__name__)
 

@@ -216,7 +216,7 @@ class ModelManager(Generic[V]):
             Request(model_id, "LoadModel", leases=False, fresh=fresh, speculative=speculative, insists=True)
         )
 
-    async def take(
+    async def acquire(
         self,
         model_id: str,
         *,
@@ -240,8 +240,8 @@ class ModelManager(Generic[V]):
 
     @asynccontextmanager
     async def lease(self, model_id: str, *, holder: str = "a caller", fresh: bool = False) -> AsyncGenerator[V, None]:
-        """Hold a model for a block; see `take`."""
-        with await self.take(model_id, holder=holder, fresh=fresh) as lease:
+        """Hold a model for a block; see `acquire`."""
+        with await self.acquire(model_id, holder=holder, fresh=fresh) as lease:
             yield lease.value
 
     async def unload(self, model_id: str, *, force: bool = False) -> None:

@@ -5,6 +5,7 @@ the record as it is in the file then, under a lock. All of it can be measured ag
 written, or whose numbers can't be, is a warning; a model whose files have changed starts anew.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 import structlog
 from pydantic import Field, TypeAdapter
 
+from ttsw.config import Config, state_dir
 from ttsw.packs.checksums import FileStamp, digest, stamp_files
 from ttsw.system.files import locked, write_whole
 from ttsw.types import VoicePack
@@ -145,3 +147,13 @@ class MeasurementStore:
 def _merge(kept: ModelRecord, own: ModelRecord) -> ModelRecord:
     """Join what the file says with what this run knows and perhaps couldn't write."""
     return replace(kept, measured={**own.measured, **kept.measured}, notes={**own.notes, **kept.notes})
+
+
+def open_measurements(config: Config) -> MeasurementStore:
+    """Open the measurements that earlier loads have saved."""
+    return MeasurementStore(state_folder(config) / "models")
+
+
+def state_folder(config: Config) -> Path:
+    """Return the folder in which the worker keeps its state."""
+    return config.model_manager.state_dir or state_dir(os.environ)

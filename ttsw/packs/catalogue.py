@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
+from ttsw.config import Config
 from ttsw.config.folders import data_dir
 from ttsw.config.shipped import shipped_dir
 from ttsw.errors import NotFoundError
@@ -130,24 +131,24 @@ class CatalogueReader:
         self._lock = Lock()
         self._entries: dict[str, _Entry] = {}
         self._faults: dict[str, str] = {}
-        self._shelf = Catalogue()
+        self._catalogue = Catalogue()
         self.refresh()
 
     @property
-    def shelf(self) -> Catalogue:
-        """The packs as they were at the last `refresh`."""
-        return self._shelf
+    def catalogue(self) -> Catalogue:
+        """The packs as of the last `refresh`."""
+        return self._catalogue
 
     def refresh(self) -> Catalogue:
-        """Look what there is now, and read the packs that are new or have changed; nothing changed, the same shelf."""
+        """Read the packs that are new or have changed; return the same catalogue object if nothing changed."""
         with self._lock:
             faults: dict[str, str] = {}
             folders = [list(_pack_folders(root, faults)) for root in self._roots]
             entries = {path: self._entry(path) for root in folders for path in root}
             if faults != self._faults or entries != self._entries:
                 self._faults, self._entries = faults, entries
-                self._shelf = _arrange(folders, entries, faults)
-            return self._shelf
+                self._catalogue = _arrange(folders, entries, faults)
+            return self._catalogue
 
     def _entry(self, path: str) -> _Entry:
         known = self._entries.get(path)
@@ -177,7 +178,7 @@ class CatalogueReader:
 
 def read_catalogue(*folders: Path, store: Path | None = None) -> Catalogue:
     """Read every pack below `folders` once; see `CatalogueReader`."""
-    return CatalogueReader(*folders, store=store).shelf
+    return CatalogueReader(*folders, store=store).catalogue
 
 
 def open_catalogue(own: Path | None, environ: Mapping[str, str]) -> CatalogueReader:
@@ -188,6 +189,16 @@ def open_catalogue(own: Path | None, environ: Mapping[str, str]) -> CatalogueRea
         environ: The environment.
     """
     return CatalogueReader(shipped_dir("voicepacks"), own_folder(own, environ), store=data_dir(environ) / "files")
+
+
+def open_packs(config: Config) -> CatalogueReader:
+    """Open the shipped voice packs and those of the configured folder, which take precedence."""
+    return open_catalogue(config.model_manager.voicepacks_dir, os.environ)
+
+
+def find_packs(config: Config) -> Catalogue:
+    """Read the voice packs once; see `open_packs`."""
+    return open_packs(config).catalogue
 
 
 def own_folder(own: Path | None, environ: Mapping[str, str]) -> Path:

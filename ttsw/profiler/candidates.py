@@ -34,11 +34,11 @@ def choose_models(
     """
     if named:
         return [shelf[model_id].model_id for model_id in dict.fromkeys(named)]
-    hosting = Placement(config, EngineProcesses(), devices)
+    placement = Placement(config, EngineProcesses(), devices)
     found = [
         model_id
         for model_id, pack in shelf.packs.items()
-        if pack.family != IDLE_FAMILY and _goes_to(gpu, pack, config) and hosting.usable(pack)
+        if pack.family != IDLE_FAMILY and _goes_to(gpu, pack, config) and placement.usable(pack)
     ]
     if not found:
         device = gpu or "the CPU"

@@ -1,4 +1,4 @@
-"""Where simulated models come from: the packs that a profile knows, in place of those on the disk."""
+"""A simulated machine: the voice packs, device and loader that a profile describes."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,42 +16,42 @@ NOWHERE = Path("simulated")
 
 
 class SimulatedSource:
-    """A worker's packs, device and loader, of a profile.
+    """Packs, device and loader of a profile, in place of this machine's.
 
-    It stands where `Library`, `find_devices` and `VoiceLoader` stand for this machine.
+    Implements `ttsw.models.source.PackReader` and `Loader`.
 
     Args:
         profile: The profile.
-        noise: How much each wait differs by chance, as a share.
-        seed: Decides chance.
+        noise: Random variation of each delay, as a share of it.
+        seed: Seed of that variation.
     """
 
     def __init__(self, profile: Profile, noise: float = 0.0, seed: int = 0) -> None:
         self.profile = profile
         self.device = SimulatedDevice(profile)
-        self._load = SimulatedLoad(profile, noise, seed)
-        self.shelf = Catalogue({model_id: _pack(model_id, profile) for model_id in profile.models})
+        self._delays = SimulatedLoad(profile, noise, seed)
+        self.catalogue = Catalogue({model_id: _pack(model_id, profile) for model_id in profile.models})
 
     def __repr__(self) -> str:
         return f"<Simulation of {self.profile.name}, {self.device!r}>"
 
     def refresh(self) -> Catalogue:
-        """Give the packs, which don't change."""
-        return self.shelf
+        """Return the packs, which never change."""
+        return self.catalogue
 
     def usable(self, pack: VoicePack) -> bool:
-        """Say that a model can be loaded: all can."""
+        """Return True: every simulated model can be loaded."""
         return True
 
-    def places(self, pack: VoicePack) -> Sequence[str]:
-        """Name the one device."""
+    def devices_for(self, pack: VoicePack) -> Sequence[str]:
+        """Return the only device."""
         return [self.device.id]
 
-    async def __call__(
+    async def load(
         self, pack: VoicePack, record: ModelRecord, device: str, loaded: Callable[[], None], base: Voice | None = None
     ) -> Voice:
         """Load a model; see `ttsw.models.source.ModelSource.open`."""
-        host = SimulatedHost(pack, self.profile, self.device, self._load)
+        host = SimulatedHost(pack, self.profile, self.device, self._delays)
         await host.start()
         loaded()
         return Voice(host, LoudnessTarget(None))

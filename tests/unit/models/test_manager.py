@@ -271,12 +271,12 @@ async def test_a_model_in_use_is_not_unloaded(autojump_clock, manager, source):
 
 async def test_by_force_it_is_unloaded_as_soon_as_its_holders_let_go(autojump_clock, manager, source, nursery):
     asked = []
-    lease = await manager.take("f-a", revoked=lambda: asked.append(1))
+    lease = await manager.acquire("f-a", revoked=lambda: asked.append(1))
 
     def give_back():
         other.release()
 
-    other = await manager.take("f-a", revoked=give_back)
+    other = await manager.acquire("f-a", revoked=give_back)
     nursery.start_soon(lambda: manager.unload("f-a", force=True))
     await trio.sleep(10)
     assert asked == [1]
@@ -315,9 +315,9 @@ async def test_by_force_its_load_is_cut_off(autojump_clock, manager, source):
 async def test_a_failed_load_says_why_leaves_nothing_and_backs_off(autojump_clock, manager, source):
     source.errors = [UnavailableError("weights are corrupt"), ZeroDivisionError("oh")]
     with pytest.raises(UnavailableError, match="weights are corrupt"):
-        await manager.take("f-a")
+        await manager.acquire("f-a")
     with pytest.raises(UnavailableError, match=r"is not loaded again for 1\.0 s: weights are corrupt"):
-        await manager.take("f-a")
+        await manager.acquire("f-a")
     assert manager.status("f-a").error == "weights are corrupt"
     with pytest.raises(InternalError, match="loading f-a failed: ZeroDivisionError: oh"):
         await manager.load("f-a")
@@ -374,7 +374,7 @@ async def test_cancelled_at_any_point_a_taker_leaves_no_lease(manager, source, s
         async with trio.open_nursery() as nursery:
 
             async def take():
-                await manager.take("f-a")
+                await manager.acquire("f-a")
                 scope.cancel()
 
             nursery.start_soon(take)
@@ -409,7 +409,7 @@ async def test_everything_is_unloaded_in_the_end(autojump_clock, source):
         manager = ModelManager(source, ResidencyLimits())
         await nursery.start(manager.run)
         await manager.load("f-a")
-        lease = await manager.take("f-b")
+        lease = await manager.acquire("f-b")
         await manager.load("f-b", fresh=True)
         nursery.start_soon(manager.load, "f-c")
         await trio.sleep(1.5)
@@ -488,12 +488,12 @@ async def test_a_model_that_cannot_be_looked_at(autojump_clock, manager, source)
 
 async def test_a_model_that_is_lost_is_let_go_of_and_loaded_anew(autojump_clock, manager, source, nursery):
     asked_back = trio.Event()
-    lease = await manager.take("f-a", revoked=asked_back.set)
+    lease = await manager.acquire("f-a", revoked=asked_back.set)
     source.opened[0].broken.set()
     with trio.fail_after(1):
         await asked_back.wait()
     assert manager.status("f-a").size == 0
-    with await manager.take("f-a") as other:
+    with await manager.acquire("f-a") as other:
         assert other.value is source.opened[1]
     lease.release()
     await wait_all_tasks_blocked()
@@ -510,9 +510,9 @@ async def test_a_model_that_is_lost_again_and_again_backs_off(autojump_clock, ma
         await wait_all_tasks_blocked()
         await trio.sleep(0.1)
     with pytest.raises(UnavailableError, match="its process has ended"):
-        await manager.take("f-a")
+        await manager.acquire("f-a")
     await trio.sleep(1)
-    (await manager.take("f-a")).release()
+    (await manager.acquire("f-a")).release()
 
 
 async def test_who_watches_over_a_model_leaves_with_it(autojump_clock, manager, source):
@@ -561,7 +561,7 @@ async def test_unloading_a_base_takes_along_what_stands_on_it(autojump_clock, ma
 
 
 async def test_with_a_lost_base_all_is_lost_that_stands_on_it(autojump_clock, manager, source, on_a):
-    lease = await manager.take("f-x")
+    lease = await manager.acquire("f-x")
     source.opened[0].broken.set()
     await wait_all_tasks_blocked()
     assert manager.status("f-x").state is ModelState.DRAINING

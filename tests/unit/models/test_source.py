@@ -6,7 +6,7 @@ import trio
 from ttsw.errors import NotFoundError, UnavailableError
 from ttsw.models.instances import Footprint
 from ttsw.models.measurements import MeasurementStore, ModelRecord, ModelSize
-from ttsw.models.source import PackSource, place
+from ttsw.models.source import PackSource, footprint
 from ttsw.packs.catalogue import Catalogue
 from ttsw.packs.reader import PackError
 from ttsw.testing import FakeDevice
@@ -39,21 +39,21 @@ def source(pack, device, tmp_path):
 
 
 def test_a_pack_takes_what_it_says_until_it_was_measured(pack):
-    assert place(pack, "cuda:0", {}) == Footprint("cuda:0", 40_000_000, 40_000_000)
-    assert place(pack, "cpu", {"cpu": MEASURED}) == Footprint("cpu", 90_000_000, 150_000_000, 1_000)
+    assert footprint(pack, "cuda:0", {}) == Footprint("cuda:0", 40_000_000, 40_000_000)
+    assert footprint(pack, "cpu", {"cpu": MEASURED}) == Footprint("cpu", 90_000_000, 150_000_000, 1_000)
     small = VoicePack("f", "b", Path(), disk_mb=20)
-    assert place(small, "cpu", {"cuda:0": MEASURED}) == Footprint("cpu", 20_000_000, 20_000_000)
+    assert footprint(small, "cpu", {"cuda:0": MEASURED}) == Footprint("cpu", 20_000_000, 20_000_000)
 
 
 def test_in_main_memory_it_takes_its_files_at_least(pack):
-    assert place(pack, "cpu", {"cpu": ModelSize(1, 2, 1.0)}) == Footprint("cpu", 1_000, 1_000, 1_000)
-    assert place(pack, "cuda:0", {"cuda:0": ModelSize(1, 2, 1.0)}).size == 1
+    assert footprint(pack, "cpu", {"cpu": ModelSize(1, 2, 1.0)}) == Footprint("cpu", 1_000, 1_000, 1_000)
+    assert footprint(pack, "cuda:0", {"cuda:0": ModelSize(1, 2, 1.0)}).size == 1
 
 
 def test_a_file_that_is_gone_is_a_fault(pack):
     pack.files["model.onnx"].unlink()
     with pytest.raises(UnavailableError, match="weights cannot be read"):
-        place(pack, "cpu", {})
+        footprint(pack, "cpu", {})
 
 
 async def test_what_is_kept_weighs_from_then_on(source, pack):

@@ -51,8 +51,8 @@ def test_a_fault_of_the_machine_is_over_when_it_is_over(tmp_path, monkeypatch, n
     with monkeypatch.context() as lacking:
         lacking.setattr(yaml_file.os, "open", fail)
         library = CatalogueReader(tmp_path)
-        assert f"cannot be read: {os.strerror(number)}" in library.shelf.broken["piper-anna"]
-        shelf = library.shelf
+        assert f"cannot be read: {os.strerror(number)}" in library.catalogue.broken["piper-anna"]
+        shelf = library.catalogue
         assert library.refresh() is shelf
     assert ("piper-anna" in library.refresh().packs) is passes
 
@@ -179,7 +179,7 @@ def surveys(monkeypatch):
 
 
 def test_what_has_not_changed_is_not_read_again(library, surveys):
-    before = library.shelf
+    before = library.catalogue
     assert library.refresh() is before
     assert surveys == []
 
@@ -243,7 +243,7 @@ def test_a_package_that_is_installed_is_noticed(library, tmp_path, monkeypatch):
 
 
 def test_a_shelf_that_was_given_never_changes(library, tmp_path):
-    before = library.shelf
+    before = library.catalogue
     (tmp_path / "packs" / "piper" / "anna" / "metadata.yaml").unlink()
     assert "piper-anna" not in library.refresh().packs
     assert "piper-anna" in before.packs
@@ -262,7 +262,7 @@ def test_a_thousand_packs_are_looked_at_fast_when_nothing_has_changed(tmp_path):
     for number in range(1_000):
         write(tmp_path, named(f"v{number}"), f"piper/v{number}", model__onnx="x")
     library = CatalogueReader(tmp_path)
-    assert len(library.shelf.packs) == 1_000
+    assert len(library.catalogue.packs) == 1_000
     times = []
     for _ in range(5):
         started = time.perf_counter()
@@ -276,8 +276,8 @@ def test_the_users_packs_are_in_their_folder_unless_it_is_configured(tmp_path):
     write(tmp_path / "ttsw" / "voicepacks")
     write(tmp_path / "mine", named("berta"), "piper/berta")
     assert own_folder(None, environ) == tmp_path / "ttsw" / "voicepacks"
-    assert {"piper-anna", "piper-en-us-joe-medium"} <= set(open_catalogue(None, environ).shelf.packs)
-    shelf = open_catalogue(tmp_path / "mine", environ).shelf
+    assert {"piper-anna", "piper-en-us-joe-medium"} <= set(open_catalogue(None, environ).catalogue.packs)
+    shelf = open_catalogue(tmp_path / "mine", environ).catalogue
     assert "piper-berta" in shelf.packs
     assert "piper-anna" not in shelf.packs
 

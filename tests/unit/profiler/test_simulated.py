@@ -51,7 +51,9 @@ class SimulatedWorld:
 
     async def load(self, model_id):
         began = trio.current_time()
-        self.voice = await self.simulation(self.simulation.shelf[model_id], ModelRecord(), "cuda:0", lambda: None)
+        self.voice = await self.simulation.load(
+            self.simulation.catalogue[model_id], ModelRecord(), "cuda:0", lambda: None
+        )
         return trio.current_time() - began
 
     async def unload(self, _model_id):

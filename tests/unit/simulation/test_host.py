@@ -15,7 +15,9 @@ def load(tmp_path):
     """Loads models of a simulation."""
 
     async def load(simulation, name="f-a"):
-        return await simulation(simulation.shelf[name], MeasurementStore(tmp_path)[name], "cuda:0", lambda: None)
+        return await simulation.load(
+            simulation.catalogue[name], MeasurementStore(tmp_path)[name], "cuda:0", lambda: None
+        )
 
     return load
 

@@ -7,7 +7,6 @@ import trio
 from tests.unit.telemetry.support import report
 from ttsw.config.schema import TracingConfig
 from ttsw.errors import ConfigError
-from ttsw.telemetry import tracing
 from ttsw.telemetry.open_tracer import open_tracer
 from ttsw.telemetry.tracing import NO_TRACE, NO_TRACER
 
@@ -39,7 +38,7 @@ async def test_without_opentelemetry_it_says_what_to_install(monkeypatch):
 
 
 async def test_a_collector_that_is_away_costs_a_bounded_time_at_the_end(monkeypatch, caplog):
-    monkeypatch.setattr(tracing, "FLUSH_S", 0.5)
+    monkeypatch.setattr("ttsw.telemetry.open_tracer.FLUSH_S", 0.5)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     started = trio.current_time()
     async with open_tracer(TracingConfig(enabled=True), "w") as tracer:

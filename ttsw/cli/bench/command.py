@@ -19,6 +19,7 @@ from ttsw.cli.ui.console import err, out, write_json
 from ttsw.config import load_config
 from ttsw.device import find_devices
 from ttsw.errors import InvalidArgumentError
+from ttsw.packs.catalogue import find_packs
 from ttsw.profiler.bench import Target
 from ttsw.profiler.candidates import choose_models, simulated_models
 from ttsw.profiler.device_facts import find_gpu, refuse_whole_mig
@@ -27,7 +28,6 @@ from ttsw.profiler.profile_builder import name_of
 from ttsw.profiler.run import measure
 from ttsw.profiles.files import PARTIAL, find_profile, own_folder, read_profile
 from ttsw.profiles.schema import Profile, SessionLevel, Slo
-from ttsw.worker import find_packs
 
 
 def bench(

@@ -104,7 +104,7 @@ async def speak_once(pack: VoicePack, device: str | None) -> EngineSpeech:
         TtswError: It can't be loaded, or doesn't speak.
     """
     config = Config(engines={pack.family: EngineConfig(device=device)})
-    async with open_placement(config) as hosting, hosting.lend(pack) as host:
+    async with open_placement(config) as placement, placement.open_host(pack) as host:
         options = SessionOptions.parse({}, host.model.options, defaults=pack.options, languages=pack.languages).engine
         await host.prepare(options)
         samples, compute_s, first_s, started = 0, 0.0, 0.0, trio.current_time()

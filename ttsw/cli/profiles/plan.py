@@ -13,14 +13,13 @@ from typing import NamedTuple
 from ttsw.cli.voices.pack_list import PackList, open_packs
 from ttsw.config import Config
 from ttsw.errors import InvalidArgumentError, NotFoundError
-from ttsw.models.measurements import ModelSize
+from ttsw.models.measurements import ModelSize, open_measurements
 from ttsw.packs.reader import PackError
 from ttsw.profiles.derivation import binding, derive, session_mb, transient_mb
 from ttsw.profiles.estimation import MARGIN, estimate_model, of_size, with_session
 from ttsw.profiles.gpu_cards import Card, find_card
 from ttsw.profiles.schema import Bound, DerivedSettings, ModelFacts, Slo
 from ttsw.types import VoicePack
-from ttsw.worker import open_book
 
 MB = 1e6
 UNITS = {"": 1e9, "gb": 1e9, "gib": 2**30, "mb": 1e6, "mib": 2**20, "tb": 1e12, "g": 1e9, "m": 1e6}
@@ -120,8 +119,8 @@ def find_models(config: Config, path: Path | None, names: Sequence[str]) -> dict
         NotFoundError: There is no such model.
         InvalidArgumentError: One isn't made for a GPU.
     """
-    packs, book = open_packs(path), open_book(config)
-    shelf = packs.shelf
+    packs, book = open_packs(path), open_measurements(config)
+    shelf = packs.catalogue
     made = [key for key in {*shelf.packs, *shelf.incomplete} if (pack := _pack(packs, key)).vram_mb or pack.base]
     wanted, found = list(names or sorted(made)), dict[str, Sized]()
     while wanted:
@@ -160,7 +159,7 @@ def _stated(pack: VoicePack, size_mb: float) -> ModelFacts:
 def _pack(packs: PackList, name: str) -> VoicePack:
     draft = packs.draft(name)
     if draft is None:
-        raise PackError(packs.shelf.broken[name])
+        raise PackError(packs.catalogue.broken[name])
     return draft.pack
 
 

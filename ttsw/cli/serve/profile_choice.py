@@ -10,13 +10,13 @@ from ttsw.config import Config
 from ttsw.config.keys import Setting, Settings
 from ttsw.device import Device, find_devices
 from ttsw.errors import FailedPreconditionError, NotFoundError, UnavailableError
+from ttsw.models.measurements import open_measurements
 from ttsw.profiler.device_facts import cores, find_gpu, gpu_facts
 from ttsw.profiles.files import find_profile, list_profiles, read_profile
 from ttsw.profiles.mismatch import Mismatch, mismatches
 from ttsw.profiles.schema import Profile
 from ttsw.profiles.selection import choose, same_product
 from ttsw.profiles.settings import to_settings
-from ttsw.worker import open_book
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +117,7 @@ def choose_profile(
     same = [each for each in of_kind if each.id == "cpu" or same_product(profile.device.name, each.name)]
     meant = same or of_kind
     here = meant or [each for each in there if each.id == "cpu"]
-    digests = {model_id: open_book(config)[model_id].digest or None for model_id in _wanted(config)}
+    digests = {model_id: open_measurements(config)[model_id].digest or None for model_id in _wanted(config)}
     found: dict[Mismatch, None] = {}
     for device in here:
         found |= dict.fromkeys(

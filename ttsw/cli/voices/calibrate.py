@@ -14,15 +14,16 @@ from ttsw.cli.ui.progress import open_spinner
 from ttsw.config import Config
 from ttsw.errors import FailedPreconditionError
 from ttsw.loader import VoiceLoader
+from ttsw.models.measurements import open_measurements
+from ttsw.packs.catalogue import find_packs
 from ttsw.placement import open_placement
 from ttsw.types import VoicePack
-from ttsw.worker import find_packs, open_book
 
 
 async def calibrate_pack(config: Config, pack: VoicePack, base: VoicePack | None = None) -> Calibration | None:
     """Measure how loud a voice is, and keep it; see `VoiceLoader.calibrate`."""
-    async with open_placement(config) as hosting:
-        return await VoiceLoader(config, hosting, open_book(config)).calibrate(pack, base)
+    async with open_placement(config) as placement:
+        return await VoiceLoader(config, placement, open_measurements(config)).calibrate(pack, base)
 
 
 def calibrate(

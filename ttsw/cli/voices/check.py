@@ -110,9 +110,9 @@ async def speak_once(pack: VoicePack, base: VoicePack | None = None) -> SpeechCh
     Raises:
         TtswError: As from `check_speech`.
     """
-    async with open_placement(Config()) as hosting:
+    async with open_placement(Config()) as placement:
         started = trio.current_time()
-        async with hosting.lend(pack, base) as host:
+        async with placement.open_host(pack, base) as host:
             return await _speak(host, trio.current_time() - started)
 
 

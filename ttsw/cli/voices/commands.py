@@ -51,7 +51,7 @@ def list_packs(
 ) -> None:
     """List the voice packs, shipped and your own, the broken ones with their fault."""
     packs = open_packs(config)
-    rows = [packs.describe(model_id) for model_id in sorted({*packs.shelf.packs, *packs.shelf.broken})]
+    rows = [packs.describe(model_id) for model_id in sorted({*packs.catalogue.packs, *packs.catalogue.broken})]
     if as_json:
         write_json(rows)
         return
@@ -106,7 +106,7 @@ def check(
 ) -> None:
     """Check packs: their metadata, their files' checksums, and a sentence spoken; exit with 1 if one is broken."""
     packs = open_packs(config)
-    named = targets or sorted({*packs.shelf.packs, *packs.shelf.broken})
+    named = targets or sorted({*packs.catalogue.packs, *packs.catalogue.broken})
     good = [_check(packs, target, load=not no_load, must_be_whole=bool(targets)) for target in named]
     if not all(good):
         raise typer.Exit(1)
@@ -132,7 +132,7 @@ def _check(packs: PackList, target: str, *, load: bool, must_be_whole: bool) -> 
 
 def _check_whole(packs: PackList, pack: VoicePack, *, load: bool) -> tuple[bool, str]:
     try:
-        base = packs.shelf.base(pack)
+        base = packs.catalogue.base(pack)
     except (NotFoundError, PackError) as error:
         return False, f"broken: it is based on {pack.base}: {error}"
     return check_pack(pack, base, load=load)
@@ -140,12 +140,12 @@ def _check_whole(packs: PackList, pack: VoicePack, *, load: bool) -> tuple[bool,
 
 def _find(packs: PackList, target: str) -> tuple[PackStatus | None, str]:
     """Find a pack by its id or by its folder."""
-    known = target in packs.shelf.packs or target in packs.shelf.broken
+    known = target in packs.catalogue.packs or target in packs.catalogue.broken
     if not known and ("/" in target or Path(target).is_dir()):
         if not Path(target).is_dir():
             raise NotFoundError(f"there is no folder {target}")
         return read_status(Path(target).resolve(), packs.store), ""
-    return packs.draft(target), packs.shelf.broken.get(target, "")
+    return packs.draft(target), packs.catalogue.broken.get(target, "")
 
 
 @voices_app.command()
@@ -168,9 +168,9 @@ def add(
         draft = adder.add(path)
     model_id = draft.pack.model_id
     out.print(f"{model_id}: added as {escape(str(draft.pack.root))}", soft_wrap=True)
-    if model_id in packs.shelf.folders and packs.origin(model_id) == "shipped":
+    if model_id in packs.catalogue.folders and packs.origin(model_id) == "shipped":
         err.print(f"it is used in the place of the shipped pack {model_id}", soft_wrap=True)
-    packs.library.refresh()
+    packs.reader.refresh()
     if draft.missing:
         err.print(escape(draft.fault), soft_wrap=True)
     elif not no_check and not _check(packs, model_id, load=True, must_be_whole=True):
@@ -188,10 +188,10 @@ def pull(
     packs = open_packs(config)
     if bool(model_ids) == everything:
         raise InvalidArgumentError("name the voice packs to download, or give --all; ttsw voices list shows them")
-    for model_id in model_ids or sorted(key for key, draft in packs.shelf.incomplete.items() if draft.downloads):
+    for model_id in model_ids or sorted(key for key, draft in packs.catalogue.incomplete.items() if draft.downloads):
         draft = packs.draft(model_id)
         if draft is None:
-            raise PackError(packs.shelf.broken[model_id])
+            raise PackError(packs.catalogue.broken[model_id])
         try:
             _pull(packs, draft)
         except KeyboardInterrupt:
@@ -199,8 +199,8 @@ def pull(
                 f"stopped; what has come is kept, and ttsw voices pull {model_id} goes on from there", soft_wrap=True
             )
             raise typer.Exit(130) from None
-        packs.library.refresh()
-        packs.shelf[model_id]
+        packs.reader.refresh()
+        packs.catalogue[model_id]
         out.print(f"{model_id}: usable")
 
 
@@ -222,16 +222,16 @@ def remove(
     """Remove a voice pack from your own folder, and what was downloaded for it alone."""
     packs = open_packs(config)
     packs.draft(model_id)
-    folder = packs.shelf.folders.get(model_id)
+    folder = packs.catalogue.folders.get(model_id)
     if folder is None:
-        raise FailedPreconditionError(packs.shelf.broken[model_id])
+        raise FailedPreconditionError(packs.catalogue.broken[model_id])
     if packs.origin(model_id) != "own":
         raise FailedPreconditionError(f"{model_id} is shipped with ttsw; only packs in {packs.own} can be removed")
     if not yes:
         if not sys.stdin.isatty():
             raise InvalidArgumentError(f"nobody is there to be asked whether to remove {folder}; give --yes")
         typer.confirm(f"Remove {folder}?", abort=True, err=True)
-    drafts = [packs.draft(other) for other in {*packs.shelf.packs, *packs.shelf.incomplete} - {model_id}]
+    drafts = [packs.draft(other) for other in {*packs.catalogue.packs, *packs.catalogue.incomplete} - {model_id}]
     freed = remove_pack(
         folder, packs.store, [sha256 for draft in drafts if draft for sha256 in draft.pack.checksums.values()]
     )

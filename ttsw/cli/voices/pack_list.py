@@ -27,19 +27,19 @@ class PackList:
     """Where voice packs are, by a configuration and the environment.
 
     Args:
-        library: All of them.
+        reader: Reads all of them.
         own: The user's own folder.
         store: Where downloaded files are.
     """
 
-    library: CatalogueReader
+    reader: CatalogueReader
     own: Path
     store: Path
 
     @property
-    def shelf(self) -> Catalogue:
+    def catalogue(self) -> Catalogue:
         """What there is."""
-        return self.library.shelf
+        return self.reader.catalogue
 
     def draft(self, model_id: str) -> PackStatus | None:
         """Give what is known of a pack, whatever it lacks; None where it is broken.
@@ -47,37 +47,37 @@ class PackList:
         Raises:
             NotFoundError: There is no such pack; the message lists those that exist.
         """
-        shelf = self.shelf
-        if model_id in shelf.packs:
-            return PackStatus(shelf.packs[model_id])
-        if model_id in shelf.broken:
-            return shelf.incomplete.get(model_id)
-        names = sorted({*shelf.packs, *shelf.broken})
+        catalogue = self.catalogue
+        if model_id in catalogue.packs:
+            return PackStatus(catalogue.packs[model_id])
+        if model_id in catalogue.broken:
+            return catalogue.incomplete.get(model_id)
+        names = sorted({*catalogue.packs, *catalogue.broken})
         raise NotFoundError(f"no voice pack {model_id!r}; there are: {', '.join(names) or 'none'}")
 
     def state(self, model_id: str) -> PackState:
         """Say whether a pack can be used."""
-        if model_id in self.shelf.packs:
+        if model_id in self.catalogue.packs:
             return PackState.USABLE
-        draft = self.shelf.incomplete.get(model_id)
+        draft = self.catalogue.incomplete.get(model_id)
         if draft is None:
             return PackState.BROKEN
         return PackState.TO_DOWNLOAD if len(draft.downloads) == len(draft.missing) else PackState.INCOMPLETE
 
     def origin(self, model_id: str) -> str:
         """Say who brought a pack: "shipped", or "own" for the user's folder; empty where that can't be said."""
-        folder = self.shelf.folders.get(model_id)
+        folder = self.catalogue.folders.get(model_id)
         if folder is None:
             return ""
         return "own" if folder.is_relative_to(self.own) else "shipped"
 
     def describe(self, model_id: str) -> Mapping[str, Any]:
         """Give everything of a pack, in plain values."""
-        draft, folder = self.draft(model_id), self.shelf.folders.get(model_id)
+        draft, folder = self.draft(model_id), self.catalogue.folders.get(model_id)
         told: dict[str, Any] = {
             "model_id": model_id,
             "state": self.state(model_id).value,
-            "fault": self.shelf.broken.get(model_id, ""),
+            "fault": self.catalogue.broken.get(model_id, ""),
             "from": self.origin(model_id),
             "folder": str(folder or ""),
         }

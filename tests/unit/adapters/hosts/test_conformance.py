@@ -13,5 +13,5 @@ from ttsw.testing import check_adapter
 async def test_every_family_passes_in_both_hosts(model_id, host, tmp_path):
     pack = read_catalogue(shipped_dir("voicepacks"))[model_id]
     config = load_config(None, {}, {f"engines.{pack.family}.host": host, "model_manager.state_dir": str(tmp_path)})
-    async with open_placement(config) as hosting:
-        await check_adapter(await hosting.open(pack, hosting.places(pack)[0]))
+    async with open_placement(config) as placement:
+        await check_adapter(await placement.start_host(pack, placement.devices_for(pack)[0]))

@@ -11,10 +11,9 @@ from ttsw.cli.profiles import commands as module
 from ttsw.cli.profiles.commands import profiles_app
 from ttsw.config import Config
 from ttsw.errors import ConfigError, FailedPreconditionError, InvalidArgumentError, NotFoundError
-from ttsw.models.measurements import ModelSize
+from ttsw.models.measurements import ModelSize, open_measurements
 from ttsw.profiles.files import own_folder, write_profile
 from ttsw.profiles.schema import Profile
-from ttsw.worker import open_book
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +156,7 @@ def test_two_profiles_are_compared(run, own):
 
 
 def test_what_would_fit_is_said_with_where_sizes_are_from(run):
-    open_book(Config()).keep_size("xtts-v2-en-demo", "cuda:0", ModelSize(2_000_000_000, 2_500_000_000, 3.0))
+    open_measurements(Config()).keep_size("xtts-v2-en-demo", "cuda:0", ModelSize(2_000_000_000, 2_500_000_000, 3.0))
     said = run("plan", "--vram", "8GB", "--models", "xtts-v2-en-demo, sesame-csm-1b").stdout
     lines = [" ".join(line.split()) for line in said.splitlines()]
     assert lines[0] == "8000 MB, of which 7600 MB are for models and their sessions"

@@ -115,7 +115,7 @@ def test_only_gpus_that_models_may_be_on_count(environ, write):
 def test_other_files_of_a_model_are_a_warning(environ, write, monkeypatch):
     write("small", gpu(), digest="a" * 64)
     book = {"mock-440hz": type("Record", (), {"digest": "b" * 64})}
-    monkeypatch.setattr(module, "open_book", lambda _: book)
+    monkeypatch.setattr(module, "open_measurements", lambda _: book)
     chosen = choose_profile("small", CONFIG, environ, [device(0)])
     (found,) = chosen.mismatches
     assert found.gravity == "warning"
