@@ -34,7 +34,7 @@ async def supervise(name: str, service: Callable[[], Awaitable[None]], *, chance
                 failures = 0
             wait_s = min(FIRST_S * math.exp2(failures), MOST_S) * chance.uniform(0.5, 1.0)
             failures += 1
-            log.exception("service failed, and is started again", service=name, wait_s=round(wait_s, 1))
+            log.exception("service failed; restarting", service=name, wait_s=round(wait_s, 1))
         else:
             return
         await trio.sleep(wait_s)

@@ -1,4 +1,4 @@
-"""The live nursery tree as text: each task, and the line of ours (or of a library's) that it waits on."""
+"""The live task tree as text: each task, and the line of ours (or of a library's) that it waits on."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Room for one more model: where it fits as it is, what has to go first, or that it can't be had."""
+"""Capacity: whether a model fits as things are, after evictions, or not at all."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,25 +9,25 @@ from ttsw.models.instances import Footprint, Instance, ModelState
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """It fits: load it here."""
+    """The model fits: load it here."""
 
     place: Footprint
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """It will fit once these have gone, and what is on its way in or out has arrived."""
+    """The model will fit once these copies are evicted and the loads and unloads in progress have finished."""
 
     evict: tuple[Instance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What there is for models.
+    """Capacity for models.
 
     Args:
-        cap: Copies in memory at once, those that are based on another not counted.
-        capacity: Bytes by device; a device that isn't named has no bound.
+        cap: Most copies in memory, not counting those based on another.
+        capacity: Bytes by device; a device that isn't listed is unlimited.
     """
 
     cap: float = math.inf
@@ -41,16 +41,16 @@ class Capacity:
         *,
         counts: bool = True,
     ) -> Start | Wait | None:
-        """Decide what to do for a load.
+        """Decide how to place a load.
 
         Args:
-            places: Where it can be, the best first.
-            instances: All copies there are.
-            evictable: Those that may go for it, first to go first.
-            counts: Whether it counts as a copy: what is based on another doesn't.
+            places: Its footprint on each device that can hold it, the best device first.
+            instances: All copies.
+            evictable: Copies that may be evicted for it, in order of eviction.
+            counts: Whether it counts towards the cap; a voice based on another model doesn't.
 
         Returns:
-            None where there is no room, and none to come.
+            None if the model doesn't fit, even after evictions.
         """
         present = list(instances)
         for place in places:
@@ -66,7 +66,7 @@ class Capacity:
         return Wait() if any(instance.in_flight for instance in present) else None
 
     def excess(self, device: str, instances: Iterable[Instance], evictable: Sequence[Instance]) -> tuple[Instance, ...]:
-        """Choose who is to go where a device holds more than it has room for; those that already go are counted."""
+        """Return the copies to evict from a device that holds more than its limit, besides those already going."""
         staying = [instance for instance in instances if instance.state is not ModelState.UNLOADING]
         lack = _Lack(device, -math.inf, self._over(device, staying))
         victims: list[Instance] = []
@@ -78,7 +78,7 @@ class Capacity:
         return tuple(victims)
 
     def free(self, device: str, instances: Iterable[Instance]) -> float:
-        """Bytes of a device that no copy has; below 0 where it holds more than there is room for."""
+        """Return a device's unallocated bytes; negative if it holds more than its limit."""
         return -self._over(device, instances)
 
     def _lack(self, place: Footprint, instances: Sequence[Instance], *, counts: bool) -> "_Lack":
@@ -92,7 +92,7 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class _Lack:
-    """What is missing for a load: so many copies too many, so many bytes too few."""
+    """The shortfall of a load: excess copies, and missing bytes."""
 
     device: str
     copies: float
@@ -114,7 +114,7 @@ class _Lack:
 
 
 def _fewest(lack: _Lack, evictable: Sequence[Instance]) -> tuple[Instance, ...]:
-    """Take from the front until nothing is missing, then spare those whose going isn't needed; () if it is in vain."""
+    """Return the fewest evictions that cover the shortfall, in order; () if none can."""
     victims: list[Instance] = []
     for instance in evictable:
         if lack.covered:

@@ -1,8 +1,7 @@
-"""Looks at devices' memory that nobody waits for in vain: each has a deadline, also where a driver hangs.
+"""Device monitor: reads devices' memory, with a deadline for each device, even if a driver hangs.
 
-Decides when a device counts as silent: when it refuses to answer, or lets `LOOK_S` pass. A thread that hangs in a
-driver is left behind, one a device at most, and while it hangs nobody waits for that device again. Each change is
-logged once.
+A device that reports an error, or doesn't respond within `LOOK_S`, is silent. A thread that hangs in a driver is
+abandoned, at most one per device; until it returns, readings of that device don't wait. Each change is logged once.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,31 +16,31 @@ from ttsw.types import MemorySnapshot
 log = structlog.get_logger(__name__)
 
 LOOK_S = 2.0
-"""How long a device may take to answer, s; it is usually some milliseconds."""
+"""Longest wait for a device, seconds; it usually responds within milliseconds."""
 
 FIND_S = 20.0
-"""How long the search for devices may take, s: a driver that wakes many GPUs takes some seconds."""
+"""Longest search for devices, seconds; a driver that initialises many GPUs takes seconds."""
 
 
 class DeviceMonitor:
-    """Looks at the memory of some devices.
+    """Reads the memory of devices.
 
     Args:
         devices: The devices.
-        look_s: How long each may take to answer, s.
+        look_s: Longest wait for each, seconds.
     """
 
     def __init__(self, devices: Iterable[Device], look_s: float = LOOK_S) -> None:
         self._watches = [_Watch(device, look_s) for device in devices]
         self.look = Coalesced(self._look)
-        """Look at all of them: those that answer, in their order. Those who look at the same time share a look."""
+        """Return the memory of the devices that respond, in their order. Concurrent callers share a reading."""
 
     def __repr__(self) -> str:
-        return f"<Lookout on {len(self._watches)} devices, silent: {', '.join(self.silent) or 'none'}>"
+        return f"<DeviceMonitor of {len(self._watches)} devices, silent: {', '.join(self.silent) or 'none'}>"
 
     @property
     def silent(self) -> dict[str, str]:
-        """The devices that didn't answer when they were last looked at, and why not."""
+        """Devices that did not respond to the last reading, with the reason."""
         return {watch.device.id: watch.fault for watch in self._watches if watch.fault}
 
     async def _look(self) -> Sequence[MemorySnapshot]:
@@ -57,7 +56,7 @@ class DeviceMonitor:
 
 
 class _Watch:
-    """One device, and how it answers."""
+    """One device and its responsiveness."""
 
     def __init__(self, device: Device, look_s: float) -> None:
         self.device, self._look_s = device, look_s
@@ -66,7 +65,7 @@ class _Watch:
         self._limiter = trio.CapacityLimiter(1)
 
     async def look(self) -> MemorySnapshot | None:
-        """Look at it; None where it doesn't answer."""
+        """Return the device's memory; None if it doesn't respond."""
         if self._hangs and not self._limiter.available_tokens:
             await trio.lowlevel.checkpoint()
             return None
@@ -84,23 +83,21 @@ class _Watch:
 
     def _tell(self, fault: str) -> None:
         if fault and not self.fault:
-            log.error("device does not answer; going on with its last known memory", device=self.device.id, error=fault)
+            log.error("device does not respond; using its last known memory", device=self.device.id, error=fault)
         elif self.fault and not fault:
-            log.info("device answers again", device=self.device.id)
+            log.info("device responds again", device=self.device.id)
         self.fault = fault
 
 
 async def search_devices(find: Callable[[], tuple[Device, ...]], within_s: float = FIND_S) -> tuple[Device, ...]:
-    """Find the devices of this process, or only main memory where the search takes too long.
+    """Find this process's devices, or only main memory if the search takes too long.
 
     Args:
         find: `ttsw.device.find_devices`.
-        within_s: How long it may take, s.
+        within_s: Longest search, seconds.
     """
     with trio.move_on_after(within_s):
-        # once in a process's life, so the limiter is only its own
+        # called once in a process, so it has a limiter of its own
         return await trio.to_thread.run_sync(find, limiter=trio.CapacityLimiter(1), abandon_on_cancel=True)
-    log.error(
-        "GPU driver does not answer; going on with the CPU alone", waited_s=within_s, hint="does nvidia-smi work?"
-    )
+    log.error("GPU driver does not respond; using the CPU only", waited_s=within_s, hint="does nvidia-smi work?")
     return (CpuDevice(),)

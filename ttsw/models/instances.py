@@ -1,7 +1,7 @@
-"""What residency is about: requests for a model, and copies of it in memory, whose states are a table.
+"""The subjects of residency: requests for models, and copies of models with their state table.
 
-A model has one copy as a rule, and two while a fresh load replaces one that is still in use. A copy may be based on
-a copy of another model, which then stays in memory as long as it does: LoRA voices on the model they were trained for.
+A model usually has one copy, and two while a newly loaded copy replaces one in use. A copy may be based on a copy of
+another model, which then stays in memory as long as it does: LoRA voices on the model that they were trained for.
 """
 
 import math
@@ -12,7 +12,7 @@ from ttsw.errors import InternalError
 
 
 class ModelState(StrEnum):
-    """How a model, or a copy of it, stands. A model without a copy is absent, or failed after a load that failed."""
+    """State of a model or of a copy. A model without a copy is absent, or failed after a failed load."""
 
     ABSENT = "absent"
     LOADING = "loading"
@@ -24,7 +24,7 @@ class ModelState(StrEnum):
 
 
 class InstanceEvent(StrEnum):
-    """What happens to a copy."""
+    """Event in the life of a copy."""
 
     LOADED = "loaded"
     WARMED = "warmed"
@@ -41,11 +41,11 @@ MOVES: dict[tuple[ModelState, InstanceEvent], ModelState] = {
     (ModelState.READY, InstanceEvent.DISMISSED): ModelState.UNLOADING,
     (ModelState.DRAINING, InstanceEvent.DISMISSED): ModelState.UNLOADING,
 }
-"""All legal moves of a copy. Its end, after unloading or a failed load, is that it is no more."""
+"""All legal moves of a copy. After unloading or a failed load, the copy is removed."""
 
 
 class UnloadCause(StrEnum):
-    """Why a model is unloaded."""
+    """Why a model was unloaded."""
 
     TTL = "ttl"
     ROOM = "room"
@@ -59,14 +59,14 @@ class UnloadCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Where a model can live, and what it takes there.
+    """A model's memory on a device.
 
     Args:
         device: The device: `cpu`, `cuda:0`.
-        size: What it takes once it is loaded, bytes.
-        peak: What it takes at most while it is loaded, bytes; at least `size`.
-        least: What it can't do with less than, whatever a measurement says, bytes. (In a process that has memory left
-            from other models, a load seems to take little or nothing.)
+        size: Memory once loaded, bytes.
+        peak: Peak memory during the load, bytes; at least `size`.
+        least: Lower bound for both, whatever a measurement says, bytes. (In a process that has kept memory of other
+            models, a load seems to take little or nothing.)
     """
 
     device: str
@@ -81,15 +81,15 @@ class Footprint:
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """Somebody wants a model.
+    """A request for a model.
 
     Args:
         model_id: The full id.
-        holder: Who, as a refusal names him: "session a".
-        leases: Whether to hold it; otherwise it is only to be in memory.
-        fresh: Whether it must be a copy loaded from now on.
-        speculative: Whether it is wanted for later: it may take free room only, and isn't a use.
-        insists: Whether to try at once what has just failed.
+        holder: Name of the requester, as refusals mention it: "session a".
+        leases: Whether it acquires a lease; otherwise it only wants the model loaded.
+        fresh: Whether it needs a newly loaded copy.
+        speculative: Whether it may use free memory only, and doesn't count as a use.
+        insists: Whether to retry a failed load at once.
     """
 
     model_id: str
@@ -106,18 +106,18 @@ class Instance:
 
     Args:
         model_id: The full id.
-        place: Where it is.
-        serial: Its number; older copies have lower ones.
-        retried: Whether it is the second try after the device had no memory left.
-        state: How it stands.
-        size: What it counts for, bytes: the peak while it loads, then what it takes.
-        holders: Who holds a lease on it.
-        waiters: Who waits for its load.
-        loaded_at: When it got ready, s.
-        used_at: When it was last taken or given back, s; -inf if never.
-        lost: Whether it is gone by itself, and only its end is still to be seen to.
-        base: The copy that it is based on and shares weights with; None for one that stands by itself.
-        dependents: The copies that are based on it.
+        place: Its footprint and device.
+        serial: Serial number; older copies have lower ones.
+        retried: Whether this is the second attempt after the device ran out of memory.
+        state: Its state.
+        size: Memory accounted for it, bytes: the peak while it loads, then its size.
+        holders: Requests that hold a lease on it.
+        waiters: Requests that wait for its load.
+        loaded_at: When it became ready, seconds.
+        used_at: When a lease was last acquired or released, seconds; -inf if never.
+        lost: Whether it was lost, and only remains to be removed.
+        base: The copy whose weights it shares; None for an independent model.
+        dependents: The copies based on it.
     """
 
     model_id: str
@@ -135,10 +135,10 @@ class Instance:
     dependents: "dict[Instance, None]" = field(default_factory=dict)
 
     def move(self, event: InstanceEvent) -> None:
-        """Move on by the table.
+        """Change the state as the table says.
 
         Raises:
-            InternalError: That can't happen to a copy in this state.
+            InternalError: The event isn't legal in this state.
         """
         try:
             self.state = MOVES[self.state, event]
@@ -147,29 +147,29 @@ class Instance:
 
     @property
     def idle(self) -> bool:
-        """Whether it is in memory and nobody uses it."""
+        """Whether it is in memory and not in use."""
         return self.state is ModelState.READY and not self.holders
 
     @property
     def needed(self) -> bool:
-        """Whether somebody uses it, or what is based on it, or a load of that still runs."""
+        """Whether it, or a copy based on it, is in use or loading."""
         return bool(self.holders) or any(each.unfinished or each.needed for each in self.dependents)
 
     @property
     def free(self) -> bool:
-        """Whether it is in memory and may go."""
+        """Whether it is in memory and may be evicted."""
         return self.state is ModelState.READY and not self.needed
 
     @property
     def in_flight(self) -> bool:
-        """Whether it is on its way into memory."""
+        """Whether it is loading."""
         return self.state in {ModelState.LOADING, ModelState.WARMING}
 
     @property
     def unfinished(self) -> bool:
-        """Whether its load still runs, be it to be thrown away."""
+        """Whether its load still runs, even if it is being cancelled."""
         return math.isinf(self.loaded_at)
 
     def idle_s(self, now: float) -> float:
-        """How long nobody has used it, s; 0 while it is in use or not ready."""
+        """Return the time since its last use, seconds; 0 while it is in use or not ready."""
         return now - max(self.loaded_at, self.used_at) if self.idle else 0.0

@@ -1,4 +1,4 @@
-"""What residency keeps to."""
+"""Limits of residency."""
 
 import math
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
-"""What was measured of each model, kept between runs: its size by device, its load time, its loudness.
+"""Measurements of models, kept between runs: size by device, load time, loudness.
 
-One small JSON file a model, written whole and renamed. Workers on one machine can share the folder: a write adds to
-the record as it is in the file then, under a lock. All of it can be measured again: a file that can't be read or
-written, or whose numbers can't be, is a warning; a model whose files have changed starts anew.
+Each model has one small JSON file, written whole and renamed. Workers on one machine may share the folder: a write adds
+to the file's current content, under a lock. Everything can be measured again, so an unreadable or implausible file is
+only a warning. A model whose files have changed starts anew.
 """
 
 import os
@@ -24,21 +24,21 @@ log = structlog.get_logger(__name__)
 VERSION = 1
 
 LOCK = ".lock"
-"""The file in the folder of records that its writers lock."""
+"""The lock file in the folder."""
 
-# What a file may say. A number beyond is damage, not a measurement.
+# Plausible values; a number beyond these is damage, not a measurement.
 Bytes = Annotated[int, Field(ge=0, le=1 << 42)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
 class ModelSize:
-    """A model in memory, as measured at its last load.
+    """A model's memory, as measured at its last load.
 
     Args:
-        size: What it takes once it is loaded, bytes.
-        peak: What it took at most meanwhile, bytes.
-        load_s: From the load's start until it was ready, s.
+        size: Memory once loaded, bytes.
+        peak: Peak memory during the load, bytes.
+        load_s: Time from the load's start until it was ready, seconds.
     """
 
     size: Bytes
@@ -48,13 +48,13 @@ class ModelSize:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What is known of a model whose files have this digest.
+    """The measurements of a model whose files have this digest.
 
     Args:
-        digest: Over the files of its pack.
-        marks: Those files by path, as they were read.
+        digest: Digest of the pack's files.
+        marks: Stamps of those files by path, as of their last reading.
         measured: Sizes by device.
-        notes: What others keep here, by name.
+        notes: Data of other components, by name.
     """
 
     digest: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
@@ -68,10 +68,10 @@ _FORMAT = TypeAdapter(ModelRecord)
 
 
 class MeasurementStore:
-    """Records in a folder. Its methods read and write files: call them in a thread, for one model one at a time.
+    """Records in a folder. Its methods block: call them in a thread, one at a time for each model.
 
     Args:
-        folder: Where; made when something is first written.
+        folder: The folder; created at the first write.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,16 +80,16 @@ class MeasurementStore:
         self._damaged: set[str] = set()
 
     def __getitem__(self, model_id: str) -> ModelRecord:
-        """What was last known of a model, whatever its files are now; an empty record if nothing."""
+        """Return a model's record regardless of its current files; an empty one if there is none."""
         if model_id not in self._records:
             self._records[model_id] = self._read(model_id) or ModelRecord()
         return self._records[model_id]
 
     def check(self, pack: VoicePack) -> ModelRecord:
-        """Read the pack's files (those that haven't changed excepted); if they are others than last time, start anew.
+        """Verify a pack's files, reading those that have changed; if their digest has changed, start a new record.
 
         Raises:
-            PackError: A file can't be read, or isn't what the pack says it is.
+            PackError: A file can't be read, or doesn't match the pack's checksums.
         """
         known = self._read(pack.model_id) or self._records.get(pack.model_id) or ModelRecord()
         self._records[pack.model_id] = known
@@ -104,20 +104,20 @@ class MeasurementStore:
         return self[pack.model_id]
 
     def keep_size(self, model_id: str, device: str, measured: ModelSize) -> None:
-        """Keep what a model took on a device."""
+        """Save a model's size on a device."""
         self._update(model_id, lambda known: replace(known, measured={**known.measured, device: measured}))
 
     def keep_note(self, model_id: str, name: str, value: object) -> None:
-        """Keep something else of a model; plain values, as JSON has them."""
+        """Save a note; its value must be JSON-compatible."""
         self._update(model_id, lambda known: replace(known, notes={**known.notes, name: value}))
 
     def _path(self, model_id: str) -> Path:
         return self._folder / f"{model_id}.json"
 
     def _update(self, model_id: str, change: Callable[[ModelRecord], ModelRecord]) -> None:
-        """Change a record as it is in its file now, where another worker may have added to it."""
+        """Change a record, starting from its file's current content, which another worker may have changed."""
         path, own = self._path(model_id), self[model_id]
-        self._records[model_id] = change(own)  # whatever becomes of the file, this run knows
+        self._records[model_id] = change(own)  # this run keeps it even if the write fails
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with locked(path.parent / LOCK):
@@ -129,7 +129,7 @@ class MeasurementStore:
             log.warning("failed to save model measurements", model_id=model_id, error=str(error))
 
     def _read(self, model_id: str) -> ModelRecord | None:
-        """Read a record's file; None where there is none that can be used. A damaged one is told of once."""
+        """Read a record's file; None if it is missing or unusable. Warn once of a damaged one."""
         path = self._path(model_id)
         try:
             record = _FORMAT.validate_json(path.read_bytes())
@@ -145,7 +145,7 @@ class MeasurementStore:
 
 
 def _merge(kept: ModelRecord, own: ModelRecord) -> ModelRecord:
-    """Join what the file says with what this run knows and perhaps couldn't write."""
+    """Merge the file's record with this run's, which may not have been saved."""
     return replace(kept, measured={**own.measured, **kept.measured}, notes={**own.notes, **kept.notes})
 
 

@@ -1,4 +1,4 @@
-"""What residency says to those who don't get what they want: who has the room, what failed, when to try again."""
+"""Error messages for refused requests."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -12,12 +12,12 @@ from ttsw.models.limits import ResidencyLimits
 
 MB = 1e6
 MOST_NAMED = 5
-"""Holders that a refusal names."""
+"""Most holders named in a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A load that failed, or a copy that was lost not for the first time."""
+    """A failed load, or a repeatedly lost copy."""
 
     error: TtswError
     at: float
@@ -28,7 +28,7 @@ class Failure:
 def no_room(
     demand: Demand, instances: Sequence[Instance], room: Capacity, limits: ResidencyLimits
 ) -> ResourceExhaustedError:
-    """Say why a load can't fit."""
+    """Return the error for a load that can't fit."""
     places = demand.places or ()
     if not demand.base and sum(instance.base is None for instance in instances) >= limits.cap:
         why = f"model_manager.resident_cap is {limits.cap:g}"
@@ -44,7 +44,7 @@ def no_room(
 
 
 def held(device: str, instances: Iterable[Instance], limits: ResidencyLimits) -> str:
-    """Say who has a device's memory, the largest first."""
+    """Describe the holders of a device's memory, the largest first."""
     here = sorted((i for i in instances if i.place.device == device), key=lambda i: (-i.size, i.serial))
     named = ", ".join(f"{each.model_id} ({_mb(each.size)}, {_use(each, limits)})" for each in here)
     return f"{device} is held by {named or 'no model of this worker'}"
@@ -61,14 +61,14 @@ def _use(instance: Instance, limits: ResidencyLimits) -> str:
 
 
 def names(requests: Iterable[Request]) -> str:
-    """Name those who hold or wait for something, the first few of many."""
+    """Name the first few requests of many."""
     holders = [request.holder for request in requests]
     more = len(holders) - MOST_NAMED
     return ", ".join(holders[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def try_later(model_id: str, failure: Failure, now: float) -> TtswError:
-    """Say that what has failed is not tried again yet."""
+    """Return the error for a request during the back-off after a failure."""
     kind: Callable[[str], TtswError] = ERRORS[failure.error.code]
     return kind(
         f"model {model_id!r} failed {now - failure.at:.1f} s ago, and is not loaded again for "

@@ -44,7 +44,7 @@ async def serve_metrics(
     url, port = url_of(listeners[0]), listeners[0].socket.getsockname()[1]
 
     def remarks() -> list[str]:
-        return [f"device {device} does not answer; its memory is as last seen" for device in look().silent]
+        return [f"device {device} does not respond; its memory is the last known" for device in look().silent]
 
     app = Endpoints(Exposition(metrics, look).render, lambda: look().state, remarks)
     async with trio.open_nursery() as nursery:

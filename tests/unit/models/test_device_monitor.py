@@ -66,14 +66,14 @@ async def test_a_driver_that_hangs_costs_one_thread_one_wait_and_one_line(lookou
         assert ids(await lookout.look()) == ["cpu"]
     assert trio.current_time() - began < 50 * LOOK_S / 2, "nobody waits for it again"
     assert (device.most, threading.active_count() <= threads + 1) == (1, True)
-    assert capsys.readouterr().out.count("device does not answer") == 1
+    assert capsys.readouterr().out.count("device does not respond") == 1
     device.gate.set()
     with trio.fail_after(5):
         while lookout.silent:
             await lookout.look()
             await trio.sleep(0.01)
     assert ids(await lookout.look()) == ["cpu", "cuda:0"]
-    assert capsys.readouterr().out.count("device answers again") == 1
+    assert capsys.readouterr().out.count("device responds again") == 1
 
 
 async def test_a_look_that_is_cancelled_returns_at_once_and_piles_nothing_up(device):
@@ -93,7 +93,7 @@ async def test_a_device_that_is_lost_is_told_of_once(lookout, device, capsys):
     for _ in range(3):
         assert ids(await lookout.look()) == ["cpu"]
     assert "it fell off the bus" in lookout.silent["cuda:0"]
-    assert capsys.readouterr().out.count("device does not answer") == 1
+    assert capsys.readouterr().out.count("device does not respond") == 1
 
 
 class Model:
@@ -147,5 +147,5 @@ async def test_the_search_for_devices_ends_though_a_driver_hangs(capsys):
     (found,) = await search_devices(lambda: gate.wait(20), within_s=0.05)
     gate.set()
     assert isinstance(found, CpuDevice)
-    assert "GPU driver does not answer" in capsys.readouterr().out
+    assert "GPU driver does not respond" in capsys.readouterr().out
     assert await search_devices(lambda: (device,)) == (device,)

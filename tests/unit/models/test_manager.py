@@ -467,7 +467,7 @@ async def test_load_get_adapter_release(autojump_clock, manager, source):
     with pytest.raises(FailedPreconditionError, match="in use by get_adapter"):
         await manager.unload("f-a")
     manager.release("f-a")
-    with pytest.raises(FailedPreconditionError, match="nobody has model 'f-a'"):
+    with pytest.raises(FailedPreconditionError, match="get_adapter holds no lease on model 'f-a'"):
         manager.release("f-a")
     await manager.unload("f-a")
 
@@ -479,7 +479,7 @@ async def test_a_model_that_cannot_be_looked_at(autojump_clock, manager, source)
 
     source.weigh = weigh
     source.errors = [PackError("broken"), PackError("broken"), OSError("no disk")]
-    with pytest.raises(InternalError, match="looking at model f-a failed: OSError: no disk"):
+    with pytest.raises(InternalError, match="inspecting model f-a failed: OSError: no disk"):
         await manager.load("f-a")
     with pytest.raises(PackError):
         await manager.load("f-a")

@@ -33,7 +33,7 @@ async def test_a_device_that_does_not_answer_is_a_remark_and_no_reason_to_take_n
         return snapshot(silent=("cuda:0",))
 
     url = await nursery.start(serve_metrics, MetricsConfig(http_port=0), Metrics(), look)
-    assert await get(f"{url}/readyz") == "ready\ndevice cuda:0 does not answer; its memory is as last seen\n"
+    assert await get(f"{url}/readyz") == "ready\ndevice cuda:0 does not respond; its memory is the last known\n"
 
 
 async def test_by_default_there_is_no_port():
