@@ -76,7 +76,8 @@ $(VENV)/.serve: pyproject.toml $(PINS) $(RENEWED)
 
 $(VENV)/.dev: pyproject.toml $(PINS) $(RENEWED)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet $(PINNED) -e '.[dev]'
+	$(PIP) install --quiet --upgrade 'pip>=25.1'  # the first that knows dependency groups
+	$(PIP) install --quiet $(PINNED) -e '.[piper,hibari,otel]' --group dev
 	touch $@
 
 # A family's libraries are pinned by its requirements, and only what runs the tests by ours.

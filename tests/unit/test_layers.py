@@ -5,7 +5,7 @@ from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
-grimp = pytest.importorskip("grimp", reason="grimp comes with import-linter, of the extra `dev`")
+grimp = pytest.importorskip("grimp", reason="grimp comes with import-linter, of the dependency group `dev`")
 
 
 def test_no_modules_import_each_other():

@@ -28,6 +28,7 @@ from ttsw.adapters.envs.environment import (
     folders,
     read_requirements,
 )
+from ttsw.adapters.envs.installer import find_installer
 from ttsw.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -133,22 +134,13 @@ def _fill(folder: Path, base: Path, wanted: Requirements, environ: Mapping[str, 
     Pins that bring their dependencies go first, held to the versions that the list names. For the rest the list is
     complete, and what they say that they depend on, which may contradict it, is left out.
     """
-    run = _Runner(environ, report)
     report(f"making an environment in {folder}")
-    run("venv", [base, "-I", "-m", "venv", folder])
-    pip: list[str | Path] = [
-        folder / "bin" / "python",
-        "-I",
-        "-m",
-        "pip",
-        "install",
-        "--no-input",
-        "--disable-pip-version-check",
-    ]
-    pip += ["--progress-bar", "off"]
+    _Runner(environ, report)("venv", [base, "-I", "-m", "venv", folder])
+    installer = find_installer(folder / "bin" / "python", environ)
+    run = _Runner(installer.environ, report)
     if wanted.leading:
-        run("pip", [*pip, "--constraint", wanted.path, *wanted.leading])
-    run("pip", [*pip, "--no-deps", "--requirement", wanted.path])
+        run(installer.name, [*installer.command, "--constraint", wanted.path, *wanted.leading])
+    run(installer.name, [*installer.command, "--no-deps", "--requirement", wanted.path])
 
 
 class _Runner:

@@ -294,10 +294,17 @@ def test_an_interpreter_must_be_one_and_new_enough(environ, tmp_path):
     assert find("tiny", environ).state is EnvironmentState.ABSENT
 
 
-# --- with pip
+# --- with uv, or with pip where uv is missing
 
 
-def test_pip_installs_each_pin_as_it_stands_and_dependencies_only_of_the_leading(environ, tmp_path):
+@pytest.fixture(params=["uv", "pip"])
+def installer(request, monkeypatch):
+    if request.param == "pip":
+        monkeypatch.setattr("ttsw.adapters.envs.installer.shutil.which", lambda *_, **__: None)
+    return request.param
+
+
+def test_each_pin_is_installed_as_it_stands_and_dependencies_only_of_the_leading(environ, tmp_path, installer):
     """What tiny-engine asks for isn't there; what leading-library asks for comes."""
     wheels = tmp_path / "wheels"
     wheel(wheels, "tiny-engine", "1.0", requires="nowhere==9")
@@ -308,12 +315,14 @@ def test_pip_installs_each_pin_as_it_stands_and_dependencies_only_of_the_leading
     code = "import tiny_engine, leading_library, its_own; print(tiny_engine.VERSION)"
     done = subprocess.run([ready.python, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "1.0\n"
-    assert any(line.startswith("Successfully installed") for line in lines)
+    assert any(line.startswith({"pip": "Successfully installed", "uv": "Installed "}[installer]) for line in lines)
     assert ready.state is EnvironmentState.READY
 
 
-def test_where_pip_fails_its_last_lines_are_told(environ):
-    with pytest.raises(UnavailableError, match=r"(?s)pip failed with exit code 1, and nothing.*leading-library==2\.0"):
+def test_where_the_installer_fails_its_last_lines_are_told(environ, installer):
+    with pytest.raises(
+        UnavailableError, match=rf"(?s){installer} failed with exit code 1, and nothing.*leading-library==2\.0"
+    ):
         install("tiny", environ, nobody)
     assert find("tiny", environ).state is EnvironmentState.ABSENT
 

@@ -51,7 +51,7 @@ def test_the_service_is_as_clients_know_it():
 
 
 def test_what_is_committed_is_what_the_proto_file_gives(tmp_path):
-    pytest.importorskip("grpc_tools", reason="the generator comes with the extra `dev`")
+    pytest.importorskip("grpc_tools", reason="the generator comes with the dependency group `dev`")
     generate(tmp_path / "generated")
     fresh, committed = (texts(folder) for folder in (tmp_path / "generated", GENERATED))
     assert set(fresh) == set(committed), "run `make proto`"
