@@ -58,9 +58,17 @@ class Recorder:
         """Open what is written to.
 
         Raises:
-                InvalidArgumentError: It can't be.
+            InvalidArgumentError: It can't be.
             UnavailableError: It takes nothing.
         """
+        try:
+            self._begin()
+        except BaseException:  # also a Ctrl-C just after the file was made
+            self._leave()
+            raise
+        return self
+
+    def _begin(self) -> None:
         if self._to_stdout:
             self._file = sys.stdout.buffer
         elif self._target is not None:
@@ -69,12 +77,7 @@ class Recorder:
             except OSError as error:
                 raise InvalidArgumentError(f"cannot write {self.name}: {reason(error)}") from error
         if self._file is not None:
-            try:
-                self._put(self._file, wav_header())
-            except UnavailableError:
-                self._leave()
-                raise
-        return self
+            self._put(self._file, wav_header())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -123,9 +126,8 @@ class Recorder:
             mode = stat.S_IMODE(real.stat().st_mode)
             _check_replaceable(real)
         part = real.with_name(f".{real.name[:200]}.{secrets.token_hex(4)}.part")
-        file = os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb")
-        self._part, self._target = part, real
-        return file
+        self._part, self._target = part, real  # before it is there, so that an interrupt leaves none
+        return os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb")
 
     def _finish(self, file: BinaryIO) -> None:
         """Write what is left; a file gets the header of its size, and its name."""

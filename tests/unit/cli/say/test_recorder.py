@@ -145,3 +145,19 @@ def test_the_header_is_a_wavs(size, told):
     assert (riff, form, fmt, data) == (b"RIFF", b"WAVE", b"fmt ", b"data")
     assert (length, kind, channels, rate, bytes_s, block, bits) == (16, 1, 1, 48_000, 96_000, 2, 16)
     assert (whole, most) == (min(told + 36, 2**32 - 1), told)
+
+
+@pytest.mark.parametrize("moment", ["_put", "_open"])
+def test_an_interrupt_while_it_is_opened_leaves_nothing(tmp_path, monkeypatch, moment):
+    target = tmp_path / "out.wav"
+    real = getattr(Recorder, moment)
+
+    def interrupted(self, *arguments):
+        if (file := real(self, *arguments)) is not None:
+            file.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recorder, moment, interrupted)
+    with pytest.raises(KeyboardInterrupt), Recorder(str(target)):
+        pass
+    assert not [*tmp_path.iterdir()]
