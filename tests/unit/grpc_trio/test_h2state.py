@@ -1,4 +1,4 @@
-"""The departures from h2, which rest on its internals."""
+"""The differences from plain h2, which depend on its internals."""
 
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, RequestReceived
@@ -58,6 +58,8 @@ def test_closed_streams_are_let_go():
 
 def test_our_limits_are_announced_and_the_connections_window_is_wide():
     client, server = connected(Settings(max_concurrent_streams=77, max_header_list_bytes=4000, window_bytes=12345))
-    said = client.remote_settings
-    assert (said.max_concurrent_streams, said.max_header_list_size, said.initial_window_size) == (77, 4000, 12345)
+    received = client.remote_settings
+    assert received.max_concurrent_streams == 77
+    assert received.max_header_list_size == 4000
+    assert received.initial_window_size == 12345
     assert client.outbound_flow_control_window == server.inbound_flow_control_window == 2**20
