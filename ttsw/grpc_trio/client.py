@@ -355,9 +355,8 @@ async def _connect(host: str, port: int, ssl_context: ssl.SSLContext | None) -> 
         await stream.do_handshake()
     except trio.BrokenResourceError as error:
         await trio.aclose_forcefully(transport)
-        raise connection_lost(
-            f"TLS handshake with {_authority(host, port)} failed: {error.__cause__ or error}"
-        ) from error
+        reason = error.__cause__ or error
+        raise connection_lost(f"TLS handshake with {_authority(host, port)} failed: {reason}") from error
     except BaseException:
         await trio.aclose_forcefully(transport)
         raise

@@ -331,9 +331,7 @@ class Connection:
     def _on_data(self, event: h2e.DataReceived) -> None:
         used = event.flow_controlled_length or 0
         self._uncredited += used
-        if (
-            self._uncredited >= self.h2.credit_step_bytes
-        ):  # credited before it is read: one slow call must not block all
+        if self._uncredited >= self.h2.credit_step_bytes:  # before the call reads it: a slow call must not block others
             self.h2.increment_flow_control_window(self._uncredited)
             self._uncredited = 0
         if (call := self.calls.get(event.stream_id or 0)) is not None:
