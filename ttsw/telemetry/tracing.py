@@ -1,6 +1,6 @@
-"""What is traced of an utterance, for those who speak: they call this, whether or not somebody collects traces.
+"""Tracing interface for utterances, with a no-op implementation for disabled tracing.
 
-OpenTelemetry itself is in `ttsw.telemetry.otel`, and is imported only where traces are asked for. Off, a call costs a
+The OpenTelemetry implementation is `ttsw.telemetry.otel`, imported only if tracing is enabled. A no-op call costs a
 tenth of a microsecond.
 """
 
@@ -19,45 +19,45 @@ from ttsw.telemetry.snapshot import UtteranceSummary
 log = structlog.get_logger(__name__)
 
 FLUSH_S = 3.0
-"""How long the last traces may take to be delivered."""
+"""Timeout of delivering the last traces at shutdown, seconds."""
 
 
 class UtteranceTrace(Protocol):
-    """The trace of one utterance."""
+    """Trace of one utterance."""
 
     def segment(self, index: int, characters: int) -> AbstractContextManager[object]:
-        """Trace the speaking of a segment, for a block."""
+        """Return a context manager that traces a segment."""
         ...
 
     def step(self, compute_s: float) -> None:
-        """The engine has just done a step for the present segment, which took this long."""
+        """Record a completed engine step of the current segment, with its compute time."""
         ...
 
     def first_frame(self, first_s: float) -> None:
-        """The first frame was sent, this long after the utterance's beginning."""
+        """Record the first sent frame, with the time since the start of the utterance."""
         ...
 
-    def end(self, ended: UtteranceSummary) -> None:
-        """The utterance has ended."""
+    def end(self, summary: UtteranceSummary) -> None:
+        """End the trace of a finished utterance."""
         ...
 
 
 class Tracer(Protocol):
-    """Traces utterances."""
+    """Creates the traces of utterances."""
 
     def utterance(self, model_id: str, session_id: str, metadata: Mapping[str, object]) -> UtteranceTrace:
-        """Begin the trace of an utterance, as part of the client's where the call's metadata names one."""
+        """Start the trace of an utterance, as a child of the client's trace if the call's metadata contains one."""
         ...
 
 
 class NoTrace:
-    """The trace that isn't kept."""
+    """No-op `UtteranceTrace`."""
 
-    _nothing = nullcontext()
+    _no_op = nullcontext()
 
     def segment(self, index: int, characters: int) -> AbstractContextManager[object]:
         """See `UtteranceTrace.segment`."""
-        return self._nothing
+        return self._no_op
 
     def step(self, compute_s: float) -> None:
         """See `UtteranceTrace.step`."""
@@ -65,7 +65,7 @@ class NoTrace:
     def first_frame(self, first_s: float) -> None:
         """See `UtteranceTrace.first_frame`."""
 
-    def end(self, ended: UtteranceSummary) -> None:
+    def end(self, summary: UtteranceSummary) -> None:
         """See `UtteranceTrace.end`."""
 
 
@@ -73,7 +73,7 @@ NO_TRACE = NoTrace()
 
 
 class NoTracer:
-    """Keeps no traces."""
+    """No-op `Tracer`."""
 
     def utterance(self, model_id: str, session_id: str, metadata: Mapping[str, object]) -> UtteranceTrace:
         """See `Tracer.utterance`."""
@@ -85,10 +85,10 @@ NO_TRACER = NoTracer()
 
 @asynccontextmanager
 async def open_tracer(config: TracingConfig, worker_name: str) -> AsyncGenerator[Tracer, None]:
-    """Trace as the configuration says, for a block; what is left at its end is delivered within `FLUSH_S`, or lost.
+    """Open the configured tracer. At the end of the block, deliver pending traces within `FLUSH_S` or drop them.
 
     Raises:
-        ConfigError: Traces are asked for, and OpenTelemetry isn't installed.
+        ConfigError: Tracing is enabled, but OpenTelemetry isn't installed.
     """
     if not config.enabled:
         yield NO_TRACER
@@ -97,8 +97,8 @@ async def open_tracer(config: TracingConfig, worker_name: str) -> AsyncGenerator
         from ttsw.telemetry.otel import OtelTracer, open_provider  # noqa: PLC0415 - an extra, and 0.1 s to import
     except ImportError as error:
         raise ConfigError(
-            f"tracing.enabled needs OpenTelemetry, and {error.name} isn't installed: "
-            f"{install_hint('otel')}, or leave tracing.enabled out"
+            f"tracing.enabled needs OpenTelemetry, but {error.name} isn't installed: "
+            f"{install_hint('otel')}, or remove tracing.enabled"
         ) from error
     with open_provider(config.sample_ratio, worker_name) as provider:
         try:
@@ -109,4 +109,4 @@ async def open_tracer(config: TracingConfig, worker_name: str) -> AsyncGenerator
                     provider.shutdown, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
                 )
             if flush.cancelled_caught:
-                log.warning("the last traces could not be delivered", within_s=FLUSH_S)
+                log.warning("delivery of last traces timed out", within_s=FLUSH_S)

@@ -17,7 +17,7 @@ TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 class Traced:
-    """A tracer, and the spans that it has finished."""
+    """A tracer and its finished spans."""
 
     def __init__(self, provider, exporter) -> None:
         self._provider, self._exporter = provider, exporter
@@ -142,7 +142,7 @@ async def test_a_segment_that_is_stopped_says_so(traced):
 
 
 def test_a_very_long_text_has_a_bounded_number_of_spans(traced, monkeypatch):
-    monkeypatch.setattr(otel, "MOST_SEGMENTS", 3)
+    monkeypatch.setattr(otel, "MAX_SEGMENTS", 3)
     trace = traced.tracer.utterance("m", "s", {})
     speak(trace, segments=10)
     trace.end(report(segments=10))
@@ -151,7 +151,7 @@ def test_a_very_long_text_has_a_bounded_number_of_spans(traced, monkeypatch):
     assert traced.span("tts.utterance").attributes["tts.segments"] == 10
 
 
-def test_an_exporter_that_complains_is_heard_seldom(traced, caplog):
+def test_log_lines_of_the_exporter_are_rate_limited(traced, caplog):
     logger = logging.getLogger(otel.OTLPSpanExporter.__module__)
     for _ in range(10):
         logger.error("can't deliver")
@@ -164,4 +164,4 @@ def test_an_utterance_costs_a_fraction_of_a_millisecond(traced):
         speak(trace, segments=2)
         trace.end(report())
 
-    assert min(timeit.repeat(utterance, number=50, repeat=5)) / 50 < 0.005  # 0.2 ms here
+    assert min(timeit.repeat(utterance, number=50, repeat=5)) / 50 < 0.005  # usually 0.2 ms

@@ -24,7 +24,7 @@ async def test_a_device_that_does_not_answer_is_told_of_seen_before_or_not():
     seen = await scrape(Metrics(), snapshot(silent=("cpu", "cuda:0")))
     assert seen["tts_device_answers", ("device", "cpu")] == 0
     assert seen["tts_device_answers", ("device", "cuda:0")] == 0
-    assert seen["tts_device_memory_bytes", ("device", "cpu"), ("kind", "ours")] == 2000, "as it was last seen"
+    assert seen["tts_device_memory_bytes", ("device", "cpu"), ("kind", "ours")] == 2000, "the last known value"
 
 
 async def test_a_model_on_its_way_takes_no_memory_yet():
