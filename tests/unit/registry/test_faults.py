@@ -1,4 +1,4 @@
-"""No text that is shown holds a password."""
+"""Displayed URLs contain no password."""
 
 import pytest
 from hypothesis import given
