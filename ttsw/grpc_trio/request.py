@@ -118,7 +118,7 @@ class Router:
         timeout = trio.CancelScope()
         if stream.deadline is not None:
             timeout.deadline = trio.current_time() + stream.deadline.time_remaining()
-        # Status for a handler that is cancelled, so that neither of the assignments below runs.
+        # Status of a handler that is cancelled from outside: neither assignment below runs then.
         fault: Exception | None = GRPCError(Status.UNAVAILABLE, "the server is shutting down")
         try:
             try:

@@ -352,7 +352,7 @@ async def test_the_server_cancelled_while_its_writer_is_stuck_ends_in_time(servi
     assert not connection.calls
 
 
-async def test_a_handler_that_shields_itself_learns_that_nobody_listens(connect, service):
+async def test_a_shielded_handler_gets_an_error_after_a_reset(connect, service):
     async def body(stream):
         with trio.CancelScope(shield=True):
             await service.release.wait()

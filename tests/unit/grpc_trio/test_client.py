@@ -219,7 +219,7 @@ async def test_goaway_lets_older_calls_end(ends):
     assert "the server is shutting down, 0 calls" in repr(connection)
 
 
-async def test_goaway_with_an_error_is_told_to_the_caller(ends):
+async def test_a_goaway_with_an_error_is_raised_in_the_call(ends):
     channel, far, _ = ends
     async with channel.stream(PATH, Raw, Raw) as call:
         await far.until(h2e.RequestReceived)

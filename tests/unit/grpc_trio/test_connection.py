@@ -60,7 +60,7 @@ async def test_a_lost_connection_cancels_its_calls(connect, service):
     assert repr(connection) == "<ServerConnection ? the peer closed the connection, 0 calls, 0 bytes queued>"
 
 
-async def test_one_call_too_many_is_refused_alone(connect, service):
+async def test_one_call_too_many_is_refused_without_affecting_others(connect, service):
     wire, _ = await connect(Settings(max_concurrent_streams=2))
     wire.h2.remote_settings.update({3: 100})  # a client that ignores the limit
     wire.h2.remote_settings.acknowledge()
@@ -311,7 +311,7 @@ async def test_keepalive_pings_a_silent_peer_and_then_gives_up(connect, service,
     assert service.log == ["cancelled"]
 
 
-async def test_an_idle_connection_is_let_go(connect, service, autojump_clock):
+async def test_an_idle_connection_is_closed(connect, service, autojump_clock):
     wire, _ = await connect(Settings(idle_s=100, keepalive_s=40))
     began = trio.current_time()
     call = await wire.begin("/test.Test/Hold", end=True)

@@ -51,7 +51,7 @@ async def test_a_request_that_is_refused(connect, extra, http, status, message):
     assert messages_of(wire.data[await wire.call("/test.Test/Unary", b"next")]) == [b"next"]
 
 
-async def test_an_unknown_encoding_is_told_the_known_ones(connect):
+async def test_an_unsupported_encoding_lists_the_supported_ones(connect):
     wire, _ = await connect()
     call = await wire.call("/test.Test/Unary", b"", extra={"grpc-encoding": "gzip"})
     assert wire.headers[call]["grpc-accept-encoding"] == "identity"
@@ -78,7 +78,7 @@ async def test_spaces_around_a_status_message_are_dropped(connect, service):
     assert wire.status(await wire.call("/test.Test/Test")) == (Status.ABORTED, "spaced")
 
 
-async def test_a_failing_handler_is_logged_and_tells_nothing(connect, caplog):
+async def test_a_failing_handler_is_logged_without_details_for_the_client(connect, caplog):
     wire, _ = await connect()
     assert wire.status(await wire.call("/test.Test/Boom", b"")) == (Status.UNKNOWN, "Internal Server Error")
     assert "/test.Test/Boom: handler failed" in caplog.text

@@ -68,7 +68,7 @@ def test_a_field_of_another_kind_is_refused_by_its_name(message_type, wire_type)
         (b"\x80", "StartSessionRequest is truncated"),
     ],
 )
-def test_what_is_wrong_is_named(options, message):
+def test_errors_name_the_field(options, message):
     with pytest.raises(SchemaError) as caught:
         check(options, tts.StartSessionRequest)
     assert str(caught.value) == message
@@ -91,7 +91,7 @@ def test_packed_numbers_are_checked():
 
 
 @given(st.sampled_from(MESSAGES), st.binary(max_size=60))
-def test_what_passes_is_parsed_into_what_the_schema_says(message_type, data):
+def test_accepted_bytes_are_parsed_to_the_types_of_the_schema(message_type, data):
     try:
         check(data, message_type)
     except SchemaError:

@@ -14,7 +14,7 @@ def options(url):
     return pool.connection_class, pool.connection_kwargs
 
 
-def test_a_url_says_where_and_who():
+def test_a_url_contains_address_and_login():
     _, given = options("redis://tts:p%40ss@redis.example:6380/2")
     wanted = {"host": "redis.example", "port": 6380, "db": 2, "username": "tts", "password": "p@ss"}
     assert wanted.items() <= given.items()
@@ -36,10 +36,10 @@ def test_no_option_of_the_url_lets_a_call_wait():
 
 def test_sentinels():
     pool = make_client("redis+sentinel://tts:p%40ss@a:1,[::1]:2,c/main/3", 0.5).connection_pool
-    asked = [each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels]
-    assert [(each["host"], each["port"]) for each in asked] == [("a", 1), ("::1", 2), ("c", 26_379)]
-    assert {each["socket_timeout"] for each in asked} == {0.5}
-    assert all(each["password"] is None for each in asked)
+    sentinels = [each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels]
+    assert [(each["host"], each["port"]) for each in sentinels] == [("a", 1), ("::1", 2), ("c", 26_379)]
+    assert {each["socket_timeout"] for each in sentinels} == {0.5}
+    assert all(each["password"] is None for each in sentinels)
     assert (pool.service_name, pool.connection_kwargs["db"], pool.connection_kwargs["password"]) == ("main", 3, "p@ss")
 
 
@@ -95,12 +95,12 @@ def broken_watch(cause):
         (OSError("no such socket"), Condition.UNREACHABLE),
     ],
 )
-def test_what_an_error_means(error, condition):
+def test_the_condition_of_an_error(error, condition):
     converted = to_registry_error(error, "redis://h")
     assert converted.condition is condition
     assert str(converted).startswith(f"the registry redis://h is {condition}: ")
 
 
-def test_what_was_written_is_no_part_of_the_message():
+def test_the_error_message_excludes_the_written_value():
     error = exceptions.ReadOnlyError("Command # 1 (SET worker:a {…}) of pipeline caused error: You can't write")
     assert str(to_registry_error(error, "r")) == "the registry r is read-only: You can't write"

@@ -61,7 +61,7 @@ def test_of_equals_any_may_be_picked():
     assert {best(Wanted(), *equals, tie_break=random.random) for _ in range(200)} == {"a", "b", "c"}
 
 
-def test_one_that_says_little_is_understood():
+def test_a_record_without_capabilities_is_accepted():
     assert best(Wanted(), WorkerRecord("bare", "grpc://h:1", last_heartbeat_ts=NOW)) == "bare"
 
 
@@ -79,7 +79,7 @@ def test_one_that_says_little_is_understood():
         (Wanted(capabilities=frozenset({"lora", "zero_shot"})), False),
     ],
 )
-def test_what_is_wanted(wanted, fit):
+def test_requirements(wanted, fit):
     record = worker("x", resident=["m"], languages=["en-US", "de"], lora=True, zero_shot=False)
     assert fits(record, wanted) is fit
 
@@ -91,7 +91,7 @@ class Registry:
         return NOW, {good.key: good.to_json(), "worker:\x1b": b"{", "worker:list": "no text"}
 
 
-async def test_what_is_malformed_keeps_nobody_from_being_found():
+async def test_a_malformed_record_does_not_hide_others():
     listing = await find_workers(Registry())
     assert [each.name for each in listing.workers] == ["good"]
     assert [fault.text for fault in listing.faults][1] == "worker:list: no text"

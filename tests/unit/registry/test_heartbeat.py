@@ -34,7 +34,7 @@ def test_beats_come_early_by_chance():
     assert heartbeat.due == 8
 
 
-def test_news_are_written_at_once_and_many_as_one():
+def test_changes_are_written_immediately_and_together():
     heartbeat = make_heartbeat()
     beat(heartbeat, 0)
     heartbeat.changed()
@@ -47,7 +47,7 @@ def test_news_are_written_at_once_and_many_as_one():
     assert heartbeat.due == pytest.approx(15.1)
 
 
-def test_news_while_a_write_is_under_way_are_written_after_it():
+def test_a_change_during_a_write_is_written_after_it():
     heartbeat = make_heartbeat()
     beat(heartbeat, 0)
     heartbeat.write_started(10)
@@ -56,7 +56,7 @@ def test_news_while_a_write_is_under_way_are_written_after_it():
     assert heartbeat.due == pytest.approx(10.1)
 
 
-def test_waits_grow_up_to_a_short_one_and_news_do_not_hurry_them():
+def test_delays_back_off_and_changes_do_not_shorten_them():
     heartbeat = make_heartbeat()
     waits = []
     for now in range(0, 60, 10):
@@ -97,7 +97,7 @@ events = st.sampled_from(["written", "failed", "held", "changed"])
 
 
 @given(st.lists(st.tuples(events, st.floats(0, 20)), max_size=40), st.floats(0, 1))
-def test_whatever_happens_the_next_write_is_neither_far_nor_rushed(happens, chance):
+def test_the_next_write_is_never_too_early_or_too_late(happens, chance):
     heartbeat, now = make_heartbeat(chance), 0.0
     for event, after_s in happens:
         now += after_s
@@ -133,7 +133,7 @@ def held(instance="other", addr="grpc://b:1", age_s=0.0):
         (Holder(None, 0, "not JSON"), False, True, False),
     ],
 )
-def test_who_may_have_a_name(there, new, takeover, may):
+def test_which_holders_may_be_replaced(there, new, takeover, may):
     assert may_replace(there, OWN, "me", new=new, takeover=takeover) is may
 
 

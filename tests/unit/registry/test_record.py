@@ -137,7 +137,7 @@ def test_a_fault_is_named(changed, fault):
         (b" " * (MAX_BYTES + 1), "larger than"),
     ],
 )
-def test_what_is_no_record_at_all(data, fault):
+def test_a_value_that_is_not_a_record(data, fault):
     with pytest.raises(MalformedRecordError, match=fault):
         parse_record("worker:alto", data)
 
@@ -157,7 +157,7 @@ records = st.fixed_dictionaries({name: st.just(value) | anything for name, value
 
 
 @given(records | anything)
-def test_whatever_is_there_is_a_record_or_has_a_fault(value):
+def test_any_value_is_a_record_or_has_a_fault(value):
     data = json.dumps(value).encode()
     try:
         record = parse_record("worker:alto", data)
@@ -171,7 +171,7 @@ def test_whatever_is_there_is_a_record_or_has_a_fault(value):
 
 
 @given(st.binary(max_size=60))
-def test_whatever_bytes_are_there(data):
+def test_random_bytes_are_malformed(data):
     with pytest.raises(MalformedRecordError):
         parse_record("worker:alto", data)
 
@@ -203,7 +203,7 @@ def test_what_is_written_is_read(name, models, metrics, now):
         (None, "fe80::1", "grpc://[fe80::1]:1"),
     ],
 )
-def test_where_others_reach_a_worker(advertised, host, addr):
+def test_the_address_for_clients(advertised, host, addr):
     assert grpc_addr(advertised, host, 1, "box") == addr
 
 

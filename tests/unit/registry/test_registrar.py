@@ -104,7 +104,7 @@ async def test_it_beats_within_the_interval(registrar, registry, nursery, autoju
     assert [line["event"] for line in lines] == ["registered"]
 
 
-async def test_news_are_written_at_once_in_one_write(registrar, registry, worker, nursery, autojump_clock):
+async def test_changes_are_written_immediately_in_one_write(registrar, registry, worker, nursery, autojump_clock):
     await nursery.start(registrar.run)
     await trio.sleep(5)
     for worker.state in ("draining", "drained"):
@@ -191,10 +191,10 @@ async def test_cancelled_at_each_place_it_waits(registrar, registry, worker, whe
         await trio.sleep(1)
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-        asked = trio.current_time()
+        cancelled_at = trio.current_time()
     assert not registry.is_open
     assert bool(registry.left) is (where != "leaving")
-    assert trio.current_time() - asked <= registry.timeout_s
+    assert trio.current_time() - cancelled_at <= registry.timeout_s
 
 
 async def test_cancelled_before_it_was_ever_written(registrar, registry, worker, autojump_clock):

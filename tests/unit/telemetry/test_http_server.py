@@ -45,7 +45,7 @@ async def test_a_client_that_sends_its_request_byte_by_byte_is_disconnected(port
     await stream.aclose()
 
 
-async def test_a_client_that_does_not_read_holds_up_nobody(nursery, monkeypatch):
+async def test_a_client_that_does_not_read_does_not_block_others(nursery, monkeypatch):
     monkeypatch.setattr(module, "WRITE_S", 0.3)
     port = await serve_big(Port(), nursery)
     stream = await port.connect(receive_buffer=4096)

@@ -35,7 +35,7 @@ async def test_recorded_events_are_exported(accept):
     assert seen["process_resident_memory_bytes",] > 1e6
 
 
-async def test_counters_begin_at_0_so_that_a_rate_sees_the_first_event():
+async def test_counters_start_at_0_for_rate():
     metrics = Metrics()
     metrics.model_loaded("piper-joe", 1.0)
     seen = await scrape(metrics)

@@ -59,7 +59,7 @@ def speak(trace, segments: int = 2) -> None:
             trace.step(0.2)
 
 
-def test_an_utterance_is_a_span_that_says_what_it_was(traced):
+def test_an_utterance_is_a_span_with_its_attributes(traced):
     traced.tracer.utterance("piper-joe", "s-1", {}).end(report(underruns=1))
     span = traced.span("tts.utterance")
     assert dict(span.attributes) == {
@@ -102,7 +102,7 @@ def test_it_belongs_to_the_clients_trace(traced):
 
 
 @pytest.mark.parametrize("header", ["", "nonsense", f"00-{'0' * 32}-{SPAN_ID}-01", "00-" * 1000, b"\xff\xfe"])
-def test_a_header_that_is_none_begins_a_trace_of_its_own(traced, header):
+def test_an_invalid_header_starts_a_new_trace(traced, header):
     traced.tracer.utterance("m", "s", {"traceparent": header, "tracestate": "=,=;"}).end(report())
     assert traced.span("tts.utterance").parent is None
 
@@ -112,7 +112,7 @@ def test_a_client_that_samples_nothing_is_obeyed(traced):
     assert trace is NO_TRACE
 
 
-def test_the_ratio_holds_for_those_who_do_not_decide():
+def test_the_ratio_applies_without_a_client_decision():
     with open_traced(0.0) as traced:
         assert traced.tracer.utterance("m", "s", {}) is NO_TRACE
         traced.tracer.utterance("m", "s", {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01"}).end(report())
@@ -130,7 +130,7 @@ def test_a_failure_is_an_error_and_a_cut_is_not(traced):
     assert traced.span("tts.segment").status.description == "ZeroDivisionError"
 
 
-async def test_a_segment_that_is_stopped_says_so(traced):
+async def test_a_stopped_segment_is_marked_as_cut(traced):
     trace = traced.tracer.utterance("m", "s", {})
     with trio.CancelScope() as scope, trace.segment(0, 5):
         scope.cancel()

@@ -20,7 +20,7 @@ async def get(url: str) -> str:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-async def test_it_says_where_it_is_and_shows_the_loops_lag(nursery, host):
+async def test_it_returns_its_url_and_exports_the_loop_lag(nursery, host):
     url = await nursery.start(serve_metrics, MetricsConfig(http_host=host, http_port=0), Metrics(), snapshot)
     assert await get(f"{url}/readyz") == "ready\n"
     with trio.fail_after(10):

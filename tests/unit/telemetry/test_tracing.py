@@ -29,7 +29,7 @@ def test_off_a_call_costs_next_to_nothing():
     assert min(timeit.repeat(speak_a_segment, number=1000, repeat=5)) / 1000 < 50e-6  # usually 0.2 µs
 
 
-async def test_without_opentelemetry_it_says_what_to_install(monkeypatch):
+async def test_without_opentelemetry_the_error_has_an_install_hint(monkeypatch):
     monkeypatch.delitem(sys.modules, "ttsw.telemetry.otel", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(ConfigError, match=r"opentelemetry.sdk.trace isn't installed: .*-m pip install .*\[otel\]'"):

@@ -202,7 +202,7 @@ class Flood:
         self.answers += 1
 
 
-async def test_a_flood_of_questions_keeps_nobody_waiting(nursery):
+async def test_a_flood_of_requests_does_not_block_other_tasks(nursery):
     flood, seen = Flood(ServerReflectionRequest(list_services="")), []
 
     async def neighbour() -> None:
@@ -251,8 +251,8 @@ def test_a_file_comes_first_then_each_that_it_needs_once(others, name, expected)
 
 @pytest.mark.parametrize(("number", "file"), [(120, "middle.proto"), (110, "top.proto")])
 def test_the_file_of_an_extension(others, number, file):
-    asked = ExtensionRequest(containing_type="a.b.Base", extension_number=number)
-    assert names(others.answer(ServerReflectionRequest(file_containing_extension=asked)))[0] == file
+    extension = ExtensionRequest(containing_type="a.b.Base", extension_number=number)
+    assert names(others.answer(ServerReflectionRequest(file_containing_extension=extension)))[0] == file
 
 
 def test_the_numbers_of_extensions(others):
