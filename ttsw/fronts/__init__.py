@@ -1,1 +1,1 @@
-"""Fronts: one package for each public protocol, each a thin translator between that protocol and sessions."""
+"""Fronts: one package per public protocol, each a thin layer between that protocol and sessions."""

@@ -1,7 +1,7 @@
-"""One call on a connection: what both sides do with an HTTP/2 stream.
+"""One gRPC call on an HTTP/2 stream, as client and server share it.
 
-Decides when a sender waits, in which pieces a message goes out, and when the peer gets credit for more input. Headers'
-meaning is left to `request` (server) and `client`; the bytes' way to the peer to `connection`.
+Decides when a sender waits, how a message is split, and when the peer receives flow-control credit. `request` (server)
+and `client` interpret the headers; `connection` transfers the bytes.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,11 +20,11 @@ from ttsw.grpc_trio.message_reader import MessageReader
 from ttsw.grpc_trio.settings import Settings
 
 Headers = list[tuple[str, str]]
-_WHOLE_BYTES = 16 * 1024  # up to here a message goes out at once or not at all
+_MAX_UNSPLIT_BYTES = 16 * 1024  # smaller messages are queued whole or not at all
 
 
 def ignore(count: int) -> None:
-    """Do nothing about what is queued."""
+    """Ignore the number of queued messages."""
 
 
 class CallConnection(Protocol):
@@ -56,17 +56,17 @@ class CallConnection(Protocol):
 
 
 class Http2Call:
-    """The state of one call: its inbox, its way out, and why it ended.
+    """State of one call: received messages, pending sends, and the error that ended it.
 
     Attributes:
-        error: Why nothing more can be sent or received; None while the call lives.
-        ended: Whether this side has said its last word.
-        scope: Cancelled when the peer resets the call or the connection is lost.
+        error: Error that ended the call; None while it is open.
+        ended: Whether this side has ended its half of the stream.
+        scope: Cancel scope, cancelled when the peer resets the call or the connection is lost.
     """
 
     __slots__ = (
         *("connection", "ended", "error", "headers", "id", "inbox", "scope", "trailers"),
-        *("_arrival", "_h2", "_sending", "_taken", "_torn", "_turn", "_uncredited", "_window"),
+        *("_arrival", "_h2", "_sending", "_turn_bytes", "_half_sent", "_turn", "_uncredited", "_window"),
     )
 
     def __init__(self, connection: CallConnection, stream_id: int) -> None:
@@ -83,23 +83,23 @@ class Http2Call:
         self._window = trio.lowlevel.ParkingLot()
         self._arrival = trio.lowlevel.ParkingLot()
         self._uncredited = 0
-        self._torn = False
-        self._turn = -1  # the connection's turn in which this call last queued output, and how much
-        self._taken = 0
+        self._half_sent = False
+        self._turn = -1  # the connection's turn in which this call last queued output
+        self._turn_bytes = 0  # bytes queued in that turn
 
     def __repr__(self) -> str:
-        state = f"over: {self.error}" if self.error else "ended" if self.ended else "open"
+        state = f"failed: {self.error}" if self.error else "ended" if self.ended else "open"
         parked = len(self._window) + len(self._arrival)
-        return f"<Exchange {self.id} {state}, {self.inbox!r}, {parked} waiting>"
+        return f"<Http2Call {self.id} {state}, {self.inbox!r}, {parked} waiting>"
 
     # ---- sending
 
     async def send(self, messages: Sequence[bytes], queued: Callable[[int], None] = ignore) -> None:
-        """Queue encoded messages; see `Stream.send_encoded` for what a cancel leaves behind.
+        """Queue encoded messages; see `ServerStream.send_encoded` for the effects of a cancellation.
 
         Args:
-            messages: What to send.
-            queued: Told the number of messages whenever some are queued.
+            messages: Encoded messages.
+            queued: Callback for each batch of queued messages, called with their number.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if not messages:
@@ -107,17 +107,17 @@ class Http2Call:
         if self.send_nowait(messages):
             queued(len(messages))
             return
-        async with self._sending:  # a message's pieces stay together, whoever else sends
+        async with self._sending:  # keeps the pieces of a message together if several tasks send
             await trio.lowlevel.checkpoint_if_cancelled()  # the lock's own checkpoint is shielded
             for at, message in enumerate(messages):
                 if self._queue(messages[at:]):
                     queued(len(messages) - at)
                     return
-                await self._send_patiently(join_messages((message,)))
+                await self._send_in_pieces(join_messages((message,)))
                 queued(1)
 
     def send_nowait(self, messages: Sequence[bytes]) -> bool:
-        """Queue all of them if the call lives, there is room, and nobody waits for some; say whether they are now."""
+        """Queue all messages if the call is open, has room and no sender is waiting; return whether they are queued."""
         return self.error is None and not self._sending.locked() and self._queue(messages)
 
     def _queue(self, messages: Sequence[bytes]) -> bool:
@@ -129,43 +129,43 @@ class Http2Call:
         return True
 
     def _room(self) -> int:
-        """Return how many bytes may be queued now; raise if the call is over."""
+        """Return the number of bytes that may be queued now; raise if the call can't send."""
         if self.error is not None:
             raise self.error
-        if self._torn:
-            raise StreamTerminatedError("an earlier message was cancelled half-sent: the call can only be reset")
+        if self._half_sent:
+            raise StreamTerminatedError("a cancel left an earlier message half-sent; the call can only be reset")
         if self.ended:
-            raise ProtocolError("this side of the call has ended")
+            raise ProtocolError("can't send: this side of the call has ended")
         connection = self.connection
         if len(connection.out) >= connection.settings.max_queued_bytes:
             return 0
-        if self._turn == connection.turn and self._taken >= connection.share_bytes:
+        if self._turn == connection.turn and self._turn_bytes >= connection.share_bytes:
             return 0
         return min(connection.h2.outbound_flow_control_window, self._h2.outbound_flow_control_window)
 
-    async def _send_patiently(self, payload: bytes) -> None:
-        # Half the peer's window is what it surely gives back sooner or later: to wait for more could be for ever.
+    async def _send_in_pieces(self, payload: bytes) -> None:
+        # A peer may credit no more than half its window at a time, and waiting for more could block forever.
         connection = self.connection
-        most = min(_WHOLE_BYTES, max(1, connection.h2.remote_settings.initial_window_size // 2))
+        needed_bytes = min(_MAX_UNSPLIT_BYTES, max(1, connection.h2.remote_settings.initial_window_size // 2))
         view = memoryview(payload)
         try:
             while view:
-                room = await self._wait_for_room(min(len(view), most))
+                room = await self._wait_for_room(min(len(view), needed_bytes))
                 piece = view[: min(room, connection.settings.max_queued_bytes)]
                 self._write(piece)
                 view = view[len(piece) :]
         finally:
-            self._torn = self._torn or 0 < len(view) < len(payload)
-            connection.pass_room_on()
+            self._half_sent = self._half_sent or 0 < len(view) < len(payload)
+            connection.wake_sender()
 
-    async def _wait_for_room(self, need: int) -> int:
-        while (room := self._room()) < need:
-            if self._h2.outbound_flow_control_window < need:
-                self.connection.pass_room_on()
+    async def _wait_for_room(self, needed_bytes: int) -> int:
+        while (room := self._room()) < needed_bytes:
+            if self._h2.outbound_flow_control_window < needed_bytes:
+                self.connection.wake_sender()
                 await self._window.park()
             else:
                 await self.connection.room.park()
-            await trio.lowlevel.checkpoint_if_cancelled()  # room and a cancel may have come together
+            await trio.lowlevel.checkpoint_if_cancelled()  # a cancel may arrive together with the room
         return room
 
     def _write(self, payload: bytes | memoryview) -> None:
@@ -173,8 +173,8 @@ class Http2Call:
         h2 = connection.h2
         size = len(payload)
         if self._turn != connection.turn:
-            self._turn, self._taken = connection.turn, 0
-        self._taken += size
+            self._turn, self._turn_bytes = connection.turn, 0
+        self._turn_bytes += size
         if connection.settings.data_through_h2:
             for start in range(0, size, h2.max_outbound_frame_size):
                 h2.send_data(self.id, bytes(payload[start : start + h2.max_outbound_frame_size]))
@@ -186,14 +186,14 @@ class Http2Call:
         connection.wake_writer()
 
     def send_headers_nowait(self, headers: Headers, *, end_stream: bool = False) -> None:
-        """Queue headers or trailers; they wait for no room, since they are few and small.
+        """Queue headers or trailers without waiting for room, since they are small.
 
         Raises:
-            StreamTerminatedError: The call is over.
+            StreamTerminatedError: The call was reset.
         """
         if self.error is not None:
             raise self.error
-        if self._torn and end_stream:
+        if self._half_sent and end_stream:
             self.reset_nowait(ErrorCodes.INTERNAL_ERROR)
             return
         self.connection.h2.send_headers(self.id, headers, end_stream=end_stream)
@@ -201,8 +201,8 @@ class Http2Call:
         self.connection.flush_h2()
 
     def end_nowait(self) -> None:
-        """Say that no more messages come (a client's half-close)."""
-        if self._torn:
+        """End this side of the stream (a client's half-close)."""
+        if self._half_sent:
             self.reset_nowait(ErrorCodes.CANCEL)
         elif self.error is None and not self.ended:
             self.ended = True
@@ -210,12 +210,12 @@ class Http2Call:
             self.connection.flush_h2()
 
     def reset_nowait(self, code: ErrorCodes) -> None:
-        """Tell the peer to forget this call; nothing happens if both sides ended it before."""
+        """Reset the call; do nothing if both sides have already ended it."""
         if self.error is not None:
             return
-        self.error = StreamTerminatedError(f"reset by us: {code.name}")
+        self.error = StreamTerminatedError(f"reset locally: {code.name}")
         if self.connection.h2.usable:
-            with suppress(StreamClosedError):  # h2 saw both ends, or the peer's reset, first
+            with suppress(StreamClosedError):  # h2 has already seen both ends of the stream, or the peer's reset
                 self.connection.h2.reset_stream(self.id, code)
             self.connection.flush_h2()
         self._wake_all()
@@ -223,14 +223,14 @@ class Http2Call:
     # ---- receiving
 
     async def receive(self) -> bytes | None:
-        """Return the next message, or None when the peer has sent its last.
+        """Return the next message, or None after the peer's last one.
 
         Raises:
-            GRPCError: The input can't be read on (too large, compressed, cut short), or the connection is lost.
+            GRPCError: The next message is too large, compressed or truncated, or the connection is lost.
             StreamTerminatedError: The call was reset.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        while (message := self.inbox.take()) is None:
+        while (message := self.inbox.next_message()) is None:
             if self.inbox.ended:
                 return None
             if self.error is not None:
@@ -241,39 +241,39 @@ class Http2Call:
         return message
 
     def overflow(self, fault: GRPCError) -> None:
-        """Let go of all unread input, and have the reader end with `fault`."""
-        self.connection.unread_bytes -= self.inbox.held_bytes
-        self.inbox.drop(fault)
+        """Discard all unread input and raise `fault` in the reader."""
+        self.connection.unread_bytes -= self.inbox.buffered_bytes
+        self.inbox.discard(fault)
         self._arrival.unpark_all()
 
     def on_data(self, data: bytes, credit: int) -> None:
-        """Take a DATA frame's content, which used `credit` bytes of the window."""
-        held_bytes = self.inbox.held_bytes
+        """Buffer the content of a DATA frame that used `credit` bytes of the window."""
+        before = self.inbox.buffered_bytes
         self.inbox.feed(data)
-        self.connection.unread_bytes += self.inbox.held_bytes - held_bytes
+        self.connection.unread_bytes += self.inbox.buffered_bytes - before
         self._uncredited += credit
         self._give_credit()
         self._arrival.unpark()
 
     def on_headers(self) -> None:
-        """Wake a reader: response headers or trailers have arrived."""
+        """Wake the reader after response headers or trailers."""
         self._arrival.unpark_all()
 
     def on_end(self) -> None:
-        """Note that the peer has sent its last."""
+        """Record the end of the peer's stream and wake the reader."""
         self.inbox.end()
         self._arrival.unpark_all()
 
     async def wait_for_headers(self) -> None:
-        """Wait until response headers, the peer's end or the call's end are there."""
+        """Wait for response headers, the end of the peer's stream, or the end of the call."""
         while self.headers is None and not self.inbox.ended and self.error is None:
             await self._arrival.park()
 
     def _give_credit(self) -> None:
-        # Only when the reader can't go on otherwise, or has read what there was: the inbox stays within one window
-        # plus one message, and yet a message larger than the window comes through.
-        # h2 is ahead of us by the rest of a read, in which it may have seen the stream's end.
-        if not self.inbox.hungry or self._h2.closed or self.error is not None:
+        # Credit is given only while the inbox has no whole message. This bounds the inbox to one window plus one
+        # message, and still lets a message larger than the window arrive.
+        # h2 has already parsed the rest of this read, and may have closed the stream.
+        if not self.inbox.needs_input or self._h2.closed or self.error is not None:
             return
         if self._uncredited >= self.connection.settings.window_bytes // 2:
             self.connection.h2.increment_flow_control_window(self._uncredited, self.id)
@@ -283,11 +283,11 @@ class Http2Call:
     # ---- the end
 
     def on_window(self) -> None:
-        """Wake a sender: the peer has given credit."""
+        """Wake the senders after a WINDOW_UPDATE or new SETTINGS."""
         self._window.unpark_all()
 
     def terminate(self, error: Exception) -> None:
-        """End the call at once: the peer reset it, or the connection is lost."""
+        """End the call immediately, after the peer's reset or the loss of the connection."""
         if self.error is None:
             self.error = error
             self.scope.cancel(reason=str(error))
@@ -298,6 +298,6 @@ class Http2Call:
         self._arrival.unpark_all()
 
 
-def lost(reason: str) -> GRPCError:
-    """Return the error of a call whose connection is gone."""
+def connection_lost(reason: str) -> GRPCError:
+    """Return the error for a call whose connection is lost."""
     return GRPCError(Status.UNAVAILABLE, reason)

@@ -1,8 +1,7 @@
-"""Which peers are a nuisance: counts cheap frames before h2 spends time on them. Pure: is given bytes and `now`.
+"""Flood guard: limits the rate of frames that cost the peer little, before h2 parses them. Pure, without I/O or clock.
 
-Covers rapid reset, HPACK's amplification, and floods of PING, SETTINGS, PRIORITY, CONTINUATION, unknown and empty DATA
-frames. What a single
-frame may say is left to h2; how many calls may run to `connection`.
+Covers rapid reset, HPACK amplification, and floods of PING, SETTINGS, PRIORITY, CONTINUATION, unknown and empty DATA
+frames. h2 validates individual frames; `connection` limits the number of calls.
 """
 
 from collections.abc import Iterator
@@ -13,48 +12,50 @@ from ttsw.grpc_trio import frames
 from ttsw.grpc_trio.settings import Settings
 
 MAX_FRAME_BYTES = 16_384
-"""HTTP/2's initial SETTINGS_MAX_FRAME_SIZE, which we never raise (RFC 9113, section 6.5.2)."""
+"""Initial SETTINGS_MAX_FRAME_SIZE of HTTP/2, never raised here (RFC 9113, section 6.5.2)."""
 
-LISTS_AT_ONCE = 4
-"""Header lists that are decoded before others get their turn."""
+HEADER_LISTS_PER_PIECE = 4
+"""Header lists decoded between two checkpoints."""
 
 PREFACE_BYTES = len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+"""Length of the client's connection preface."""
+
 _ACK = 1
 _END_STREAM = 1
 
 
 class FloodError(Exception):
-    """The peer sends more of something than any honest client does."""
+    """The peer sends frames of one kind faster than any well-behaved client."""
 
     code = ErrorCodes.ENHANCE_YOUR_CALM
 
 
 class FrameSizeError(FloodError):
-    """The peer sends a larger frame than it may."""
+    """The peer sends a frame above the size limit."""
 
     code = ErrorCodes.FRAME_SIZE_ERROR
 
 
 class _Bucket:
-    """A token bucket: `per_s` in the long run, `burst` at once."""
+    """A token bucket: `per_s` tokens per second, at most `burst` at once."""
 
-    __slots__ = ("_burst", "_per_s", "_since", "_tokens")
+    __slots__ = ("_burst", "_per_s", "_tokens", "_updated_at")
 
     def __init__(self, per_s: float, burst: float) -> None:
         self._per_s = per_s
         self._burst = burst
         self._tokens = burst
-        self._since = 0.0
+        self._updated_at = 0.0
 
     def take(self, now: float, count: int = 1) -> bool:
-        self._tokens = min(self._burst, self._tokens + (now - self._since) * self._per_s)
-        self._since = now
+        self._tokens = min(self._burst, self._tokens + (now - self._updated_at) * self._per_s)
+        self._updated_at = now
         self._tokens -= count
         return self._tokens >= 0
 
 
 class FloodGuard:
-    """Scans the frame heads of what a peer sends, split anywhere."""
+    """Counts the frames in a peer's byte stream, received in arbitrary pieces."""
 
     def __init__(self, settings: Settings, *, skip_bytes: int = PREFACE_BYTES) -> None:
         self._resets = _Bucket(settings.max_resets_per_s, settings.max_resets_per_s + settings.max_concurrent_streams)
@@ -67,46 +68,46 @@ class FloodGuard:
         self._skip = skip_bytes
         self._head = b""
 
-    def pieces(self, data: bytes, now: float) -> Iterator[bytes]:
-        """Look at received bytes, and give them on in pieces with a few header lists each.
+    def split(self, data: bytes, now: float) -> Iterator[bytes]:
+        """Check received bytes and yield them in pieces with a few header lists each.
 
-        A header list can cost a thousand times its bytes to decode, so the reader lets others run between pieces.
+        Decoding a header list can expand it a thousandfold, and the reader lets other tasks run between pieces.
 
         Raises:
-            FloodError: One kind of frame comes too often.
-            FrameSizeError: A frame is larger than is allowed.
+            FloodError: Frames of one kind arrive too often.
+            FrameSizeError: A frame exceeds the size limit.
         """
-        begun = len(self._head)  # of what is known from before, only a frame's head
+        start = len(self._head)  # the kept part of a frame's head was already yielded
         data = self._head + data
         offset, size, lists = self._skip, len(data), 0
         while offset + frames.HEAD_BYTES <= size:
             length, kind, flags, _ = frames.parse_head(data, offset)
-            if length > MAX_FRAME_BYTES:  # h2 would gather all of it before it says no
-                raise FrameSizeError(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are allowed")
+            if length > MAX_FRAME_BYTES:  # h2 would buffer the whole frame before rejecting it
+                raise FrameSizeError(f"a frame of {length} bytes exceeds the limit of {MAX_FRAME_BYTES} bytes")
             self._count(kind, flags, length, now)
             lists += kind == frames.HEADERS
-            if lists > LISTS_AT_ONCE and offset > begun:
-                yield data[begun:offset]
-                begun, lists = offset, 1
+            if lists > HEADER_LISTS_PER_PIECE and offset > start:
+                yield data[start:offset]
+                start, lists = offset, 1
             offset += frames.HEAD_BYTES + length
         self._head = data[offset:] if offset < size else b""
         self._skip = max(0, offset - size)
-        yield data[begun:]
+        yield data[start:]
 
     def count_headers(self, size: int, now: float) -> None:
         """Count a decoded header list of `size` bytes.
 
         Raises:
-            FloodError: There are too many.
+            FloodError: Header bytes arrive too fast.
         """
         if not self._header_bytes.take(now, size):
             raise FloodError("too many header bytes")
 
     def count_reset(self, now: float) -> None:
-        """Count a call that was begun only to be reset.
+        """Count a reset or refused call.
 
         Raises:
-            FloodError: There are too many.
+            FloodError: Resets arrive too fast.
         """
         if not self._resets.take(now):
             raise FloodError("too many resets")

@@ -1,4 +1,4 @@
-"""When a peer's silence is too long. Pure: is told what happened, and judges with `now`; `connection` acts on it."""
+"""Preface, keepalive and idle timeouts of one connection. Pure: `connection` passes the time and acts on the result."""
 
 from math import inf
 
@@ -6,51 +6,57 @@ from ttsw.grpc_trio.settings import Settings
 
 
 class Keepalive:
-    """Clocks of one connection: preface, idleness, keepalive. Times are seconds of one monotonic clock."""
+    """Timers of one connection. All times are seconds of one monotonic clock.
+
+    Attributes:
+        established: Whether the peer's SETTINGS have arrived.
+    """
 
     def __init__(self, settings: Settings, now: float) -> None:
         self._settings = settings
-        self._began = now
-        self._heard = now
-        self._pinged = inf
+        self._opened_at = now
+        self._last_input = now
+        self._pinged_at = inf
         self._idle_since = now
-        self.agreed = False
+        self.established = False
 
-    def agree(self) -> None:
-        """Note that the peer speaks HTTP/2: its SETTINGS are here."""
-        self.agreed = True
+    def on_settings(self) -> None:
+        """Record the peer's SETTINGS, which prove that it speaks HTTP/2."""
+        self.established = True
 
-    def heard(self, now: float) -> None:
-        """Note that bytes came."""
-        self._heard = now
-        self._pinged = inf
+    def on_input(self, now: float) -> None:
+        """Record received bytes."""
+        self._last_input = now
+        self._pinged_at = inf
 
-    def busy(self) -> None:
-        """Note that a call is in progress."""
+    def on_call(self) -> None:
+        """Record a call in progress."""
         self._idle_since = inf
 
-    def idle(self, now: float) -> None:
-        """Note that the last call has ended."""
+    def on_idle(self, now: float) -> None:
+        """Record the end of the last call."""
         self._idle_since = now
 
-    def judge(self, now: float) -> tuple[str, float]:
-        """Return a verdict and when to ask again.
+    def check(self, now: float) -> tuple[str, float]:
+        """Return the action due now, and the time of the next check.
 
-        The verdict is empty, "ping" (send one; it is taken as sent), "idle" (let the connection go), or says why the
-        connection is to be closed.
+        The action is "" (nothing), "ping" (the caller sends a PING), "idle" (drain the connection), or the reason for
+        closing the connection.
         """
         settings = self._settings
-        if not self.agreed:
-            due = self._began + settings.preface_s
+        if not self.established:
+            due = self._opened_at + settings.preface_s
             return ("no HTTP/2 preface in time", inf) if now >= due else ("", due)
-        if now >= self._pinged + settings.keepalive_timeout_s:
-            return "keepalive: the peer is silent", inf
+        if now >= self._pinged_at + settings.keepalive_timeout_s:
+            return "keepalive timed out: no reply to PING", inf
         if now >= self._idle_since + settings.idle_s:
             return "idle", inf
-        verdict = ""
-        if self._pinged == inf and now >= self._heard + settings.keepalive_s:
-            self._pinged, verdict = now, "ping"
+        action = ""
+        if self._pinged_at == inf and now >= self._last_input + settings.keepalive_s:
+            self._pinged_at, action = now, "ping"
         ping_due = (
-            self._heard + settings.keepalive_s if self._pinged == inf else self._pinged + settings.keepalive_timeout_s
+            self._last_input + settings.keepalive_s
+            if self._pinged_at == inf
+            else self._pinged_at + settings.keepalive_timeout_s
         )
-        return verdict, min(ping_due, min(self._idle_since, now) + settings.idle_s, now + settings.keepalive_s)
+        return action, min(ping_due, min(self._idle_since, now) + settings.idle_s, now + settings.keepalive_s)

@@ -1,9 +1,8 @@
-"""When a worker writes its record, whether it may, and what is worth a line in the log. Decides; does nothing.
+"""Heartbeat policy: decide when a worker writes its record, whether it may, and which events to log. Pure.
 
-Events come as method calls with the time, and are answered with the line to log, if there is one. A heartbeat comes
-somewhat before its interval is over, at random, so that many workers don't beat as one. A change is written at once,
-many changes in a row as one. After a failure the waits grow, at random too, up to a short one: a registry that is back
-should know its workers soon.
+Events are method calls with the time, and return the line to log, if any. Heartbeats have random jitter, so many
+workers don't write at the same time. A change is written immediately, and several quick changes in one write. After
+failures, the delay backs off with jitter up to a small maximum, to register soon after the registry has recovered.
 """
 
 import math
@@ -15,30 +14,30 @@ from ttsw.registry.record import WorkerRecord
 
 
 class Condition(StrEnum):
-    """How a worker stands with its registry."""
+    """State of a worker's registration."""
 
     REGISTERED = "registered"
-    HELD = "held by another"
-    AWAY = "away"
-    SLOW = "slow to answer"
-    LOGIN = "not letting us log in"
-    FORBIDDEN = "not permitting this"
+    HELD = "name held by another worker"
+    UNREACHABLE = "unreachable"
+    SLOW = "slow to respond"
+    LOGIN = "rejecting the login"
+    FORBIDDEN = "denying permission"
     READ_ONLY = "read-only"
     BUSY = "busy"
     FULL = "out of memory"
-    REFUSED = "refusing this"
-    UNDESCRIBED = "not told"
-    """The worker could not say how it is."""
+    REFUSED = "refusing the operation"
+    UNDESCRIBED = "record unavailable"
+    """The worker failed to create its record."""
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Somebody has the name.
+class Holder:
+    """The current holder of the worker's name in the registry.
 
     Args:
-        record: His record; None where what is there is none.
+        record: Its record; None if it is malformed.
         now: Redis's time, Unix seconds.
-        fault: Why it is none.
+        fault: Error message of a malformed record.
     """
 
     record: WorkerRecord | None
@@ -47,24 +46,24 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Tempo:
-    """How often is written, s.
+class HeartbeatTiming:
+    """Intervals between writes, seconds.
 
     Args:
-        interval_s: Between heartbeats, at most.
-        gap_s: Between two writes, at least.
-        backoff_s: After a failure; doubles with each in a row,
-        most_backoff_s: up to this.
+        interval_s: Maximum interval between heartbeats.
+        gap_s: Minimum interval between two writes.
+        backoff_s: Delay after a failure, doubled with each further failure.
+        max_backoff_s: Maximum delay after a failure.
     """
 
     interval_s: float
     gap_s: float = 0.1
     backoff_s: float = 0.25
-    most_backoff_s: float = 2.0
+    max_backoff_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class LogLine:
     """A line for the log."""
 
     level: str
@@ -73,89 +72,95 @@ class Note:
 
 
 class Heartbeat:
-    """When to write next, from what became of the writes before.
+    """Computes the time of the next write from the results of earlier writes.
 
     Args:
-        tempo: How often.
-        random: Gives a number from 0 to 1.
+        timing: Intervals between writes.
+        random: Returns a number from 0 to 1.
+
+    Attributes:
+        condition: Current state of the registration; None before the first write.
+        due: Time of the next write, seconds.
     """
 
-    def __init__(self, tempo: Tempo, random: Callable[[], float]) -> None:
-        self._tempo, self._random = tempo, random
+    def __init__(self, timing: HeartbeatTiming, random: Callable[[], float]) -> None:
+        self._timing, self._random = timing, random
         self._changed = False
-        self._began = self._well_at = -math.inf
+        self._write_started_at = self._registered_at = -math.inf
         self._failures = 0
         self.condition: Condition | None = None
         self.due = -math.inf
 
     def __repr__(self) -> str:
-        return f"<Pulse {self.condition}, {self._failures} failures>"
+        return f"<Heartbeat {self.condition}, {self._failures} failures>"
 
     def changed(self) -> None:
-        """There is news to write. While Redis is away, news don't hurry."""
+        """Handle a change of the record; it doesn't shorten the delay after a failure."""
         self._changed = True
-        self._hurry()
+        self._schedule_change()
 
-    def began(self, now: float) -> None:
-        """A write begins: what is news from now on isn't in it."""
-        self._changed, self._began = False, now
+    def write_started(self, now: float) -> None:
+        """Handle the start of a write; later changes need another write."""
+        self._changed, self._write_started_at = False, now
 
-    def written(self, now: float) -> Note | None:
-        """The record is written."""
+    def written(self, now: float) -> LogLine | None:
+        """Handle a completed write."""
         before, self.condition = self.condition, Condition.REGISTERED
-        away_s, self._well_at, self._failures = now - self._well_at, now, 0
-        self.due = now + self._tempo.interval_s * (0.8 + 0.2 * self._random())
-        self._hurry()
+        away_s, self._registered_at, self._failures = now - self._registered_at, now, 0
+        self.due = now + self._timing.interval_s * (0.8 + 0.2 * self._random())
+        self._schedule_change()
         if before is Condition.REGISTERED:
             return None
-        return Note("info", "registered", {"away_s": round(away_s, 1)} if math.isfinite(away_s) else {})
+        return LogLine("info", "registered", {"away_s": round(away_s, 1)} if math.isfinite(away_s) else {})
 
-    def failed(self, condition: Condition, text: str, now: float) -> Note | None:
-        """The record could not be written."""
-        wait_s = min(self._tempo.most_backoff_s, self._tempo.backoff_s * 2.0 ** min(self._failures, 30))
+    def failed(self, condition: Condition, text: str, now: float) -> LogLine | None:
+        """Handle a failed write."""
+        wait_s = min(self._timing.max_backoff_s, self._timing.backoff_s * 2.0 ** min(self._failures, 30))
         self._failures += 1
-        self.due = now + min(wait_s, self._tempo.interval_s) * (0.5 + 0.5 * self._random())
-        return self._turned(condition, Note("warning", "not registered", {"condition": condition, "error": text}))
+        self.due = now + min(wait_s, self._timing.interval_s) * (0.5 + 0.5 * self._random())
+        line = LogLine("warning", "not registered", {"condition": condition, "error": text})
+        return self._set_condition(condition, line)
 
-    def held(self, held: Held, now: float) -> Note | None:
-        """Another worker has the name, and keeps it."""
+    def name_held(self, holder: Holder, now: float) -> LogLine | None:
+        """Handle a write refused because another worker holds the name."""
         self._failures = 0
-        self.due = now + self._tempo.interval_s * (0.8 + 0.2 * self._random())
-        return self._turned(Condition.HELD, Note("error", "not registered", {"error": describe_holder(held)}))
+        self.due = now + self._timing.interval_s * (0.8 + 0.2 * self._random())
+        line = LogLine("error", "not registered", {"error": describe_holder(holder)})
+        return self._set_condition(Condition.HELD, line)
 
-    def _turned(self, condition: Condition, note: Note) -> Note | None:
+    def _set_condition(self, condition: Condition, line: LogLine) -> LogLine | None:
         before, self.condition = self.condition, condition
-        return None if before is condition else note
+        return None if before is condition else line
 
-    def _hurry(self) -> None:
+    def _schedule_change(self) -> None:
         if self._changed and self.condition is Condition.REGISTERED:
-            self.due = min(self.due, self._began + self._tempo.gap_s)
+            self.due = min(self.due, self._write_started_at + self._timing.gap_s)
 
 
-def may_replace(held: Held, own: WorkerRecord, instance: str, *, new: bool, takeover: bool) -> bool:
-    """Whether a worker may write over what is under its name: what is its own, or out of date.
+def may_replace(holder: Holder, own: WorkerRecord, instance: str, *, new: bool, takeover: bool) -> bool:
+    """Return whether a worker may replace the holder of its name: its own record, or a stale one.
 
     Args:
-        held: What is there.
+        holder: Current holder of the name.
         own: The worker's record.
-        instance: The worker's process.
-        new: Whether the worker has not been registered yet. Then it may replace one of its own address: since the
-            worker listens there, that one must be its predecessor, killed before it could sign off.
+        instance: Identifier of the worker's process.
+        new: Whether the worker has not been registered yet. A new worker may replace a record with its own address:
+            since the worker listens there, that record belongs to a killed predecessor.
         takeover: Whether a new worker may replace any other.
     """
-    if held.record is None:
+    if holder.record is None:
         return new and takeover
-    if held.record.instance == instance or held.record.is_stale(held.now):
+    if holder.record.instance == instance or holder.record.is_stale(holder.now):
         return True
-    return new and (takeover or held.record.addr == own.addr)
+    return new and (takeover or holder.record.addr == own.addr)
 
 
-def describe_holder(held: Held) -> str:
-    """Say who has a name."""
-    if held.record is None:
-        return f"the name is taken by what is no worker's record: {held.fault}"
-    record = held.record
+def describe_holder(holder: Holder) -> str:
+    """Return a message that names the holder of a name."""
+    if holder.record is None:
+        return f"the name is held by a malformed record: {holder.fault}"
+    record = holder.record
     return (
         f"the name {record.name} is held by another worker, at {record.addr}, whose last heartbeat was "
-        f"{record.age_s(held.now):.0f} s ago"
+        f"{record.age_s(holder.now):.0f} s ago"
     )

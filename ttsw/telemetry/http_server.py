@@ -1,8 +1,8 @@
-"""The HTTP port for machines that watch the worker: hypercorn's connections on trio, within bounds.
+"""HTTP server for monitoring: hypercorn's connection handling on trio, with limits.
 
-`hypercorn.trio.serve` shields its writes from cancellation and sets them no deadline, so a client that doesn't read
-would keep the worker from stopping; and it takes any number of connections. So what hypercorn does with a connection
-(`TCPServer`) is kept; who listens, how many connections there are and how long each may last is decided here.
+`hypercorn.trio.serve` shields its writes from cancellation without a deadline, so a client that doesn't read would
+block the shutdown. It also accepts any number of connections. This module therefore uses only hypercorn's `TCPServer`
+for each connection, and manages listeners, connection limits and timeouts.
 """
 
 import logging
@@ -21,31 +21,31 @@ from ttsw.system.addresses import join_address
 
 log = structlog.get_logger(__name__)
 
-MOST_CONNECTIONS = 64
-"""Connections at once; one more closes the oldest, so that those who only hold theirs keep nobody out."""
+MAX_CONNECTIONS = 64
+"""Concurrent connections; a further one closes the oldest, so idle connections can't block the port."""
 
 REQUEST_S = 5.0
-"""How long a request may take to come."""
+"""Timeout of receiving a request, seconds."""
 
 CONNECTION_S = 10.0
-"""How long a connection may last."""
+"""Maximum lifetime of a connection, seconds."""
 
 WRITE_S = 2.0
-"""How long a client may take to read a piece of an answer."""
+"""Timeout of each write of a response, seconds."""
 
 GRACE_S = 1.0
-"""How long answers under way may take once the port is to close."""
+"""Time limit for responses in progress at shutdown, seconds."""
 
 
 async def open_port(host: str, port: int) -> list[trio.SocketListener]:
-    """Open the sockets that listen.
+    """Open the listening sockets.
 
     Args:
-        host: Name or address to listen on.
-        port: TCP port; 0 takes a free one.
+        host: Host name or address to listen on.
+        port: TCP port; 0 for any free port.
 
     Raises:
-        UnavailableError: The address can't be listened on.
+        UnavailableError: The address can't be bound.
     """
     try:
         return await trio.open_tcp_listeners(port, host=host)
@@ -56,18 +56,18 @@ async def open_port(host: str, port: int) -> list[trio.SocketListener]:
 
 
 def url_of(listener: trio.SocketListener) -> str:
-    """Where a socket listens, as a client would name it."""
+    """Return the URL of a listening socket."""
     host, port = listener.socket.getsockname()[:2]
     return f"http://{join_address(host, port)}"
 
 
 async def serve_http(app: ASGIFramework, listeners: Sequence[trio.SocketListener]) -> None:
-    """Serve an app until cancelled; answers under way get `GRACE_S` more. The listeners are closed in the end."""
+    """Serve an app until cancelled, then finish responses within `GRACE_S` and close the listeners."""
     await _Server(app).run(listeners)
 
 
 class _Server:
-    """The connections that there are."""
+    """Accepts connections and limits their number and lifetime."""
 
     def __init__(self, app: ASGIFramework) -> None:
         self._app = ASGIWrapper(app)
@@ -77,25 +77,25 @@ class _Server:
         self._open: dict[trio.SocketStream, None] = {}
 
     async def run(self, listeners: Sequence[trio.SocketListener]) -> None:
-        async with trio.open_nursery() as port:
+        async with trio.open_nursery() as nursery:
             try:
-                connections: trio.Nursery = await port.start(self._hold)
+                connections: trio.Nursery = await nursery.start(self._run_connections)
                 await trio.serve_listeners(self._serve, list(listeners), handler_nursery=connections)
             finally:
                 self._closing.set()
 
-    async def _hold(self, *, task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS_IGNORED) -> None:
-        """Hold the connections; a cancel of the port is no more to them than a deadline."""
+    async def _run_connections(self, *, task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the connections' nursery. It is shielded: cancelling the server only sets its deadline."""
         async with trio.open_nursery() as connections:
             connections.cancel_scope.shield = True
             task_status.started(connections)
             await self._closing.wait()
             connections.cancel_scope.deadline = trio.current_time() + GRACE_S
-            await self._context.terminated.set()  # those who wait for a request need no grace
+            await self._context.terminated.set()  # closes connections without a request immediately
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        """Serve one connection; its faults stay its own."""
-        if len(self._open) >= MOST_CONNECTIONS:
+        """Serve one connection and log its errors, without affecting other connections."""
+        if len(self._open) >= MAX_CONNECTIONS:
             oldest = next(iter(self._open))
             del self._open[oldest]
             oldest.socket.close()
@@ -103,24 +103,25 @@ class _Server:
         try:
             with trio.move_on_after(CONNECTION_S):
                 state = ConnectionState({})
-                await TCPServer(self._app, self._config, self._context, state, _Bounded(stream))  # type: ignore[arg-type]
+                bounded = _WriteTimeoutStream(stream)
+                await TCPServer(self._app, self._config, self._context, state, bounded)  # type: ignore[arg-type]
         except* Exception as errors:
-            log.warning("an HTTP connection failed", error=repr(errors.exceptions[0]))
+            log.warning("HTTP connection failed", error=repr(errors.exceptions[0]))
         finally:
             self._open.pop(stream, None)
 
 
-class _Bounded(trio.abc.HalfCloseableStream):
-    """A socket whose peer must read in time."""
+class _WriteTimeoutStream(trio.abc.HalfCloseableStream):
+    """A socket stream whose writes time out after `WRITE_S`."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self.socket = stream.socket
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        with trio.move_on_after(WRITE_S) as patience:
+        with trio.move_on_after(WRITE_S) as scope:
             await self._stream.send_all(data)
-        if patience.cancelled_caught:
+        if scope.cancelled_caught:
             await trio.aclose_forcefully(self._stream)
             raise trio.BrokenResourceError(f"the client did not read within {WRITE_S:g} s")
 

@@ -31,8 +31,8 @@ async def open_tracer(config: TracingConfig, worker_name: str) -> AsyncGenerator
         from ttsw.telemetry.otel import OtelTracer, open_provider  # noqa: PLC0415 - an extra, and 0.1 s to import
     except ImportError as error:
         raise ConfigError(
-            f"tracing.enabled needs OpenTelemetry, and {error.name} isn't installed: "
-            f"{install_hint('otel')}, or leave tracing.enabled out"
+            f"tracing.enabled needs OpenTelemetry, but {error.name} isn't installed: "
+            f"{install_hint('otel')}, or remove tracing.enabled"
         ) from error
     with open_provider(config.sample_ratio, worker_name) as provider:
         try:
@@ -43,4 +43,4 @@ async def open_tracer(config: TracingConfig, worker_name: str) -> AsyncGenerator
                     provider.shutdown, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
                 )
             if flush.cancelled_caught:
-                log.warning("the last traces could not be delivered", within_s=FLUSH_S)
+                log.warning("delivery of last traces timed out", within_s=FLUSH_S)

@@ -1,4 +1,4 @@
-"""What the layers above hand over to be told: plain values, so that neither side needs to know the other."""
+"""Plain data types that the upper layers report to telemetry, to keep both independent of each other."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,25 +7,25 @@ from typing import Protocol
 from ttsw.types import MemorySnapshot
 
 WORKER_STATES = ("starting", "ready", "draining")
-"""States of a worker."""
+"""Worker states."""
 
 MODEL_STATES = ("absent", "loading", "warming", "ready", "draining", "unloading", "failed")
-"""States of a model."""
+"""Model states."""
 
 CAUSES = ("finished", "stopped", "client left", "session ended", "failed")
-"""Why utterances end."""
+"""Causes of an utterance's end."""
 
 UNLOAD_CAUSES = ("ttl", "room", "pressure", "out of memory", "lost", "replaced", "asked", "stopping")
-"""Why models are unloaded."""
+"""Causes of a model unload."""
 
 
 @dataclass(slots=True)
 class FrameCounter:
-    """What is counted per frame: plain numbers to add to, published when somebody looks.
+    """Frame counts, incremented per frame and exported at each scrape.
 
     Args:
         frames: Frames sent.
-        late: Those of them that were sent later than they were due.
+        late: Frames sent after their due time.
     """
 
     frames: int = 0
@@ -33,26 +33,26 @@ class FrameCounter:
 
 
 class UtteranceSummary(Protocol):
-    """An utterance that has ended. Times are seconds; what was not measured is None."""
+    """Summary of a finished utterance. Times are seconds; a missing measurement is None."""
 
     @property
     def cause(self) -> str:
-        """Why it ended, one of `CAUSES`."""
+        """Cause of its end, one of `CAUSES`."""
         ...
 
     @property
     def characters(self) -> int:
-        """Characters of text."""
+        """Length of the text, characters."""
         ...
 
     @property
     def segments(self) -> int:
-        """Segments spoken, the last perhaps in part."""
+        """Segments spoken, including a partly spoken last one."""
         ...
 
     @property
     def unread(self) -> Mapping[str, int]:
-        """Letters left out because the voice can't read them, by script."""
+        """Number of characters skipped because the voice can't read them, by script."""
         ...
 
     @property
@@ -62,34 +62,34 @@ class UtteranceSummary(Protocol):
 
     @property
     def first_s(self) -> float | None:
-        """From its beginning to its first frame."""
+        """Time from its start to its first frame, seconds."""
         ...
 
     @property
     def rtf(self) -> float | None:
-        """Compute seconds over seconds of audio made."""
+        """Compute time divided by the duration of the generated audio."""
         ...
 
     @property
     def underruns(self) -> int:
-        """How often its listener ran dry."""
+        """Number of underruns."""
         ...
 
     @property
     def error(self) -> str:
-        """What went wrong; empty if nothing did."""
+        """Error message; empty without an error."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSnapshot:
-    """How a model stands.
+    """State of a model.
 
     Args:
-        model_id: Its full id.
+        model_id: Full id.
         state: One of `MODEL_STATES`.
-        device: Where it is; empty where it isn't in memory.
-        size: What it takes there, bytes.
+        device: Device of a model in memory, or else empty.
+        size: Memory used on the device, bytes.
     """
 
     model_id: str
@@ -100,17 +100,17 @@ class ModelSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSnapshot:
-    """How a worker stands at a moment.
+    """State of a worker at one moment.
 
     Args:
         state: One of `WORKER_STATES`.
-        sessions: Sessions there are.
-        sessions_limit: Sessions there may be.
-        speaking: Utterances under way.
-        queued: Steps of engines that wait for their turn.
-        models: Models in memory, on their way, or failed.
-        memory: The devices' memory as last seen.
-        silent: The devices that don't answer; their memory is what was seen before.
+        sessions: Open sessions.
+        sessions_limit: Maximum number of sessions.
+        speaking: Utterances in progress.
+        queued: Engine steps waiting to run.
+        models: Models in memory, loading, or failed.
+        memory: Memory of the devices, as last measured.
+        silent: Devices that don't respond, whose memory is the last known value.
     """
 
     state: str

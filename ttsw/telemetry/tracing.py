@@ -11,41 +11,41 @@ from ttsw.telemetry.snapshot import UtteranceSummary
 
 
 class UtteranceTrace(Protocol):
-    """The trace of one utterance."""
+    """Trace of one utterance."""
 
     def segment(self, index: int, characters: int) -> AbstractContextManager[object]:
-        """Trace the speaking of a segment, for a block."""
+        """Return a context manager that traces a segment."""
         ...
 
     def step(self, compute_s: float) -> None:
-        """The engine has just done a step for the present segment, which took this long."""
+        """Record a completed engine step of the current segment, with its compute time."""
         ...
 
     def first_frame(self, first_s: float) -> None:
-        """The first frame was sent, this long after the utterance's beginning."""
+        """Record the first sent frame, with the time since the start of the utterance."""
         ...
 
-    def end(self, ended: UtteranceSummary) -> None:
-        """The utterance has ended."""
+    def end(self, summary: UtteranceSummary) -> None:
+        """End the trace of a finished utterance."""
         ...
 
 
 class Tracer(Protocol):
-    """Traces utterances."""
+    """Creates the traces of utterances."""
 
     def utterance(self, model_id: str, session_id: str, metadata: Mapping[str, object]) -> UtteranceTrace:
-        """Begin the trace of an utterance, as part of the client's where the call's metadata names one."""
+        """Start the trace of an utterance, as a child of the client's trace if the call's metadata contains one."""
         ...
 
 
 class NoTrace:
-    """The trace that isn't kept."""
+    """No-op `UtteranceTrace`."""
 
-    _nothing = nullcontext()
+    _no_op = nullcontext()
 
     def segment(self, index: int, characters: int) -> AbstractContextManager[object]:
         """See `UtteranceTrace.segment`."""
-        return self._nothing
+        return self._no_op
 
     def step(self, compute_s: float) -> None:
         """See `UtteranceTrace.step`."""
@@ -53,7 +53,7 @@ class NoTrace:
     def first_frame(self, first_s: float) -> None:
         """See `UtteranceTrace.first_frame`."""
 
-    def end(self, ended: UtteranceSummary) -> None:
+    def end(self, summary: UtteranceSummary) -> None:
         """See `UtteranceTrace.end`."""
 
 
@@ -61,7 +61,7 @@ NO_TRACE = NoTrace()
 
 
 class NoTracer:
-    """Keeps no traces."""
+    """No-op `Tracer`."""
 
     def utterance(self, model_id: str, session_id: str, metadata: Mapping[str, object]) -> UtteranceTrace:
         """See `Tracer.utterance`."""

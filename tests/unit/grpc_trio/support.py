@@ -24,7 +24,7 @@ CONTENT_TYPE = "application/grpc"
 
 
 class Raw(bytes):
-    """A message that is its own encoding; a leading 0xFF can't be parsed."""
+    """A message that is its own encoding; parsing fails on a leading 0xFF."""
 
     __slots__ = ()
 
@@ -42,7 +42,7 @@ class Raw(bytes):
 
 @dataclass
 class Service:
-    """Handlers with the ends of a wire in the test's hand."""
+    """Handlers controlled by the test."""
 
     log: list[str] = field(default_factory=list)
     release: trio.Event = field(default_factory=trio.Event)
@@ -59,7 +59,7 @@ class Service:
             await stream.send_message(message)
 
     async def hold(self, stream: ServerStream[Raw, Raw]) -> None:
-        """Read nothing, until released or cancelled; say which."""
+        """Wait without reading until released or cancelled, and log which."""
         try:
             await stream.send_initial_metadata()
             await self.release.wait()
@@ -69,7 +69,7 @@ class Service:
         self.log.append("released")
 
     async def test(self, stream: ServerStream[Raw, Raw]) -> None:
-        """Run what the test gave."""
+        """Run the test's `body`."""
         assert self.body is not None
         await self.body(stream)
 
@@ -95,8 +95,8 @@ class Service:
         }
 
 
-class _PatientH2(H2Connection):
-    """h2, reading on after a GOAWAY."""
+class _ContinuingH2(H2Connection):
+    """H2Connection that keeps reading after a GOAWAY."""
 
     def _receive_goaway_frame(self, frame):
         self.goaways.append((frame.last_stream_id, ErrorCodes(frame.error_code), bytes(frame.additional_data)))
@@ -104,11 +104,11 @@ class _PatientH2(H2Connection):
 
 
 class Wire:
-    """An HTTP/2 client on a raw stream; keeps what came, by stream."""
+    """An HTTP/2 client on a raw stream; collects the responses by stream."""
 
     def __init__(self, stream: trio.abc.Stream, *, window: int = 65535, auto_credit: bool = True) -> None:
         self.stream = stream
-        self.h2 = _PatientH2(
+        self.h2 = _ContinuingH2(
             H2Configuration(client_side=True, header_encoding="utf-8", validate_outbound_headers=False)
         )
         self.h2.local_settings = H2Settings(client=True, initial_values={4: window, 2: 0})
@@ -122,13 +122,13 @@ class Wire:
         self.goaways: list[tuple[int, ErrorCodes, bytes]] = []  # last stream, code, reason
         self.h2.goaways = self.goaways
         self.pings = 0
-        self.agreed = False
+        self.established = False
         self.eof = False
 
     async def start(self) -> None:
         self.h2.initiate_connection()
         await self.flush()
-        await self.until(lambda: self.agreed)
+        await self.until(lambda: self.established)
 
     async def flush(self) -> None:
         if data := self.h2.data_to_send():
@@ -178,10 +178,10 @@ class Wire:
         self.raw += data
         self.eof = not data
         for event in self.h2.receive_data(data):
-            self._take(event)
+            self._process(event)
         await self.flush()
 
-    def _take(self, event: h2e.Event) -> None:
+    def _process(self, event: h2e.Event) -> None:
         match event:
             case h2e.ResponseReceived():
                 self.headers[event.stream_id] = dict(event.headers)
@@ -198,7 +198,7 @@ class Wire:
             case h2e.PingReceived():
                 self.pings += 1
             case h2e.RemoteSettingsChanged():
-                self.agreed = True
+                self.established = True
 
     def status(self, stream_id: int) -> tuple[Status, str]:
         names = self.trailers.get(stream_id) or self.headers[stream_id]

@@ -1,4 +1,4 @@
-"""Flow control, bounded memory, what a cancel leaves behind, and that both ways of writing DATA agree."""
+"""Flow control, bounded memory, cancellation, and equal output of both ways of writing DATA."""
 
 import random
 
@@ -22,12 +22,12 @@ def data_frames(raw: bytes) -> list[tuple[int, int, int, bytes]]:
 
 
 async def transcript(batches: list[list[bytes]], window: int, *, through_h2: bool) -> tuple[bytes, int, int]:
-    """Send `batches` and return what the client saw, and the server's windows at the end."""
+    """Send `batches`; return the bytes that the client received and the server's final windows."""
 
     async def body(stream: ServerStream[Raw, Raw]) -> None:
         for batch in batches:
             await stream.send_encoded(batch)
-        windows.append(stream._stream.exchange._h2.outbound_flow_control_window)
+        windows.append(stream._stream.call._h2.outbound_flow_control_window)
 
     windows: list[int] = []
     service = Service(body=body)
@@ -148,7 +148,7 @@ async def test_a_handler_that_does_not_read_stops_its_client_at_one_window(conne
         sent += 1
         await trio.testing.wait_all_tasks_blocked()
     assert sent == 5000 // 105
-    assert "47 whole messages" in repr(connection.exchanges[call])
+    assert "47 whole messages" in repr(connection.calls[call])
     assert messages_of(wire.data[await wire.call("/test.Test/Unary", b"other")]) == [b"other"]
 
 
@@ -165,7 +165,7 @@ async def test_reading_gives_the_credit_back(connect):
 
 
 async def test_the_queue_is_bounded_and_shared_fairly(connect, service, monkeypatch):
-    # trio takes ready tasks in an order of chance, and fairness is one of averages: here the order is always the same
+    # trio schedules ready tasks in random order, and fairness holds on average; a fixed seed makes the test repeatable.
     monkeypatch.setattr("trio._core._run._r", random.Random(1))
 
     async def body(stream):
@@ -184,7 +184,7 @@ async def test_the_queue_is_bounded_and_shared_fairly(connect, service, monkeypa
         if not wire.ended:
             slowest = min(len(wire.data[call]) for call in calls)
     assert most < connection.settings.max_queued_bytes + 4 * 2005 + 200
-    assert slowest > 250_000  # of 401 000, when the fastest was through
+    assert slowest > 250_000  # of 401 000 bytes, when the fastest call ended
 
 
 # ---- one cancel per await point
@@ -233,7 +233,7 @@ async def test_a_message_cancelled_while_it_waits_is_not_sent_and_the_call_goes_
     if waiting_for != "queue":
         await wire.until(lambda: len(wire.data[call]) == filling * 1005)
     await trio.testing.wait_all_tasks_blocked()
-    if waiting_for == "queue":  # the first 80 kB wait themselves: cancel nothing, take what comes
+    if waiting_for == "queue":  # the first 80 kB wait for the queue too; read until they are sent
         while not scopes:
             await wire.read()
     await trio.testing.wait_all_tasks_blocked()
@@ -248,7 +248,7 @@ async def test_a_message_cancelled_while_it_waits_is_not_sent_and_the_call_goes_
     if waiting_for != "queue":
         assert got[filling:] == [b"after"]
     assert not connection.room
-    assert not connection.exchanges
+    assert not connection.calls
 
 
 async def test_a_large_message_cancelled_half_sent_leaves_a_call_only_good_for_reset(connect, service):
@@ -272,7 +272,7 @@ async def test_a_large_message_cancelled_half_sent_leaves_a_call_only_good_for_r
     assert repr(connection) == "<ServerConnection ? open, 0 calls, 0 bytes queued>"
 
 
-async def test_who_waits_behind_a_torn_message_learns_of_it(connect, service):
+async def test_a_sender_waiting_behind_a_half_sent_message_gets_an_error(connect, service):
     async def body(stream):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sender, stream, [b"x" * 30_000], scopes, [])
@@ -283,10 +283,10 @@ async def test_who_waits_behind_a_torn_message_learns_of_it(connect, service):
         for message in (b"first", b"second"):
             with pytest.raises(StreamTerminatedError, match="half-sent"):
                 await stream.send_encoded([message])
-            told.append(message)
+            failed.append(message)
 
     scopes: list[trio.CancelScope] = []
-    told: list[bytes] = []
+    failed: list[bytes] = []
     service.body = body
     wire, _ = await connect(window=20_000, auto_credit=False)
     call = await wire.begin("/test.Test/Test", end=True)
@@ -294,7 +294,7 @@ async def test_who_waits_behind_a_torn_message_learns_of_it(connect, service):
     await trio.testing.wait_all_tasks_blocked()
     scopes[0].cancel()
     await wire.until(lambda: call in wire.resets)
-    assert told == [b"first", b"second"]
+    assert failed == [b"first", b"second"]
 
 
 async def test_a_cancelled_read_loses_no_message(connect, service):
@@ -325,7 +325,7 @@ async def test_a_reset_at_every_wait_leaves_a_clean_connection(connect, service,
     wire, connection = await connect(window=1000, auto_credit=False)
     call = await wire.begin(f"/test.Test/{path}")
     await trio.testing.wait_all_tasks_blocked()
-    assert len(connection.exchanges) == 1
+    assert len(connection.calls) == 1
     await wire.reset(call)
     await trio.testing.wait_all_tasks_blocked()
     assert repr(connection) == "<ServerConnection ? open, 0 calls, 0 bytes queued>"
@@ -349,10 +349,10 @@ async def test_the_server_cancelled_while_its_writer_is_stuck_ends_in_time(servi
         began = trio.current_time()
         nursery.cancel_scope.cancel()
     assert trio.current_time() - began == pytest.approx(connection.settings.flush_s)
-    assert not connection.exchanges
+    assert not connection.calls
 
 
-async def test_a_handler_that_shields_itself_learns_that_nobody_listens(connect, service):
+async def test_a_shielded_handler_gets_an_error_after_a_reset(connect, service):
     async def body(stream):
         with trio.CancelScope(shield=True):
             await service.release.wait()
@@ -375,8 +375,8 @@ async def test_a_handler_that_shields_itself_learns_that_nobody_listens(connect,
     service.release.set()
     await trio.testing.wait_all_tasks_blocked()
     assert errors == ["reset by the peer: CANCEL"] * 2
-    assert not connection.exchanges
+    assert not connection.calls
 
 
-def test_an_inbox_says_what_it_holds():
-    assert repr(MessageReader(1)) == "<Inbox open, 0 whole messages, 0 bytes of the next>"
+def test_the_repr_of_a_message_reader():
+    assert repr(MessageReader(1)) == "<MessageReader open, 0 whole messages, 0 bytes of the next>"

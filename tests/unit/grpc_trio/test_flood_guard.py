@@ -24,17 +24,17 @@ FLOODS = {
 }
 
 
-def look(guard, data, now):
-    """Have a guard look at bytes; it must give all of them on."""
-    assert b"".join(guard.pieces(data, now)) == data
+def feed(guard, data, now):
+    """Pass bytes to a guard and check that it yields all of them."""
+    assert b"".join(guard.split(data, now)) == data
 
 
 @pytest.mark.parametrize(("frame", "allowed"), FLOODS.values(), ids=FLOODS)
 def test_one_frame_more_than_allowed_is_a_flood(frame, allowed):
     guard = FloodGuard(LIMITS)
-    look(guard, PREFACE + frame * allowed, 0.0)
+    feed(guard, PREFACE + frame * allowed, 0.0)
     with pytest.raises(FloodError, match="too many"):
-        look(guard, frame, 0.0)
+        feed(guard, frame, 0.0)
 
 
 @pytest.mark.parametrize("kind", FLOODS)
@@ -42,18 +42,18 @@ def test_the_verdict_is_the_same_byte_by_byte(kind):
     frame, allowed = FLOODS[kind]
     guard = FloodGuard(LIMITS)
     for byte in PREFACE + frame * allowed:
-        look(guard, bytes([byte]), 0.0)
+        feed(guard, bytes([byte]), 0.0)
     with pytest.raises(FloodError):
-        look(guard, frame, 0.0)
+        feed(guard, frame, 0.0)
 
 
 def test_what_is_allowed_grows_with_time():
     frame, guard = hf.PingFrame(0, opaque_data=b"12345678").serialize(), FloodGuard(LIMITS, skip_bytes=0)
-    look(guard, frame * 4, 0.0)
-    look(guard, frame * 2, 1.0)
-    look(guard, frame * 4, 100.0)
+    feed(guard, frame * 4, 0.0)
+    feed(guard, frame * 2, 1.0)
+    feed(guard, frame * 4, 100.0)
     with pytest.raises(FloodError):
-        look(guard, frame, 100.1)
+        feed(guard, frame, 100.1)
 
 
 def test_acks_ends_and_windows_cost_nothing():
@@ -65,18 +65,18 @@ def test_acks_ends_and_windows_cost_nothing():
         hf.WindowUpdateFrame(1, window_increment=1),
         hf.HeadersFrame(1, data=b"x"),
     ]
-    look(FloodGuard(LIMITS, skip_bytes=0), b"".join(frame.serialize() for frame in frames) * 100, 0.0)
+    feed(FloodGuard(LIMITS, skip_bytes=0), b"".join(frame.serialize() for frame in frames) * 100, 0.0)
 
 
 def test_continuations_are_counted_by_header_block():
     block = hf.HeadersFrame(1, data=b"x").serialize() + hf.ContinuationFrame(1, data=b"x").serialize() * 2
-    look(FloodGuard(LIMITS, skip_bytes=0), block * 50, 0.0)
+    feed(FloodGuard(LIMITS, skip_bytes=0), block * 50, 0.0)
 
 
 def test_a_frame_larger_than_allowed_is_refused_at_its_head():
-    look(FloodGuard(LIMITS, skip_bytes=0), b"\x00\x40\x00" + b"\x00" * 6, 0.0)
+    feed(FloodGuard(LIMITS, skip_bytes=0), b"\x00\x40\x00" + b"\x00" * 6, 0.0)
     with pytest.raises(FrameSizeError, match="16385 bytes"):
-        look(FloodGuard(LIMITS, skip_bytes=0), b"\x00\x40\x01" + b"\x00" * 6, 0.0)
+        feed(FloodGuard(LIMITS, skip_bytes=0), b"\x00\x40\x01" + b"\x00" * 6, 0.0)
 
 
 @given(st.lists(st.binary(max_size=60), max_size=20))
@@ -84,7 +84,7 @@ def test_any_bytes_are_either_fine_or_refused(chunks):
     guard = FloodGuard(Settings(), skip_bytes=0)
     with suppress(FloodError):
         for chunk in chunks:
-            look(guard, chunk, 0.0)
+            feed(guard, chunk, 0.0)
 
 
 def test_a_few_header_lists_are_given_on_at_a_time():
@@ -92,12 +92,12 @@ def test_a_few_header_lists_are_given_on_at_a_time():
     data = b"".join(
         hf.HeadersFrame(1 + 2 * n, data=b"x" * n).serialize() + hf.PingFrame(0).serialize() for n in range(11)
     )
-    pieces = list(guard.pieces(data, 0.0))
+    pieces = list(guard.split(data, 0.0))
     assert b"".join(pieces) == data
     assert [piece.count(b"\x00\x00\x08\x06") for piece in pieces] == [4, 4, 3]
     for cut in range(len(data)):
         guard = FloodGuard(Settings(), skip_bytes=0)
-        assert b"".join([*guard.pieces(data[:cut], 0.0), *guard.pieces(data[cut:], 0.0)]) == data
+        assert b"".join([*guard.split(data[:cut], 0.0), *guard.split(data[cut:], 0.0)]) == data
 
 
 def test_decoded_header_bytes_are_bounded():

@@ -1,4 +1,4 @@
-"""An utterance's report, a worker's standing and the exposition's samples, as these tests want them."""
+"""Utterance reports, worker snapshots and parsed samples for the telemetry tests."""
 
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
@@ -13,12 +13,12 @@ OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;versi
 
 
 def report(cause: EndCause = EndCause.FINISHED, **changes) -> UtteranceReport:
-    told = {"characters": 40, "segments": 2, "frames": 150, "made": 150, "first_s": 0.08, "compute_s": 0.3}
-    return UtteranceReport(cause=cause, **told | changes)
+    fields = {"characters": 40, "segments": 2, "frames": 150, "made": 150, "first_s": 0.08, "compute_s": 0.3}
+    return UtteranceReport(cause=cause, **fields | changes)
 
 
 def snapshot(**changes) -> WorkerSnapshot:
-    told = {
+    fields = {
         "state": "ready",
         "sessions": 200,
         "sessions_limit": 256,
@@ -27,11 +27,11 @@ def snapshot(**changes) -> WorkerSnapshot:
         "models": (ModelSnapshot("piper-joe", "ready", "cpu", 90_000_000), ModelSnapshot("hibari-heart", "loading")),
         "memory": (MemorySnapshot("cpu", 16_000, 9_000, 2_000),),
     }
-    return WorkerSnapshot(**told | changes)
+    return WorkerSnapshot(**fields | changes)
 
 
 def busy_metrics() -> Metrics:
-    """Metrics of which each has something to say."""
+    """Return metrics with at least one sample each."""
     metrics = Metrics("tts-worker-0")
     metrics.model_loaded("piper-joe", 1.1)
     metrics.utterance_ended("piper-joe", report(underruns=2), 3.2)
@@ -46,7 +46,7 @@ def busy_metrics() -> Metrics:
 
 
 async def scrape(metrics: Metrics, seen: WorkerSnapshot | None = None, accept: str = "") -> dict[tuple, float]:
-    """The samples, by name and labels: `["tts_frames_total",]`, `["tts_model_loads_total", ("model", "piper-joe")]`."""
+    """Return samples by name and labels: `["tts_frames_total",]`, `["tts_utterances_total", ("model", "m")]`."""
     text, _ = await Exposition(metrics, lambda: seen or snapshot()).render(accept)
     return samples(text.decode(), openmetrics=bool(accept))
 

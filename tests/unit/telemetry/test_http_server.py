@@ -11,11 +11,11 @@ from ttsw.telemetry import http_server as module
 from ttsw.telemetry.http_server import open_port
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 
 
 async def serve_big(_port: Port, nursery, size: int = 32_000_000) -> Port:
-    """A port whose every answer is larger than the kernel's buffers."""
+    """Serve an app whose response for /big is larger than the kernel's buffers."""
 
     async def app(scope, _receive, send):
         length = size if scope["path"] == "/big" else 5
@@ -33,28 +33,28 @@ async def trickle(stream: trio.SocketStream) -> None:
         await trio.sleep(0.02)
 
 
-async def test_a_client_that_sends_its_request_byte_by_byte_is_left(port, monkeypatch, nursery):
+async def test_a_client_that_sends_its_request_byte_by_byte_is_disconnected(port, monkeypatch, nursery):
     monkeypatch.setattr(module, "REQUEST_S", 0.3)
     slow = Port()
     await nursery.start(slow.serve, lambda *_: None)
     stream = await slow.connect()
     started = trio.current_time()
-    with trio.fail_after(PATIENCE_S), pytest.raises(trio.BrokenResourceError):
+    with trio.fail_after(TIMEOUT_S), pytest.raises(trio.BrokenResourceError):
         await trickle(stream)
     assert trio.current_time() - started < 3
     await stream.aclose()
 
 
-async def test_a_client_that_does_not_read_holds_up_nobody(nursery, monkeypatch):
+async def test_a_client_that_does_not_read_does_not_block_others(nursery, monkeypatch):
     monkeypatch.setattr(module, "WRITE_S", 0.3)
     port = await serve_big(Port(), nursery)
     stream = await port.connect(receive_buffer=4096)
     await stream.send_all(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
     await trio.sleep(0.1)
-    with trio.fail_after(0.2 + PATIENCE_S):
+    with trio.fail_after(0.2 + TIMEOUT_S):
         response, body = await port.ask("/")
     assert (response.status, body) == (200, b"xxxxx")
-    with trio.fail_after(PATIENCE_S):
+    with trio.fail_after(TIMEOUT_S):
         await trio.sleep(0.5)
         assert len(await read_all(stream)) < 32_000_000
     await stream.aclose()
@@ -67,20 +67,20 @@ async def test_a_client_that_does_not_read_does_not_keep_the_port_from_closing(n
     await trio.sleep(0.1)
     started = trio.current_time()
     port.scope.cancel()
-    with trio.fail_after(PATIENCE_S):
+    with trio.fail_after(TIMEOUT_S):
         await port.closed.wait()
     assert trio.current_time() - started < module.WRITE_S + 0.5
     await stream.aclose()
 
 
 async def test_the_oldest_connection_goes_when_there_are_too_many(port, monkeypatch):
-    monkeypatch.setattr(module, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(module, "MAX_CONNECTIONS", 3)
     idle = [await port.connect() for _ in range(3)]
     await trio.sleep(0.1)
     for _ in range(3):
         response, _ = await port.ask("/metrics")
         assert response.status == 200
-    with trio.fail_after(PATIENCE_S):
+    with trio.fail_after(TIMEOUT_S):
         assert await read_all(idle[0]) == b""
     for stream in idle:
         await stream.aclose()
@@ -89,13 +89,13 @@ async def test_the_oldest_connection_goes_when_there_are_too_many(port, monkeypa
 async def test_no_connection_lasts(port, monkeypatch):
     monkeypatch.setattr(module, "CONNECTION_S", 0.2)
     stream = await port.connect()
-    with trio.fail_after(PATIENCE_S):
+    with trio.fail_after(TIMEOUT_S):
         await stream.send_all(b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
         assert b" 405 " in await read_all(stream)
     await stream.aclose()
     silent = await port.connect()
     started = trio.current_time()
-    with trio.fail_after(PATIENCE_S):
+    with trio.fail_after(TIMEOUT_S):
         assert await read_all(silent) == b""
     assert trio.current_time() - started < 3
     await silent.aclose()
@@ -114,10 +114,10 @@ async def test_no_connection_lasts(port, monkeypatch):
         b"",
     ],
 )
-async def test_noise_is_refused_and_harms_nobody(port, noise, monkeypatch):
-    monkeypatch.setattr(module, "CONNECTION_S", 1.0)  # hypercorn speaks HTTP/2 to those who ask for it
+async def test_noise_affects_only_its_own_connection(port, noise, monkeypatch):
+    monkeypatch.setattr(module, "CONNECTION_S", 1.0)  # hypercorn accepts HTTP/2 with prior knowledge and upgrades
     stream = await port.connect()
-    with trio.fail_after(PATIENCE_S):
+    with trio.fail_after(TIMEOUT_S):
         with suppress(trio.BrokenResourceError):
             await stream.send_all(noise)
             await stream.send_eof()
@@ -142,7 +142,7 @@ async def test_an_answer_under_way_is_finished_when_the_port_closes(nursery):
     await stream.send_all(GET)
     await begun.wait()
     port.scope.cancel()
-    with trio.fail_after(PATIENCE_S):
+    with trio.fail_after(TIMEOUT_S):
         assert (await read_all(stream)).endswith(b"done")
         assert await read_all(idle) == b""
         await port.closed.wait()

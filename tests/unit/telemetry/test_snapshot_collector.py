@@ -5,7 +5,7 @@ from ttsw.version import __version__
 JOE = ("model", "piper-joe")
 
 
-async def test_it_shows_how_the_worker_stands():
+async def test_it_exports_the_state_of_the_worker():
     seen = await scrape(Metrics("anna"))
     assert seen["tts_sessions",] == 200
     assert seen["tts_sessions_limit",] == 256
@@ -20,11 +20,11 @@ async def test_it_shows_how_the_worker_stands():
     assert seen["tts_device_answers", ("device", "cpu")] == 1
 
 
-async def test_a_device_that_does_not_answer_is_told_of_seen_before_or_not():
+async def test_silent_devices_are_exported_with_or_without_known_memory():
     seen = await scrape(Metrics(), snapshot(silent=("cpu", "cuda:0")))
     assert seen["tts_device_answers", ("device", "cpu")] == 0
     assert seen["tts_device_answers", ("device", "cuda:0")] == 0
-    assert seen["tts_device_memory_bytes", ("device", "cpu"), ("kind", "ours")] == 2000, "as it was last seen"
+    assert seen["tts_device_memory_bytes", ("device", "cpu"), ("kind", "ours")] == 2000, "the last known value"
 
 
 async def test_a_model_on_its_way_takes_no_memory_yet():
@@ -33,14 +33,14 @@ async def test_a_model_on_its_way_takes_no_memory_yet():
     assert not [key for key in seen if key[0] == "tts_model_memory_bytes" and ("model", "hibari-heart") in key]
 
 
-async def test_what_is_gone_is_not_shown_any_more():
+async def test_removed_models_and_devices_disappear():
     metrics = Metrics()
     assert [key for key in await scrape(metrics) if key[0] == "tts_model_state"]
     seen = await scrape(metrics, snapshot(models=(), memory=()))
     assert not [key for key in seen if key[0] in {"tts_model_state", "tts_device_memory_bytes"}]
 
 
-async def test_it_says_what_it_is():
+async def test_build_information():
     ((_, *labels),) = [key for key in await scrape(Metrics("anna")) if key[0] == "tts_build_info"]
     assert dict(labels)["version"] == __version__
     assert dict(labels)["worker"] == "anna"

@@ -1,1 +1,1 @@
-"""The wire: servicers that convert, call a service and convert; generated code; errors to statuses."""
+"""gRPC front: servicers, client, generated code, and the mapping of errors to statuses."""

@@ -1,7 +1,7 @@
-"""AudioFrame on the hot path: the bytes that betterproto2 would make, without its 16 µs a frame.
+"""Fast encoder for AudioFrame: the same bytes as betterproto2, without its 16 µs per frame.
 
-The wire format is protobuf's (https://protobuf.dev/programming-guides/encoding/): a tag and a varint for each number, a
-tag, a length and the bytes for the rest; fields in the order of their numbers, those that are zero left out.
+Protobuf's wire format (https://protobuf.dev/programming-guides/encoding/): a number is a tag and a varint; bytes and
+strings are a tag, a length and the content. Fields are in the order of their numbers, and zero values are omitted.
 """
 
 from functools import lru_cache
@@ -11,7 +11,7 @@ from ttsw.units import FRAME_BYTES, FRAME_MS, SAMPLE_RATE
 
 
 def varint(value: int) -> bytes:
-    r"""Encode a number from 0 up as protobuf's varint.
+    r"""Encode a non-negative integer as a protobuf varint.
 
     >>> varint(300)
     b'\xac\x02'
@@ -45,7 +45,7 @@ class FrameEncoder:
 
 @lru_cache(8_192)
 def _tail(sequence: int, final: bool, segment: int, position: int) -> bytes:
-    """What follows the audio: the same for the frames of this number in all sessions, so few are made anew."""
+    """Encode the fields after the audio. Cached, since they are the same in all sessions."""
     tail = _FIXED + varint(sequence)
     if final:
         tail += b"\x30\x01"

@@ -1,6 +1,6 @@
-"""A client of tts.TTSService on trio, for the command line, the benches and programs on trio.
+"""Client for tts.TTSService on trio, for the command line, the benches and trio programs.
 
-Decides nothing: it names the methods. Answers that say no are raised as the worker's own errors.
+Has one method per RPC. A refusal in a response is raised as the corresponding error of `ttsw.errors`.
 """
 
 import secrets
@@ -44,66 +44,66 @@ END_S = 1.0
 """Longest wait for a session's end, seconds. The worker ends idle sessions without being asked."""
 
 ERRORS_BY_NUMBER = {int(code): error for code, error in ERRORS.items()}
-"""What a refusal's code is raised as; a worker newer than this client may have others."""
+"""Error class by error code; a worker newer than this client may send other codes."""
 
 Reply = TypeVar("Reply", bound=Message)
 
 
-Answer = TypeVar(
-    "Answer", StartSessionResponse, EndSessionResponse, ControlResponse, LoadModelResponse, UnloadModelResponse
+Response = TypeVar(
+    "Response", StartSessionResponse, EndSessionResponse, ControlResponse, LoadModelResponse, UnloadModelResponse
 )
 
 
 class TTSClient:
     """The service's methods on one channel.
 
-    Each raises the error that the worker answered with (`NotFoundError`, `ResourceExhaustedError` …), and
-    `UnavailableError` where there is no worker to answer.
+    Each method raises the worker's error (`NotFoundError`, `ResourceExhaustedError` …), or `UnavailableError` if the
+    worker can't be reached.
     """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
     async def start_session(self, session_id: str, model_id: str = "", options: Mapping[str, str] | None = None) -> str:
-        """Open a session; returns what the worker says of it."""
+        """Start a session; return the worker's message."""
         request = StartSessionRequest(session_id=session_id, model_id=model_id, options=dict(options or {}))
-        answer = await self._unary("StartSession", request, StartSessionResponse)
-        return _accepted(answer, answer.message).message
+        response = await self._unary("StartSession", request, StartSessionResponse)
+        return _checked(response, response.message).message
 
     async def end_session(self, session_id: str) -> None:
         """End a session."""
-        answer = await self._unary("EndSession", EndSessionRequest(session_id=session_id), EndSessionResponse)
-        _accepted(answer, f"no session {session_id!r}")
+        response = await self._unary("EndSession", EndSessionRequest(session_id=session_id), EndSessionResponse)
+        _checked(response, f"no session {session_id!r}")
 
     async def control(self, session_id: str, command: ControlCommand) -> ControlResponse:
-        """Pause, resume, stop or reload."""
+        """Pause, resume, stop or reload a session."""
         request = ControlRequest(session_id=session_id, command=command)
-        answer = await self._unary("Control", request, ControlResponse)
-        return _accepted(answer, answer.message)
+        response = await self._unary("Control", request, ControlResponse)
+        return _checked(response, response.message)
 
     async def list_models(self) -> list[ModelInfo]:
-        """Tell every voice pack of the worker."""
+        """Return all voice packs of the worker."""
         return (await self._unary("ListModels", ListModelsRequest(), ListModelsResponse)).models
 
     async def load_model(self, model_id: str, *, preload_only: bool = False) -> LoadModelResponse:
-        """Have a model loaded; with `preload_only`, if there is free room for it."""
+        """Load a model; with `preload_only`, only into free memory."""
         request = LoadModelRequest(model_id=model_id, preload_only=preload_only)
-        answer = await self._unary("LoadModel", request, LoadModelResponse)
-        return _accepted(answer, answer.message)
+        response = await self._unary("LoadModel", request, LoadModelResponse)
+        return _checked(response, response.message)
 
     async def unload_model(self, model_id: str, *, force: bool = False) -> None:
-        """Have a model unloaded; by `force` even if it is in use, as soon as what it says has been said."""
+        """Unload a model. With `force`, unload a model in use after its current utterances."""
         metadata = {"force": "true"} if force else {}
         request = UnloadModelRequest(model_id=model_id)
-        answer = await self._unary("UnloadModel", request, UnloadModelResponse, metadata)
-        _accepted(answer, answer.message)
+        response = await self._unary("UnloadModel", request, UnloadModelResponse, metadata)
+        _checked(response, response.message)
 
     async def capabilities(self) -> GetCapabilitiesResponse:
-        """Tell what the worker can do, and how it does."""
+        """Return the worker's capabilities, resident models and metrics."""
         return await self._unary("GetCapabilities", GetCapabilitiesRequest(), GetCapabilitiesResponse)
 
     def synthesize(self) -> AbstractAsyncContextManager[Call[TextChunk, AudioFrame]]:
-        """Open a Synthesize: send TextChunks, receive AudioFrames. Wrap it in `translated` for our errors."""
+        """Open a Synthesize call: send TextChunks, receive AudioFrames. Wrap it in `translated` to map its errors."""
         return self._channel.stream(PATH + "Synthesize", TextChunk, AudioFrame)
 
     @asynccontextmanager
@@ -175,7 +175,7 @@ async def open_client(host: str, port: int) -> AsyncGenerator[TTSClient, None]:
     """Connect to a worker.
 
     Raises:
-        UnavailableError: There is none at this address.
+        UnavailableError: No worker listens at this address.
     """
     async with translated(), open_channel(host, port) as channel:
         yield TTSClient(channel)
@@ -183,7 +183,7 @@ async def open_client(host: str, port: int) -> AsyncGenerator[TTSClient, None]:
 
 @asynccontextmanager
 async def translated() -> AsyncGenerator[None, None]:
-    """Raise a status that ends a call as the error of ours that it stands for."""
+    """Convert a GRPCError raised in the block to the corresponding TtswError."""
     try:
         yield
     except GRPCError as error:
@@ -191,11 +191,11 @@ async def translated() -> AsyncGenerator[None, None]:
 
 
 def _from_status(status: Status, message: str) -> TtswError:
-    codes = {known: code for code, known in STATUS.items()}
+    codes = {grpc_status: code for code, grpc_status in STATUS.items()}
     return ERRORS.get(codes.get(status, ErrorCode.INTERNAL), InternalError)(message)
 
 
-def _accepted(answer: Answer, message: str) -> Answer:
-    if not answer.success:
-        raise ERRORS_BY_NUMBER.get(int(answer.error), UnavailableError)(message)
-    return answer
+def _checked(response: Response, message: str) -> Response:
+    if not response.success:
+        raise ERRORS_BY_NUMBER.get(int(response.error), UnavailableError)(message)
+    return response

@@ -1,7 +1,6 @@
-"""grpc.health.v1 on trio: whether the server takes work, for who asks (Check, List) and who wants to be told (Watch).
+"""Health service, grpc.health.v1: report whether the server accepts work, once (Check, List) or on change (Watch).
 
-Decides what an answer says of a state. What the state is, the owner of a `HealthBoard` says, and when the server's last
-word is due; until then a Watch goes on.
+The owner of a `HealthBoard` sets the states. A Watch continues until the owner closes the servicer.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,10 +30,10 @@ STATUS = {
 
 
 class HealthBoard:
-    """Which services take work; none does until it is said. The name "" stands for the server as a whole.
+    """Serving states of the services, initially not serving. The name "" is the server as a whole.
 
     Args:
-        services: The full names of those that are known from the start, beside "".
+        services: Full names of the initial services, in addition to "".
     """
 
     def __init__(self, services: Iterable[str] = ()) -> None:
@@ -45,24 +44,24 @@ class HealthBoard:
         return f"<HealthBoard {self._serving}, {len(self._changes)} waiting>"
 
     def __getitem__(self, service: str) -> bool | None:
-        """Whether a service takes work; None for one that isn't known."""
+        """Return whether a service is serving, None for an unknown one."""
         return self._serving.get(service)
 
     @property
     def states(self) -> dict[str, bool]:
-        """Every service that is known, and whether it takes work."""
+        """Serving state by service."""
         return dict(self._serving)
 
     def set(self, service: str, serving: bool) -> None:
-        """Say whether one service takes work; it is known from now on."""
+        """Set the state of a service, adding it if unknown."""
         self._update({service: serving})
 
     def set_all(self, serving: bool) -> None:
-        """Say it of every service that is known, and of the server as a whole."""
+        """Set the state of every known service, and of the server as a whole."""
         self._update(dict.fromkeys(self._serving, serving))
 
     async def changed(self) -> None:
-        """Wait for the next change, of whichever service. Who is late sees the state, not each step to it."""
+        """Wait for the next change of any service. Several changes may wake a waiter only once."""
         await self._changes.park()
 
     def _update(self, states: dict[str, bool]) -> None:
@@ -73,7 +72,7 @@ class HealthBoard:
 
 
 class OpenCalls:
-    """Calls that have no end of their own: the server has to end them, or a drain would wait for them."""
+    """Long-lived calls that the server must end, because a drain would wait for them forever."""
 
     def __init__(self) -> None:
         self._scopes: set[trio.CancelScope] = set()
@@ -84,10 +83,10 @@ class OpenCalls:
 
     @contextmanager
     def admit(self) -> Iterator[None]:
-        """Run such a call; one that comes after `close` ends at its first wait.
+        """Run a call in the block. After `close`, the block is cancelled at its first checkpoint.
 
         Raises:
-            GRPCError: UNAVAILABLE, when `close` has ended it.
+            GRPCError: UNAVAILABLE; `close` ended the call.
         """
         with trio.CancelScope() as scope:
             self._scopes.add(scope)
@@ -101,14 +100,14 @@ class OpenCalls:
             raise GRPCError(Status.UNAVAILABLE, "the server is shutting down")
 
     def close(self) -> None:
-        """End them, the future ones too: even one that waits for a client that reads nothing."""
+        """End current and future calls, even those whose client doesn't read."""
         self._closed = True
         for scope in self._scopes:
             scope.cancel(reason="the server is shutting down")
 
 
 class HealthServicer(HealthBase):
-    """The service of proto/grpc/health/v1/health.proto on a board."""
+    """Implements proto/grpc/health/v1/health.proto on a `HealthBoard`."""
 
     def __init__(self, board: HealthBoard) -> None:
         self._board = board
@@ -118,12 +117,16 @@ class HealthServicer(HealthBase):
         return f"<HealthServicer {self._board!r}, {self._watches!r}>"
 
     def __mapping__(self) -> dict[str, Handler]:
-        """The service's methods; Watch takes the stream itself, since betterproto2 leaves a generator unclosed."""
+        """Return the service's methods. Watch handles the stream itself: betterproto2 doesn't close its generators."""
         watch = Handler(self._watch, Cardinality.UNARY_STREAM, HealthCheckRequest, HealthCheckResponse)
         return super().__mapping__() | {"/grpc.health.v1.Health/Watch": watch}
 
     async def check(self, message: HealthCheckRequest) -> HealthCheckResponse:
-        """Tell one service's state; NOT_FOUND for one that isn't known."""
+        """Return a service's state.
+
+        Raises:
+            GRPCError: NOT_FOUND; the service is unknown.
+        """
         serving = self._board[message.service]
         if serving is None:
             known = ", ".join(f'"{name}"' for name in self._board.states)
@@ -131,22 +134,22 @@ class HealthServicer(HealthBase):
         return HealthCheckResponse(status=STATUS[serving])
 
     async def list(self, message: HealthListRequest) -> HealthListResponse:
-        """Tell the state of every service that is known."""
+        """Return the states of all known services."""
         states = self._board.states.items()
         return HealthListResponse(statuses={name: HealthCheckResponse(status=STATUS[state]) for name, state in states})
 
     def close(self) -> None:
-        """End every Watch with UNAVAILABLE, as gRPC's own servers do when they stop."""
+        """End every Watch with UNAVAILABLE, as gRPC's own servers do on shutdown."""
         self._watches.close()
 
     async def _watch(self, stream: ServerStream[HealthCheckRequest, HealthCheckResponse]) -> None:
         with self._watches.admit():
             message = await stream.recv_message()
-            service, told = message.service if message else "", None
-            while True:  # between looking and waiting there is no schedule point, so no change is missed
+            service, sent = message.service if message else "", None
+            while True:  # no checkpoint between reading the state and waiting: no change is missed
                 status = STATUS[self._board[service]]
-                if status is told:
+                if status is sent:
                     await self._board.changed()
                 else:
                     await stream.send_message(HealthCheckResponse(status=status))
-                    told = status
+                    sent = status

@@ -1,4 +1,4 @@
-"""ModelInfo: what a client is told of each voice pack."""
+"""ModelInfo: the public description of each voice pack and its model."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,55 +15,57 @@ MB = 1e6
 
 
 def model_infos(
-    shelf: Catalogue,
+    catalogue: Catalogue,
     manager: ModelManager[Any],
-    measured: Mapping[str, Mapping[str, ModelSize]],
-    about: Mapping[str, Mapping[str, str]] | None = None,
-    infos: Mapping[str, Mapping[str, Any]] | None = None,
+    measurements: Mapping[str, Mapping[str, ModelSize]],
+    host_infos: Mapping[str, Mapping[str, str]] | None = None,
+    engine_infos: Mapping[str, Mapping[str, Any]] | None = None,
     *,
-    limit_of: Callable[[str], int] | None = None,
+    session_limit: Callable[[str], int] | None = None,
 ) -> list[ModelInfo]:
-    """Describe every pack on the shelf, the broken ones with their fault, and models whose pack is no more.
+    """Describe every pack, including broken ones with their error, and loaded models whose pack was removed.
 
     Args:
-        shelf: The packs.
+        catalogue: The voice packs.
         manager: The models in memory.
-        measured: What is known of models from earlier loads, by id and device.
-        about: Where those in memory run, by id.
-        infos: What those in memory say of themselves, by id.
-        limit_of: How many sessions a model takes where it has the worker to itself.
+        measurements: Measurements of earlier loads, by model id and device.
+        host_infos: Host information of the models in memory, by model id.
+        engine_infos: Engine information of the models in memory, by model id.
+        session_limit: Returns the session limit of a model that has the worker to itself.
     """
-    packs = {**manager.packs, **shelf.packs}
-    faults = dict.fromkeys(manager.packs, "its voice pack has been removed; the model stays until it is unloaded")
-    faults |= {**shelf.broken, **dict.fromkeys(shelf.packs, "")}
-    told = [
+    packs = {**manager.packs, **catalogue.packs}
+    errors = dict.fromkeys(
+        manager.packs, "its voice pack has been removed; the model stays in memory until it is unloaded"
+    )
+    errors |= {**catalogue.broken, **dict.fromkeys(catalogue.packs, "")}
+    infos = [
         _info(
             pack,
-            ModelCapabilities.of(pack, (infos or {}).get(key)),
+            ModelCapabilities.of(pack, (engine_infos or {}).get(key)),
             manager.status(key),
-            measured.get(key, {}),
+            measurements.get(key, {}),
             {
-                "last_error": faults[key] or manager.status(key).error,
-                "max_sessions": str(limit_of(key)) if limit_of else "",
-                **(about or {}).get(key, {}),
+                "last_error": errors[key] or manager.status(key).error,
+                "max_sessions": str(session_limit(key)) if session_limit else "",
+                **(host_infos or {}).get(key, {}),
             },
         )
         for key, pack in packs.items()
     ]
-    return told + [_broken(key, shelf) for key in shelf.broken if key not in packs]
+    return infos + [_broken(key, catalogue) for key in catalogue.broken if key not in packs]
 
 
 def _info(
     pack: VoicePack,
-    able: ModelCapabilities,
+    capabilities: ModelCapabilities,
     status: ModelStatus,
-    measured: Mapping[str, ModelSize],
-    more: Mapping[str, str],
+    measurements: Mapping[str, ModelSize],
+    extra: Mapping[str, str],
 ) -> ModelInfo:
-    known = next(iter(measured.values()), None)
-    size = status.size if status.device else known.size if known else 0
-    load_s = status.load_s or (known.load_s if known else None)
-    told = {
+    measured = next(iter(measurements.values()), None)
+    size = status.size if status.device else measured.size if measured else 0
+    load_s = status.load_s or (measured.load_s if measured else None)
+    metadata = {
         "state": status.state.value,
         "version": pack.version,
         "license": pack.license,
@@ -72,26 +74,27 @@ def _info(
         "vram_mb": f"{pack.vram_mb:g}",
         "disk_mb": f"{pack.disk_mb:g}",
         "tags": ",".join(pack.tags),
-        "capabilities": ",".join(able.capabilities.names()),
+        "capabilities": ",".join(capabilities.capabilities.names()),
         "base": pack.base,
         "device": status.device,
-        "size_mb": f"{size / MB:.1f}" if status.device or known else "",
+        "size_mb": f"{size / MB:.1f}" if status.device or measured else "",
         "load_s": "" if load_s is None else f"{load_s:.2f}",
         "leases": str(status.leases),
         "idle_s": "" if status.idle_s is None else f"{status.idle_s:.1f}",
-        **more,
+        **extra,
     }
     return ModelInfo(
         model_id=pack.model_id,
         family=pack.family,
         is_loaded=status.state is ModelState.READY,
-        languages=list(able.languages),
-        metadata={name: text for name, text in told.items() if text},
+        languages=list(capabilities.languages),
+        metadata={name: text for name, text in metadata.items() if text},
     )
 
 
-def _broken(model_id: str, shelf: Catalogue) -> ModelInfo:
-    state = "incomplete" if model_id in shelf.incomplete else "broken"
-    folder = shelf.folders.get(model_id)
+def _broken(model_id: str, catalogue: Catalogue) -> ModelInfo:
+    state = "incomplete" if model_id in catalogue.incomplete else "broken"
+    folder = catalogue.folders.get(model_id)
     family = folder.parent.name if folder else model_id.partition("-")[0]
-    return ModelInfo(model_id=model_id, family=family, metadata={"state": state, "last_error": shelf.broken[model_id]})
+    metadata = {"state": state, "last_error": catalogue.broken[model_id]}
+    return ModelInfo(model_id=model_id, family=family, metadata=metadata)

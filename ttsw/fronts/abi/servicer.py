@@ -1,6 +1,7 @@
-"""tts.TTSService: converts, calls the worker, converts back. Decides nothing but the wire's form of an answer.
+"""tts.TTSService: convert requests, call the worker, and convert its results to responses.
 
-A refusal on a response that has `success` is an answer, not a status; Synthesize has no such field and ends with one.
+A refusal sets `success` to false in a response that has this field. Synthesize has no such field, and ends with a
+status instead.
 """
 
 import time
@@ -38,7 +39,7 @@ from ttsw.fronts.abi.generated.tts import (
 )
 from ttsw.fronts.abi.model_info import model_infos
 from ttsw.fronts.abi.shared_response import SharedResponse
-from ttsw.fronts.abi.status import from_grpc, message_of, to_grpc
+from ttsw.fronts.abi.status import from_grpc, to_grpc, wire_message
 from ttsw.grpc_trio import ServerStream
 from ttsw.sessions.frames import Frame
 from ttsw.sessions.session import Session, SessionStatus
@@ -53,55 +54,54 @@ COMMANDS: dict[int, Callable[[Session], SessionStatus]] = {
 }
 
 NOT_YET_MEASURED = dict.fromkeys(("rtf", "ttfa_ms_p50", "ttfa_ms_p95"), 0.0)
-"""Metrics that a client may count on: 0 until an utterance has been measured."""
+"""Metrics that are always present: 0 until an utterance has been measured."""
 
 
 class TTSServicer(TtsServiceBase):
-    """The service of proto/tts.proto on a `Worker`."""
+    """Implements proto/tts.proto on a `Worker`."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._models, self._capabilities = SharedResponse(self._list_models), SharedResponse(self._get_capabilities)
 
     def __mapping__(self) -> dict[str, Handler]:
-        """The service's methods; some take the stream itself, for encoded frames, the metadata or the connection."""
-        own = {
+        """Return the service's methods; some use the stream, for encoded frames, the metadata or the connection."""
+        overrides = {
             "ListModels": Handler(self._models.send, Cardinality.UNARY_UNARY, ListModelsRequest, ListModelsResponse),
             "GetCapabilities": Handler(
                 self._capabilities.send, Cardinality.UNARY_UNARY, GetCapabilitiesRequest, GetCapabilitiesResponse
             ),
             "Synthesize": Handler(self._synthesize, Cardinality.STREAM_STREAM, TextChunk, AudioFrame),
-            "StartSession": _unary(self.start_session, StartSessionRequest, StartSessionResponse),
-            "Control": _unary(self.control, ControlRequest, ControlResponse),
-            "UnloadModel": _unary(self.unload_model, UnloadModelRequest, UnloadModelResponse),
+            "StartSession": _unary_handler(self.start_session, StartSessionRequest, StartSessionResponse),
+            "Control": _unary_handler(self.control, ControlRequest, ControlResponse),
+            "UnloadModel": _unary_handler(self.unload_model, UnloadModelRequest, UnloadModelResponse),
         }
-        return super().__mapping__() | {f"/tts.TTSService/{name}": handler for name, handler in own.items()}
+        return super().__mapping__() | {f"/tts.TTSService/{name}": handler for name, handler in overrides.items()}
 
     async def start_session(
         self, message: StartSessionRequest, stream: ServerStream[Any, Any] | None = None
     ) -> StartSessionResponse:
-        """Open a session."""
+        """Start a session."""
         link = None if stream is None else stream.link
         try:
             session = await self._worker.start_session(message.session_id, message.model_id, message.options, link)
         except TtswError as error:
             return StartSessionResponse(**self._refuse(error))
-        told = f"session {session.session_id} speaks with {session.model_id}"
+        text = f"session {session.session_id} started with model {session.model_id}"
         if language := session.options.language:
-            told += f" in {language}"
-        return StartSessionResponse(success=True, message=told)
+            text += f", language {language}"
+        return StartSessionResponse(success=True, message=text)
 
     async def end_session(self, message: EndSessionRequest) -> EndSessionResponse:
-        """End a session; its speech stops."""
+        """End a session and stop its speech."""
         try:
             self._worker.sessions.end(message.session_id)
         except TtswError as error:
-            told = self._refuse(error)
-            return EndSessionResponse(success=False, error=told["error"])
+            return EndSessionResponse(success=False, error=self._refuse(error)["error"])
         return EndSessionResponse(success=True)
 
     async def control(self, message: ControlRequest, stream: ServerStream[Any, Any] | None = None) -> ControlResponse:
-        """Pause, resume, stop or reload."""
+        """Pause, resume, stop or reload a session."""
         received = trio.current_time()
         try:
             session = self._worker.sessions[message.session_id]
@@ -110,10 +110,10 @@ class TTSServicer(TtsServiceBase):
             command = COMMANDS.get(message.command)
             if command is None:
                 valid = ", ".join(f"{item.name}={item.value}" for item in ControlCommand)
-                raise InvalidArgumentError(f"no command {int(message.command)}; there are: {valid}")
-            silences = message.command == ControlCommand.PAUSE and session.utterance is not None
+                raise InvalidArgumentError(f"no command {int(message.command)}; valid commands: {valid}")
+            pauses_speech = message.command == ControlCommand.PAUSE and session.utterance is not None
             status = command(session)
-            if silences:  # no frame is handed out from here on
+            if pauses_speech:  # no frame is sent from here on
                 self._worker.metrics.barged_in("pause", trio.current_time() - received)
         except TtswError as error:
             return ControlResponse(**self._refuse(error), timestamp_ms=now_ms())
@@ -126,32 +126,33 @@ class TTSServicer(TtsServiceBase):
         )
 
     async def list_models(self, message: ListModelsRequest) -> ListModelsResponse:
-        """Tell every voice pack there is, the broken ones with their fault."""
+        """Return all voice packs, including broken ones with their error."""
         return await self._list_models()
 
     async def _list_models(self) -> ListModelsResponse:
-        shelf, measured = await self._worker.known_models()
+        catalogue, measurements = await self._worker.known_models()
         models = self._worker.models
-        about = {model_id: voice.host.about for model_id, voice in models.residents.items()}
-        infos = self._worker.model_infos()
-        limit_of = self._worker.session_limit
-        return ListModelsResponse(models=model_infos(shelf, models, measured, about, infos, limit_of=limit_of))
+        host_infos = {model_id: voice.host.about for model_id, voice in models.residents.items()}
+        engine_infos = self._worker.model_infos()
+        limit = self._worker.session_limit
+        infos = model_infos(catalogue, models, measurements, host_infos, engine_infos, session_limit=limit)
+        return ListModelsResponse(models=infos)
 
     async def load_model(self, message: LoadModelRequest) -> LoadModelResponse:
-        """Have a model in memory."""
+        """Load a model into memory."""
         started = trio.current_time()
         model_id = self._worker.named(message.model_id)
         try:
             await self._worker.models.load(model_id, speculative=message.preload_only)
         except TtswError as error:
             return LoadModelResponse(**self._refuse(error))
-        took_ms = round((trio.current_time() - started) * 1000)
-        return LoadModelResponse(success=True, message="loaded", load_duration_ms=took_ms)
+        duration_ms = round((trio.current_time() - started) * 1000)
+        return LoadModelResponse(success=True, message="loaded", load_duration_ms=duration_ms)
 
     async def unload_model(
         self, message: UnloadModelRequest, stream: ServerStream[Any, Any] | None = None
     ) -> UnloadModelResponse:
-        """Unload a model that nobody uses; with the metadata `force`, one that will be let go."""
+        """Unload an unused model. With the metadata `force`, unload a model in use once it is released."""
         metadata: Mapping[str, Any] = (stream and stream.metadata) or {}
         force = str(metadata.get("force", "")).lower() in {"1", "true", "yes"}
         try:
@@ -161,7 +162,7 @@ class TTSServicer(TtsServiceBase):
         return UnloadModelResponse(success=True, message="unloaded")
 
     async def get_capabilities(self, message: GetCapabilitiesRequest) -> GetCapabilitiesResponse:
-        """Tell what the worker can do, and how it does."""
+        """Return the worker's capabilities, resident models and metrics."""
         return await self._get_capabilities()
 
     async def _get_capabilities(self) -> GetCapabilitiesResponse:
@@ -175,22 +176,22 @@ class TTSServicer(TtsServiceBase):
         try:
             first = await _receive(stream)
             if first is None:
-                raise InvalidArgumentError("the stream of text was empty; its first TextChunk names the session")
+                raise InvalidArgumentError("the text stream was empty; send a first TextChunk with the session_id")
             structlog.contextvars.bind_contextvars(session_id=first.session_id)
             session, utterance = await self._worker.begin(first.session_id, stream.metadata or {})
             session.attach(stream.link)
             try:
-                await _converse(stream, first, utterance)
+                await _run_utterance(stream, first, utterance)
             finally:
                 self._worker.record(session, utterance)
             if utterance.failure is not None:
                 raise utterance.failure
             if unread := utterance.report.unread:
-                told = {
+                trailers = {
                     "ttsw-unread-characters": str(sum(unread.values())),
                     "ttsw-unread-scripts": ",".join(sorted(unread)),
                 }
-                await stream.send_trailing_metadata(metadata=told)
+                await stream.send_trailing_metadata(metadata=trailers)
         except TtswError as error:
             self._worker.metrics.refused(error.code)
             raise to_grpc(error) from error
@@ -200,17 +201,19 @@ class TTSServicer(TtsServiceBase):
         return refusal(error)
 
 
-def _unary(answer: Callable[[Any, ServerStream[Any, Any]], Awaitable[Any]], request: type, reply: type) -> Handler:
-    """A unary method that sees its call's stream."""
+def _unary_handler(
+    method: Callable[[Any, ServerStream[Any, Any]], Awaitable[Any]], request: type, reply: type
+) -> Handler:
+    """Return the handler of a unary method that uses its call's stream."""
 
     async def run(stream: ServerStream[Any, Any]) -> None:
-        await stream.send_message(await answer(await stream.recv_message(), stream))
+        await stream.send_message(await method(await stream.recv_message(), stream))
 
     return Handler(run, Cardinality.UNARY_UNARY, request, reply)
 
 
-class _Listener:
-    """The client's end of a Synthesize."""
+class _FrameSender:
+    """Sends frames to the client of a Synthesize call."""
 
     def __init__(self, stream: ServerStream[TextChunk, AudioFrame], session_id: str) -> None:
         self._stream = stream
@@ -223,21 +226,21 @@ class _Listener:
         await self._stream.send_encoded([self._encode(frame) for frame in frames], sent)
 
 
-async def _converse(stream: ServerStream[TextChunk, AudioFrame], first: TextChunk, utterance: Utterance) -> None:
+async def _run_utterance(stream: ServerStream[TextChunk, AudioFrame], first: TextChunk, utterance: Utterance) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_listen, stream, first, utterance)
-        await utterance.emit(_Listener(stream, first.session_id))
-        nursery.cancel_scope.cancel(reason="the last frame is sent")
+        nursery.start_soon(_read_text, stream, first, utterance)
+        await utterance.emit(_FrameSender(stream, first.session_id))
+        nursery.cancel_scope.cancel(reason="last frame sent")
 
 
-async def _listen(stream: ServerStream[TextChunk, AudioFrame], first: TextChunk, utterance: Utterance) -> None:
+async def _read_text(stream: ServerStream[TextChunk, AudioFrame], first: TextChunk, utterance: Utterance) -> None:
     chunk: TextChunk | None = first
     try:
         while chunk is not None:
             if chunk.session_id not in {first.session_id, ""}:
                 raise InvalidArgumentError(
-                    f"session_id changed from {first.session_id!r} to {chunk.session_id!r} inside one stream; "
-                    "a stream belongs to the session that its first TextChunk names"
+                    f"session_id changed from {first.session_id!r} to {chunk.session_id!r} within one stream; "
+                    "a stream belongs to the session of its first TextChunk"
                 )
             await utterance.feed(chunk.text, flush=chunk.flush)
             chunk = None if chunk.is_final else await _receive(stream)
@@ -249,20 +252,20 @@ async def _listen(stream: ServerStream[TextChunk, AudioFrame], first: TextChunk,
 async def _receive(stream: ServerStream[TextChunk, AudioFrame]) -> TextChunk | None:
     try:
         return await stream.recv_message()
-    except GRPCError as error:  # the message was too large, or no TextChunk
+    except GRPCError as error:  # the message was too large, or not a TextChunk
         raise from_grpc(error) from error
 
 
 def refusal(error: TtswError) -> dict[str, Any]:
-    """The fields of an answer that says no."""
-    return {"success": False, "message": message_of(error), "error": wire_code(error)}
+    """Return the fields of a response that refuses a request."""
+    return {"success": False, "message": wire_message(error), "error": wire_code(error)}
 
 
 def wire_code(error: TtswError) -> ErrorCode:
-    """Our code as the wire has it; the numbers are the same."""
+    """Return the protobuf error code, which has the same number as `error.code`."""
     return ErrorCode(int(error.code))
 
 
 def now_ms() -> int:
-    """Unix time, ms."""
+    """Return the Unix time, ms."""
     return time.time_ns() // 1_000_000

@@ -1,4 +1,4 @@
-"""Responses that are the same for all who ask at the same time: made once, encoded once, sent to each."""
+"""Shared responses: concurrent calls of a method share one response, built and encoded once."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,14 +9,14 @@ from ttsw.grpc_trio import ServerStream
 
 
 class SharedResponse:
-    """The response of a unary method whose request says nothing.
+    """The response of a unary method with an empty request.
 
     Args:
-        make: Makes the response, a betterproto2 message.
+        build: Builds the response, a betterproto2 message.
     """
 
-    def __init__(self, make: Callable[[], Awaitable[Any]]) -> None:
-        self._make = make
+    def __init__(self, build: Callable[[], Awaitable[Any]]) -> None:
+        self._build = build
         self._encoded = Coalesced(self._encode)
 
     async def send(self, stream: ServerStream[Any, Any]) -> None:
@@ -25,4 +25,4 @@ class SharedResponse:
         await stream.send_encoded((await self._encoded(),))
 
     async def _encode(self) -> bytes:
-        return await run_in(Lane.LISTING, bytes, await self._make(), abandon=True)
+        return await run_in(Lane.LISTING, bytes, await self._build(), abandon=True)

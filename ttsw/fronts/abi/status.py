@@ -1,4 +1,4 @@
-"""Errors on the wire: one table from our codes to gRPC's statuses of the same name."""
+"""Mapping between errors of `ttsw.errors` and gRPC statuses."""
 
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
@@ -16,24 +16,24 @@ STATUS: dict[ErrorCode, Status] = {
     ErrorCode.INTERNAL: Status.INTERNAL,
 }
 
-LONGEST_MESSAGE = 600
-"""Characters of an error on the wire. A status travels in a header, of which clients take 8 KiB in all."""
+MAX_MESSAGE_CHARS = 600
+"""Longest error message on the wire, characters. It is sent in a header, and clients accept 8 KiB of headers in all."""
 
 
 def to_grpc(error: TtswError) -> GRPCError:
-    """Turn an error of ours into the one that ends a call with its status."""
-    return GRPCError(STATUS[error.code], message_of(error))
+    """Return the GRPCError that ends a call with the error's status."""
+    return GRPCError(STATUS[error.code], wire_message(error))
 
 
-def message_of(error: TtswError) -> str:
-    """The error's text; where a client's own words made it long, its beginning and its end, which say what is valid."""
+def wire_message(error: TtswError) -> str:
+    """Return the error's text, shortened in the middle: a client's long input is cut, the list of valid values kept."""
     text = str(error)
-    if len(text) <= LONGEST_MESSAGE:
+    if len(text) <= MAX_MESSAGE_CHARS:
         return text
-    return f"{text[: LONGEST_MESSAGE // 3]} … {text[-LONGEST_MESSAGE * 2 // 3 + 3 :]}"
+    return f"{text[: MAX_MESSAGE_CHARS // 3]} … {text[-MAX_MESSAGE_CHARS * 2 // 3 + 3 :]}"
 
 
 def from_grpc(error: GRPCError) -> TtswError:
-    """Turn the transport's complaint about a client's message into an error of ours."""
+    """Convert the transport's error about a client's message to an error of `ttsw.errors`."""
     kind = ResourceExhaustedError if error.status is Status.RESOURCE_EXHAUSTED else InvalidArgumentError
     return kind(error.message or error.status.name)

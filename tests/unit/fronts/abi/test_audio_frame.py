@@ -1,4 +1,4 @@
-"""The fast encoder is protobuf, to the byte."""
+"""The fast encoder produces the same bytes as protobuf."""
 
 import pytest
 from hypothesis import given

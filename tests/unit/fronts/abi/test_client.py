@@ -1,4 +1,4 @@
-"""The client raises what the worker answered with; a channel that gives set answers stands in for the worker."""
+"""Requests and errors of the client, on a channel with fixed responses."""
 
 from contextlib import asynccontextmanager
 
@@ -13,23 +13,23 @@ from ttsw.fronts.abi.status import STATUS
 
 
 class FixedChannel:
-    """Answers every unary call with the same message, or the same error."""
+    """Returns the same message, or raises the same error, for every unary call."""
 
-    def __init__(self, answer):
-        self.answer = answer
-        self.asked = []
+    def __init__(self, response):
+        self.response = response
+        self.requests = []
 
     async def unary(self, path, request, reply, *, metadata):
-        self.asked.append((path, request))
+        self.requests.append((path, request))
         self.metadata = metadata
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        assert isinstance(self.answer, reply)
-        return self.answer
+        if isinstance(self.response, Exception):
+            raise self.response
+        assert isinstance(self.response, reply)
+        return self.response
 
     @asynccontextmanager
     async def stream(self, *types):
-        self.asked.append(types)
+        self.requests.append(types)
         yield "a call"
 
 
@@ -43,25 +43,25 @@ CALLS = {
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("code", sorted(ERRORS))
-async def test_an_answer_that_says_no_is_raised_as_its_error(name, code):
-    call, answer = CALLS[name]
-    client = TTSClient(FixedChannel(answer(success=False, message="because", error=tts.ErrorCode(int(code)))))
+async def test_a_refusal_is_raised_as_its_error(name, code):
+    call, response = CALLS[name]
+    client = TTSClient(FixedChannel(response(success=False, message="because", error=tts.ErrorCode(int(code)))))
     with pytest.raises(ERRORS[code], match="because"):
         await call(client)
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_an_answer_that_says_yes_is_returned(name):
-    call, answer = CALLS[name]
-    channel = FixedChannel(answer(success=True))
+async def test_a_successful_response_is_returned(name):
+    call, response = CALLS[name]
+    channel = FixedChannel(response(success=True))
     await call(TTSClient(channel))
-    assert [path for path, _ in channel.asked] == [f"/tts.TTSService/{name}"]
+    assert [path for path, _ in channel.requests] == [f"/tts.TTSService/{name}"]
 
 
 async def test_a_session_is_started_with_its_options():
-    channel = FixedChannel(tts.StartSessionResponse(success=True, message="it speaks"))
-    assert await TTSClient(channel).start_session("s", "m", {"speed": "2"}) == "it speaks"
-    assert channel.asked[0][1] == tts.StartSessionRequest(session_id="s", model_id="m", options={"speed": "2"})
+    channel = FixedChannel(tts.StartSessionResponse(success=True, message="started"))
+    assert await TTSClient(channel).start_session("s", "m", {"speed": "2"}) == "started"
+    assert channel.requests[0][1] == tts.StartSessionRequest(session_id="s", model_id="m", options={"speed": "2"})
 
 
 async def test_the_end_of_an_unknown_session_names_it():
@@ -76,7 +76,7 @@ async def test_a_worker_of_another_version_that_gives_no_code_is_unavailable():
         await client.control("s", tts.ControlCommand.PAUSE)
 
 
-async def test_force_and_foresight_are_passed_on():
+async def test_force_and_preload_only_are_passed_on():
     channel = FixedChannel(tts.UnloadModelResponse(success=True))
     await TTSClient(channel).unload_model("m")
     assert channel.metadata == {}
@@ -84,21 +84,21 @@ async def test_force_and_foresight_are_passed_on():
     assert channel.metadata == {"force": "true"}
     channel = FixedChannel(tts.LoadModelResponse(success=True))
     await TTSClient(channel).load_model("m", preload_only=True)
-    assert channel.asked[0][1].preload_only
+    assert channel.requests[0][1].preload_only
 
 
-async def test_lists_are_told_as_they_come():
+async def test_lists_are_returned_unchanged():
     models = [tts.ModelInfo(model_id="a"), tts.ModelInfo(model_id="b")]
     assert await TTSClient(FixedChannel(tts.ListModelsResponse(models=models))).list_models() == models
-    told = tts.GetCapabilitiesResponse(resident_models=["a"])
-    assert await TTSClient(FixedChannel(told)).capabilities() == told
+    response = tts.GetCapabilitiesResponse(resident_models=["a"])
+    assert await TTSClient(FixedChannel(response)).capabilities() == response
 
 
 async def test_synthesize_is_a_stream_of_chunks_and_frames():
     channel = FixedChannel(None)
     async with TTSClient(channel).synthesize() as call:
         assert call == "a call"
-    assert channel.asked == [("/tts.TTSService/Synthesize", tts.TextChunk, tts.AudioFrame)]
+    assert channel.requests == [("/tts.TTSService/Synthesize", tts.TextChunk, tts.AudioFrame)]
 
 
 @pytest.mark.parametrize("code", sorted(ERRORS))
@@ -115,7 +115,7 @@ async def test_a_status_that_we_never_give_is_internal(status):
             raise GRPCError(status)
 
 
-async def test_nobody_at_an_address_is_unavailable():
+async def test_an_address_without_a_worker_is_unavailable():
     with pytest.raises(UnavailableError):
         async with open_client("127.0.0.1", 1) as client:
             await client.capabilities()

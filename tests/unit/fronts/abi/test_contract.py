@@ -1,4 +1,4 @@
-"""The wire contract is frozen: clients exist. Names, numbers and types, as they were given to them."""
+"""The wire contract with existing clients: names, numbers and types stay unchanged."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The board, the calls that are open, and what the servicer makes of them. A fake stream stands for the wire."""
+"""The health board, open calls, and the servicer on a fake stream."""
 
 import pytest
 import trio
@@ -18,10 +18,10 @@ TTS = "tts.TTSService"
 
 
 class FakeStream:
-    """A client that asks for one service, and takes what it is told while its gate is open."""
+    """A client that requests one service, and reads responses while its gate is open."""
 
     def __init__(self, service: str) -> None:
-        self.told: list[str] = []
+        self.sent: list[str] = []
         self.gate = trio.Event()
         self.gate.set()
         self._service = service
@@ -33,7 +33,7 @@ class FakeStream:
     async def send_message(self, message: v1.HealthCheckResponse) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         await self.gate.wait()
-        self.told.append(message.status.name)
+        self.sent.append(message.status.name)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_the_file_is_the_standards():
 # ---- the board
 
 
-def test_nothing_serves_until_it_is_said(board):
+def test_nothing_serves_initially(board):
     assert board.states == {"": False, TTS: False}
     board.set_all(True)
     assert board.states == {"": True, TTS: True}
@@ -87,14 +87,14 @@ async def test_only_a_change_wakes(board, nursery):
 # ---- Check and List
 
 
-async def test_check_tells_the_present_state(board, servicer):
+async def test_check_returns_the_current_state(board, servicer):
     assert (await servicer.check(v1.HealthCheckRequest())).status is State.NOT_SERVING
     board.set("", True)
     assert (await servicer.check(v1.HealthCheckRequest())).status is State.SERVING
     assert (await servicer.check(v1.HealthCheckRequest(service=TTS))).status is State.NOT_SERVING
 
 
-async def test_check_of_what_is_unknown_names_what_is_known(servicer):
+async def test_check_of_an_unknown_service_lists_the_known_ones(servicer):
     with pytest.raises(GRPCError) as caught:
         await servicer.check(v1.HealthCheckRequest(service="tts.Other"))
     assert caught.value.status is Status.NOT_FOUND
@@ -107,7 +107,7 @@ async def test_a_long_name_makes_no_long_header(servicer):
     assert len(caught.value.message) <= 610
 
 
-async def test_list_tells_all(board, servicer):
+async def test_list_returns_all_states(board, servicer):
     board.set(TTS, True)
     statuses = (await servicer.list(v1.HealthListRequest())).statuses
     assert {name: each.status for name, each in statuses.items()} == {"": State.NOT_SERVING, TTS: State.SERVING}
@@ -116,26 +116,26 @@ async def test_list_tells_all(board, servicer):
 # ---- Watch
 
 
-async def test_a_watch_tells_the_state_and_each_change_of_its_service(board, watch, autojump_clock):
+async def test_a_watch_sends_the_state_and_each_change_of_its_service(board, watch, autojump_clock):
     stream = await watch(TTS)
     for serving in (True, True, False):
         board.set(TTS, serving)
         board.set("", not serving)
         await trio.sleep(1)
-    assert stream.told == ["NOT_SERVING", "SERVING", "NOT_SERVING"]
+    assert stream.sent == ["NOT_SERVING", "SERVING", "NOT_SERVING"]
 
 
-async def test_a_watch_of_what_is_unknown_waits_for_it(board, watch):
+async def test_a_watch_of_an_unknown_service_waits_for_it(board, watch):
     stream = await watch("later")
     board.set_all(True)
     await trio.testing.wait_all_tasks_blocked()
-    assert stream.told == ["SERVICE_UNKNOWN"]
+    assert stream.sent == ["SERVICE_UNKNOWN"]
     board.set("later", True)
     await trio.testing.wait_all_tasks_blocked()
-    assert stream.told == ["SERVICE_UNKNOWN", "SERVING"]
+    assert stream.sent == ["SERVICE_UNKNOWN", "SERVING"]
 
 
-async def test_a_slow_client_is_told_the_last_state_only(board, watch):
+async def test_a_slow_client_receives_only_the_last_state(board, watch):
     stream = await watch("")
     stream.gate = trio.Event()
     for _ in range(100):
@@ -146,7 +146,7 @@ async def test_a_slow_client_is_told_the_last_state_only(board, watch):
     board.set_all(True)
     stream.gate.set()
     await trio.testing.wait_all_tasks_blocked()
-    assert stream.told == ["NOT_SERVING", "SERVING"]
+    assert stream.sent == ["NOT_SERVING", "SERVING"]
 
 
 @pytest.mark.parametrize("stuck", [False, True], ids=["waits for a change", "waits for the client"])
@@ -185,7 +185,7 @@ async def test_close_ends_watches_and_those_to_come_as_unavailable(servicer, nur
     assert "<OpenCalls closed, 0>" in repr(servicer)
 
 
-async def test_a_call_that_ends_by_itself_ends_well_even_after_close():
+async def test_a_call_that_ends_on_its_own_after_close_raises_nothing():
     calls = OpenCalls()
     with calls.admit():
         calls.close()

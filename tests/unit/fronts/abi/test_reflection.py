@@ -1,4 +1,4 @@
-"""Answers to questions, by themselves; what stock clients make of them is seen in tests/integration."""
+"""Reflection requests and responses; tests/integration checks them with stock clients."""
 
 import subprocess
 import sys
@@ -26,14 +26,14 @@ from ttsw.fronts.abi.generated.grpc.reflection.v1 import (
 )
 from ttsw.fronts.abi.generated.tts import TtsServiceBase
 from ttsw.fronts.abi.health import HealthBoard, HealthServicer
-from ttsw.fronts.abi.reflection import Declared, ReflectionServicer
+from ttsw.fronts.abi.reflection import DescriptorIndex, ReflectionServicer
 
 V1, V1ALPHA = "grpc/reflection/v1/reflection.proto", "grpc/reflection/v1alpha/reflection.proto"
 REFLECTION = ReflectionServicer([TtsServiceBase(), HealthServicer(HealthBoard())])
 
 
 def plain(file: FileDescriptorProto | FileDescriptor) -> str:
-    """What clients rely on in a file: all but its place and what it says to other languages' generators."""
+    """Return the part of a file that clients rely on, without its name and options for code generators."""
     copy = FileDescriptorProto()
     copy.CopyFrom(file) if isinstance(file, FileDescriptorProto) else file.CopyToProto(copy)
     copy.ClearField("name")
@@ -126,16 +126,16 @@ def test_the_file_of_a_symbol(symbol, file):
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        ({"file_by_filename": "no.proto"}, "no file 'no.proto'"),
-        ({"file_by_filename": ""}, "no file ''"),
-        ({"file_containing_symbol": "tts.No"}, "nothing is named 'tts.No'"),
-        ({"file_containing_symbol": "tts"}, "nothing is named 'tts'"),
+        ({"file_by_filename": "no.proto"}, "unknown file 'no.proto'"),
+        ({"file_by_filename": ""}, "unknown file ''"),
+        ({"file_containing_symbol": "tts.No"}, "unknown symbol 'tts.No'"),
+        ({"file_containing_symbol": "tts"}, "unknown symbol 'tts'"),
         (
             {"file_containing_extension": ExtensionRequest(containing_type="tts.AudioFrame", extension_number=7)},
             "tts.AudioFrame has no extension 7",
         ),
-        ({"file_containing_extension": ExtensionRequest()}, "no message is named ''"),
-        ({"all_extension_numbers_of_type": "tts.PAUSE"}, "no message is named 'tts.PAUSE'"),
+        ({"file_containing_extension": ExtensionRequest()}, "unknown message type ''"),
+        ({"all_extension_numbers_of_type": "tts.PAUSE"}, "unknown message type 'tts.PAUSE'"),
     ],
 )
 def test_what_is_not_found(question, message):
@@ -143,7 +143,7 @@ def test_what_is_not_found(question, message):
 
 
 def test_no_question():
-    assert error(ask()) == (Status.INVALID_ARGUMENT, "the request asks for nothing that is known here")
+    assert error(ask()) == (Status.INVALID_ARGUMENT, "empty or unknown reflection request")
 
 
 def test_two_questions_in_one_get_one_answer():
@@ -180,7 +180,7 @@ def test_any_bytes_that_pass_for_a_question_have_an_answer_that_can_be_sent(data
 
 @pytest.mark.parametrize("data", [b"\x18\x01", b"\x2a\x02\x08\x01"])
 def test_a_number_for_a_name_is_no_question(data):
-    with pytest.raises(GRPCError, match="no ServerReflectionRequest"):
+    with pytest.raises(GRPCError, match="invalid ServerReflectionRequest"):
         REFLECTION.answer(ServerReflectionRequest.parse(data))
 
 
@@ -188,7 +188,7 @@ def test_a_number_for_a_name_is_no_question(data):
 
 
 class Flood:
-    """A client that has asked a thousand things already, and takes every answer at once."""
+    """A client with a thousand pending requests, which accepts every response immediately."""
 
     def __init__(self, ask: ServerReflectionRequest) -> None:
         self.answers = 0
@@ -202,7 +202,7 @@ class Flood:
         self.answers += 1
 
 
-async def test_a_flood_of_questions_keeps_nobody_waiting(nursery):
+async def test_a_flood_of_requests_does_not_block_other_tasks(nursery):
     flood, seen = Flood(ServerReflectionRequest(list_services="")), []
 
     async def neighbour() -> None:
@@ -216,7 +216,7 @@ async def test_a_flood_of_questions_keeps_nobody_waiting(nursery):
     assert max(after - before for before, after in pairwise(seen)) <= 2
 
 
-# ---- files that import and extend each other, which ours don't
+# ---- files that import and extend each other, unlike the served ones
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,9 @@ def others() -> ReflectionServicer:
     exec(render(files.SerializeToString()), made)
     return ReflectionServicer(
         [],
-        Declared(files=made["FILES"], imports=made["IMPORTS"], symbols=made["SYMBOLS"], extensions=made["EXTENSIONS"]),
+        DescriptorIndex(
+            files=made["FILES"], imports=made["IMPORTS"], symbols=made["SYMBOLS"], extensions=made["EXTENSIONS"]
+        ),
     )
 
 
@@ -249,8 +251,8 @@ def test_a_file_comes_first_then_each_that_it_needs_once(others, name, expected)
 
 @pytest.mark.parametrize(("number", "file"), [(120, "middle.proto"), (110, "top.proto")])
 def test_the_file_of_an_extension(others, number, file):
-    asked = ExtensionRequest(containing_type="a.b.Base", extension_number=number)
-    assert names(others.answer(ServerReflectionRequest(file_containing_extension=asked)))[0] == file
+    extension = ExtensionRequest(containing_type="a.b.Base", extension_number=number)
+    assert names(others.answer(ServerReflectionRequest(file_containing_extension=extension)))[0] == file
 
 
 def test_the_numbers_of_extensions(others):

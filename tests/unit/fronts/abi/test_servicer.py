@@ -1,4 +1,4 @@
-"""The servicer's tables; what it does with them is seen over the wire, in tests/integration."""
+"""The servicer's tables; tests/integration checks its methods over the wire."""
 
 import pytest
 
@@ -17,11 +17,11 @@ def test_every_method_is_served():
 
 
 @pytest.mark.parametrize("code", sorted(ERRORS))
-def test_a_refusal_says_why_to_a_person_and_to_a_program(code):
+def test_a_refusal_has_a_message_and_a_code(code):
     fields = servicer.refusal(ERRORS[code]("because"))
     assert fields == {"success": False, "message": "because", "error": tts.ErrorCode(int(code))}
     assert fields["error"].name == code.name
 
 
-def test_what_is_not_yet_measured_is_zero():
+def test_metrics_are_zero_before_the_first_measurement():
     assert servicer.NOT_YET_MEASURED == {"rtf": 0, "ttfa_ms_p50": 0, "ttfa_ms_p95": 0}

@@ -1,4 +1,4 @@
-"""One table: every code of ours has the wire's number and gRPC's status of the same name."""
+"""Every error code has the wire's number and the gRPC status of the same name."""
 
 import pytest
 from grpclib.const import Status
@@ -7,7 +7,7 @@ from grpclib.metadata import encode_grpc_message
 
 from ttsw.errors import ERRORS, ErrorCode, InvalidArgumentError, NotFoundError, ResourceExhaustedError
 from ttsw.fronts.abi.generated import tts
-from ttsw.fronts.abi.status import LONGEST_MESSAGE, STATUS, from_grpc, message_of, to_grpc
+from ttsw.fronts.abi.status import MAX_MESSAGE_CHARS, STATUS, from_grpc, to_grpc, wire_message
 
 
 def test_every_code_has_the_status_of_its_name():
@@ -33,24 +33,24 @@ def test_an_error_becomes_its_status_with_its_text(code):
         (Status.INVALID_ARGUMENT, InvalidArgumentError),
     ],
 )
-def test_the_transports_complaint_about_a_message_is_the_clients_fault(status, kind):
+def test_the_transports_error_about_a_message_is_the_clients_fault(status, kind):
     error = from_grpc(GRPCError(status, "too large"))
     assert type(error) is kind
     assert str(error) == "too large"
 
 
-def test_a_complaint_without_words_is_told_by_its_name():
+def test_an_error_without_a_message_gets_the_name_of_its_status():
     assert str(from_grpc(GRPCError(Status.INTERNAL))) == "INTERNAL"
 
 
-@pytest.mark.parametrize("length", [0, 1, LONGEST_MESSAGE])
+@pytest.mark.parametrize("length", [0, 1, MAX_MESSAGE_CHARS])
 def test_a_message_of_usual_length_stays_as_it_is(length):
-    assert message_of(NotFoundError("x" * length)) == "x" * length
+    assert wire_message(NotFoundError("x" * length)) == "x" * length
 
 
 def test_a_long_message_keeps_its_beginning_and_its_end():
-    text = message_of(NotFoundError(f"no model {'日' * 10_000!r}; there are: mock-440hz"))
+    text = wire_message(NotFoundError(f"no model {'日' * 10_000!r}; there are: mock-440hz"))
     assert text.startswith("no model '日")
     assert text.endswith("日'; there are: mock-440hz")
-    assert len(text) <= LONGEST_MESSAGE
+    assert len(text) <= MAX_MESSAGE_CHARS
     assert len(encode_grpc_message(text)) < 8 * 1024
