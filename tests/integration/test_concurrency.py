@@ -11,6 +11,8 @@ from ttsw.errors import TtswError
 from ttsw.fronts.abi.client import open_client
 from ttsw.fronts.abi.generated.tts import TextChunk
 
+pytestmark = pytest.mark.alone
+
 SESSIONS = 48
 ROUNDS = 8
 WORDS = "One sentence of speech, and another one behind it."

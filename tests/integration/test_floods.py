@@ -18,6 +18,8 @@ from tests.integration.support import check_frames, eventually
 from tests.integration.test_bad_input import NAMES, goaways, read_to_end
 from ttsw.fronts.abi.generated.grpc.health.v1 import HealthCheckRequest, HealthCheckResponse
 
+pytestmark = pytest.mark.alone
+
 MB = 1e6
 
 

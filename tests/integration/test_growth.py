@@ -2,6 +2,7 @@
 
 import gc
 
+import pytest
 import trio
 
 from ttsw.config import load_config
@@ -9,6 +10,8 @@ from ttsw.fronts.abi.client import TTSClient, open_client
 from ttsw.fronts.abi.generated.tts import TextChunk
 from ttsw.grpc_trio.h2state import H2State
 from ttsw.testing import open_worker
+
+pytestmark = pytest.mark.alone
 
 FLAGS = {
     "worker.grpc_host": "127.0.0.1",

@@ -12,6 +12,8 @@ import pytest
 
 from tests.integration.support import PATIENCE_S
 
+pytestmark = pytest.mark.alone
+
 SESSIONS, CALLS, TRIES = 20, 1_000, 5
 LATE_S = 0.020
 THREADS = 8

@@ -16,6 +16,8 @@ import pytest
 from tests.integration.support import PAUSE, RESUME, STOP, numbers
 from ttsw.fronts.abi.generated.tts import AudioFrame, ControlRequest, ControlResponse, TextChunk
 
+pytestmark = pytest.mark.alone
+
 WINDOW = 16_384
 
 

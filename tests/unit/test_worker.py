@@ -141,6 +141,7 @@ class Closer(TTSAdapter):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["process", "thread"])
 @pytest.mark.parametrize("asked", [True, False])
 async def test_an_engine_is_told_to_close_when_it_is_unloaded_and_when_the_worker_stops(

@@ -46,11 +46,11 @@ class CallConnection(Protocol):
         """Have the writer send `out`."""
         ...
 
-    def pass_room_on(self) -> None:
+    def wake_sender(self) -> None:
         """Wake the next sender that waits for room."""
         ...
 
-    def forget(self, exchange: "Http2Call") -> None:
+    def unregister(self, call: "Http2Call") -> None:
         """Remove a call that is over."""
         ...
 

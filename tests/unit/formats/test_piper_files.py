@@ -23,6 +23,8 @@ from ttsw.formats.json_file import MOST_BYTES
 from ttsw.formats.piper_files import read_config, read_voice
 from ttsw.packs.install.piper import PiperVoice, describe_voice
 
+pytestmark = pytest.mark.slow
+
 ROWS = 64
 
 

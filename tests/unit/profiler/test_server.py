@@ -21,6 +21,8 @@ from ttsw.profiler.server_config import IDLE_MODEL, SESSIONS, measuring_config
 from ttsw.profiles.files import read_profile, write_profile
 from ttsw.profiles.schema import Slo
 
+pytestmark = pytest.mark.slow
+
 TINY = replace(
     QUICK,
     cycles=2,

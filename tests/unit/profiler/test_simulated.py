@@ -24,6 +24,8 @@ from ttsw.sessions.synthesizer import run_synthesizer
 from ttsw.simulation.source import SimulatedSource
 from ttsw.units import FRAME_S
 
+pytestmark = pytest.mark.slow
+
 PLAN = BenchPlan(
     cycles=2, probe_s=25.0, confirm_s=40.0, memory_levels=(1, 2), memory_s=10.0, poisson_s=0.0, pairs=0, most=64
 )

@@ -11,6 +11,8 @@ from ttsw.errors import ConfigError
 from ttsw.profiles.files import read_profile
 from ttsw.profiles.writer import WIDTH, tidy, to_yaml, write_profile
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_profile_is_read_back_as_it_was(tmp_path):
     assert write_profile(MEASURED, tmp_path / "new" / "sample.yaml") == MEASURED

@@ -304,6 +304,7 @@ def installer(request, monkeypatch):
     return request.param
 
 
+@pytest.mark.slow
 def test_each_pin_is_installed_as_it_stands_and_dependencies_only_of_the_leading(environ, tmp_path, installer):
     """What tiny-engine asks for isn't there; what leading-library asks for comes."""
     wheels = tmp_path / "wheels"
@@ -319,6 +320,7 @@ def test_each_pin_is_installed_as_it_stands_and_dependencies_only_of_the_leading
     assert ready.state is EnvironmentState.READY
 
 
+@pytest.mark.slow
 def test_where_the_installer_fails_its_last_lines_are_told(environ, installer):
     with pytest.raises(
         UnavailableError, match=rf"(?s){installer} failed with exit code 1, and nothing.*leading-library==2\.0"

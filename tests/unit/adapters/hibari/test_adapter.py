@@ -30,6 +30,8 @@ from ttsw.adapters.hibari.adapter import HibariAdapter, audible, pause_after, sp
 from ttsw.adapters.hibari.english import Table
 from ttsw.adapters.memory import is_out_of_memory, telling_memory
 
+pytestmark = pytest.mark.slow
+
 HEART = Path(ttsw.__file__).parents[1] / "voicepacks" / "hibari" / "heart"
 TEXT = "The birch canoe slid on the smooth planks."
 LONG = (

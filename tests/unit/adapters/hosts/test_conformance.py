@@ -7,6 +7,8 @@ from ttsw.packs.catalogue import read_catalogue
 from ttsw.placement import open_placement
 from ttsw.testing import check_adapter
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("model_id", ["mock-440hz", "hibari-heart", "piper-en-us-joe-medium"])
 @pytest.mark.parametrize("host", ["thread", "process"])

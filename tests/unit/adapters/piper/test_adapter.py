@@ -25,6 +25,8 @@ from ttsw.options import parse_options
 from ttsw.packs.reader import read_pack
 from ttsw.testing import check_adapter
 
+pytestmark = pytest.mark.slow
+
 JOE = Path(ttsw.__file__).parents[1] / "voicepacks" / "piper" / "en-us-joe-medium"
 TEXT = "The birch canoe slid on the smooth planks."
 
