@@ -14,10 +14,9 @@ def group(*errors):
 async def cancelled():
     with trio.CancelScope() as scope:
         scope.cancel()
-        try:
+        with pytest.raises(trio.Cancelled) as caught:
             await trio.lowlevel.checkpoint()
-        except trio.Cancelled as error:
-            return error
+        return caught.value
 
 
 @pytest.mark.parametrize(
