@@ -1,4 +1,4 @@
-"""What models can do, and what all of them together can."""
+"""Capabilities of models, and of several models combined."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -9,11 +9,11 @@ from ttsw.types import Capabilities, VoicePack
 
 @dataclass(frozen=True, slots=True)
 class ModelCapabilities:
-    """What a model can do, or several by the sum of theirs.
+    """Capabilities of one model, or of several combined.
 
     Args:
-        capabilities: What.
-        languages: In which languages.
+        capabilities: The capabilities.
+        languages: The languages, BCP 47.
     """
 
     capabilities: Capabilities
@@ -21,7 +21,7 @@ class ModelCapabilities:
 
     @classmethod
     def of(cls, pack: VoicePack, info: Mapping[str, Any] | None = None) -> Self:
-        """Those of a model: what it says of itself where it is loaded, otherwise what its pack says."""
+        """Return a model's capabilities: those it reports if it is loaded, otherwise those of its pack."""
         if info is None:
             return cls(pack.capabilities, pack.languages)
         said = {name: bool(info.get(name, getattr(pack.capabilities, name))) for name in _NAMES}
@@ -32,7 +32,7 @@ _NAMES = [each.name for each in fields(Capabilities)]
 
 
 def combine(models: Iterable[ModelCapabilities]) -> ModelCapabilities:
-    """Those of several models together: each capability that one of them has, each language that one of them speaks.
+    """Combine the capabilities and the languages of several models.
 
     >>> one = ModelCapabilities(Capabilities(lora=True), ("en",))
     >>> other = ModelCapabilities(Capabilities(zero_shot=True), ("zh", "en"))

@@ -1,7 +1,7 @@
-"""The shelf: which voice packs there are, in some folders, now.
+"""The catalogue of voice packs: finds all packs in the given folders, and rereads the changed ones.
 
-Decides which pack an id means, and notices what has changed without reading again what hasn't. A broken pack is listed
-with its fault and hides no other. What a valid pack is, `ttsw.packs.reader` says.
+It decides which pack an id refers to. A broken pack is listed with its fault and hides no other. `ttsw.packs.reader`
+decides what a valid pack is.
 """
 
 import difflib
@@ -25,18 +25,18 @@ from ttsw.system.terminal import make_safe
 from ttsw.types import VoicePack
 
 MOST_NAMES = 40
-"""Up to so many models are listed by name; an error that lists a thousand fits no response."""
+"""Most models listed by name in a message; the names of a thousand don't fit into a response."""
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All packs of some folders at a moment, by full id.
+    """The packs of some folders at one moment, by full id.
 
     Args:
-        packs: Those that can be used.
-        broken: Why each of the others can't; those that only lack files are among them.
-        incomplete: Those that are right but lack files.
-        folders: Where each pack is, whatever its state; none for an id that two packs of one folder have.
+        packs: Usable packs.
+        broken: Faults of the unusable packs, including those that only lack files.
+        incomplete: Valid packs that lack files.
+        folders: Folders of all packs; an id claimed by two packs of one folder has none.
     """
 
     packs: Mapping[str, VoicePack] = field(default_factory=dict)
@@ -48,9 +48,9 @@ class Catalogue:
         """Return the pack with this full id.
 
         Raises:
-            NotFoundError: There is none; the message lists those that exist.
-            PackIncompleteError: There is one, but it lacks files; the message says how to get them.
-            PackError: There is one, but it is broken; the message is its fault.
+            NotFoundError: No pack has this id; the message lists the existing ones.
+            PackIncompleteError: The pack lacks files; the message says how to get them.
+            PackError: The pack is broken; the message is its fault.
         """
         if model_id in self.packs:
             return self.packs[model_id]
@@ -61,11 +61,11 @@ class Catalogue:
         raise NotFoundError(f"no model {model_id!r}; there are: {self._names(model_id) or 'none'}")
 
     def base(self, pack: VoicePack) -> VoicePack | None:
-        """Find the pack that another is based on; None where it stands by itself.
+        """Return the pack that a pack is based on; None if it is independent.
 
         Raises:
-            NotFoundError: It isn't there.
-            PackError: It, or its standing on it, is broken; the text says what is wrong.
+            NotFoundError: The base doesn't exist.
+            PackError: The base is broken, or can't be the base of this pack; the message says why.
         """
         if not pack.base:
             return None
@@ -90,7 +90,7 @@ class Catalogue:
 
 
 class _Mark(NamedTuple):
-    """What changes when a file or folder does."""
+    """Attributes that change when a file or folder changes."""
 
     device: int
     inode: int
@@ -101,12 +101,12 @@ class _Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class _Entry:
-    """A pack's folder as it was when it was read: what came of it, and what that depended on.
+    """A pack's folder as last read: the result, and what it depends on.
 
     Args:
-        marks: What it depended on.
-        result: The pack, its fault, or None where there is none.
-        may_pass: Whether the fault was the machine's, and may be over though nothing here has changed.
+        marks: Stamps of the files and folders it depends on.
+        result: The pack, its fault, or None if the folder has no pack.
+        may_pass: Whether the fault was the machine's, so that reading again may succeed without a change here.
     """
 
     marks: Mapping[str, _Mark | None]
@@ -115,14 +115,15 @@ class _Entry:
 
 
 class CatalogueReader:
-    """The packs of some folders (`<family>/<name>/metadata.yaml`), read again where they change.
+    """Reads the packs of some folders (`<family>/<name>/metadata.yaml`), and rereads those that change.
 
-    Of two packs with one id in two folders the later folder's counts; in one folder, neither. A missing folder is an
-    empty one. Everything blocks, and may be called from any thread; a `Catalogue` once given never changes.
+    If two folders have a pack with the same id, the later folder takes precedence; within one folder, neither is used.
+    A missing folder counts as empty. Methods block, and may be called from any thread; a returned `Catalogue` never
+    changes.
 
     Args:
         roots: The folders.
-        store: Where downloaded files are; None is the user's own.
+        store: Folder of downloaded files; None is the user's own.
     """
 
     def __init__(self, *roots: Path, store: Path | None = None) -> None:
@@ -182,11 +183,11 @@ def read_catalogue(*folders: Path, store: Path | None = None) -> Catalogue:
 
 
 def open_catalogue(own: Path | None, environ: Mapping[str, str]) -> CatalogueReader:
-    """Open the packs that are shipped, and the user's own, which win.
+    """Open the shipped packs and the user's own, which take precedence.
 
     Args:
         own: The user's folder; None is `$XDG_DATA_HOME/ttsw/voicepacks`.
-        environ: The environment.
+        environ: The environment variables.
     """
     return CatalogueReader(shipped_dir("voicepacks"), own_folder(own, environ), store=data_dir(environ) / "files")
 
@@ -202,7 +203,7 @@ def find_packs(config: Config) -> Catalogue:
 
 
 def own_folder(own: Path | None, environ: Mapping[str, str]) -> Path:
-    """Give the folder of the user's own packs; see `open_catalogue`."""
+    """Return the folder of the user's own packs; see `open_catalogue`."""
     return (own or data_dir(environ) / "voicepacks").absolute()
 
 
@@ -220,7 +221,7 @@ def _pack_folders(root: str, faults: dict[str, str]) -> Iterator[str]:
 
 
 def _folders(path: str, faults: dict[str, str]) -> list[str]:
-    """List a folder's folders, the hidden ones excepted; one that can't be listed goes to `faults`."""
+    """List a folder's visible subfolders; add a folder that can't be listed to `faults`."""
     try:
         with os.scandir(path) as found:
             return sorted(entry.path for entry in found if not entry.name.startswith(".") and _may_be_folder(entry))
@@ -236,11 +237,11 @@ def _may_be_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return True  # a link to itself, say: whoever reads it finds out
+        return True  # for example a link to itself; reading it reports the fault
 
 
 def _readable(text: str) -> str:
-    """A text that can be written anywhere: in it, names of folders may be any bytes."""
+    """Return a printable text; folder names may contain any bytes."""
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return make_safe(text, escape=lambda _: "\ufffd")
 

@@ -1,7 +1,7 @@
-"""What a model's files are, byte for byte: a digest that changes when any of them does.
+"""Checksums: one digest over a pack's files, which changes when any of them does.
 
-Reading gigabytes takes seconds, so a file that has the size and the time of change which it had when it was last read
-counts as the same. Where marks are kept is left to the caller.
+Reading gigabytes takes seconds, so a file whose size and time of change are those of its last reading counts as
+unchanged. Callers keep the stamps.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class FileStamp(NamedTuple):
-    """A file as it was when it was read.
+    """A file's attributes when it was last read.
 
     Args:
-        size: Bytes.
-        changed_ns: Time of the last change, ns.
-        sha256: Of the content, in hex.
+        size: Its size, bytes.
+        changed_ns: Its time of change, ns.
+        sha256: Its SHA-256, in hex.
     """
 
     size: Annotated[int, Field(ge=0)]
@@ -34,23 +34,23 @@ class FileStamp(NamedTuple):
 
 
 def stamp_files(pack: VoicePack, known: Mapping[str, FileStamp]) -> dict[str, FileStamp]:
-    """Read a pack's files, those unchanged since `known` excepted, and check them against the pack's checksums.
+    """Read a pack's files, except those unchanged since `known`, and verify the pack's checksums.
 
     Args:
-        pack: Whose files.
-        known: Marks by path, from the last time.
+        pack: The pack.
+        known: Earlier stamps by path.
 
     Returns:
-        The marks by path.
+        The stamps by path.
 
     Raises:
-        PackError: A file can't be read, or isn't what the pack says it is.
+        PackError: A file can't be read, or doesn't match its checksum.
     """
     marks = {}
     for role, path in pack.files.items():
         last = known.get(str(path))
         if last is not None and last.sha256 != pack.checksums.get(role, last.sha256):
-            last = None  # before a file is called damaged, it is read
+            last = None  # before a file is called damaged, it is read again
         try:
             mark = marks[str(path)] = _mark(path, last)
         except OSError as error:
@@ -60,7 +60,7 @@ def stamp_files(pack: VoicePack, known: Mapping[str, FileStamp]) -> dict[str, Fi
 
 
 def check_sha256(pack: VoicePack, role: str, sha256: str) -> None:
-    """Hold what a file's sha256 is against what its pack says, if that says anything.
+    """Compare a file's SHA-256 with the one in its pack, if any.
 
     Raises:
         PackError: They differ.
@@ -74,7 +74,7 @@ def check_sha256(pack: VoicePack, role: str, sha256: str) -> None:
 
 
 def digest(pack: VoicePack, marks: Mapping[str, FileStamp]) -> str:
-    """Give one digest, in hex, over a pack's files and the roles that they have in it."""
+    """Return one digest, in hex, over a pack's files and their roles."""
     whole = hashlib.sha256()
     for role, path in sorted(pack.files.items()):
         whole.update(f"{role}\0{marks[str(path)].sha256}\n".encode())
@@ -82,10 +82,10 @@ def digest(pack: VoicePack, marks: Mapping[str, FileStamp]) -> str:
 
 
 def file_sha256(path: Path, advance: Callable[[int], None] = lambda _bytes: None) -> str:
-    """Read a file to its end and give its sha256 in hex; `advance` is told of each piece's bytes.
+    """Read a file and return its SHA-256, in hex; `advance` receives the size of each piece, bytes.
 
     Raises:
-        OSError: It can't be read.
+        OSError: The file can't be read.
     """
     content = hashlib.sha256()
     with path.open("rb") as file:

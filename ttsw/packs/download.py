@@ -1,8 +1,8 @@
-"""Downloading a file: whole, checked and in its place, or not at all.
+"""Downloading a file: complete, verified and in place, or not at all.
 
-Decides when a download goes on, starts over, is tried again or is given up. It blocks, for the command line. What has
-come so far is kept as `<store>/<sha256>.part`, and the next call goes on from there; that file is also the lock between
-those who want the same. How an address is asked is `ttsw.packs.https`'s business.
+It decides whether a download resumes, restarts, is retried or is given up. It blocks, for use by the command line. The
+received part is kept as `<store>/<sha256>.part`, from which the next call resumes; that file also serves as the lock
+against concurrent downloads. `ttsw.packs.https` makes the requests.
 """
 
 import errno
@@ -31,10 +31,10 @@ class Download:
     """A file to download.
 
     Args:
-        url: Where it is, beginning with https://.
-        sha256: What it must be, in hex.
-        size: Its bytes.
-        name: How it is to be called.
+        url: Its address, beginning with https://.
+        sha256: Its expected SHA-256, in hex.
+        size: Its expected size, bytes.
+        name: Its name in the store.
     """
 
     url: str
@@ -45,16 +45,16 @@ class Download:
 
 @dataclass(frozen=True)
 class Downloader:
-    """How files are downloaded.
+    """Downloads files.
 
     Args:
-        store: Where they are kept, as `<sha256>/<name>`.
-        progress: Told of the bytes that are there, and of those that there will be.
-        tell: Told what a person wants to know who waits, in a sentence.
-        context: Which certificates are believed; None is Python's default, and SSL_CERT_FILE.
-        stall_s: How long a server may say nothing, s.
-        tries: How often a connection may break before it is given up; those that brought a hundredth don't count.
-        sleep: Waits some seconds between two tries.
+        store: Where they are stored, as `<sha256>/<name>`.
+        progress: Receives the number of bytes received, and the total.
+        tell: Receives messages for a person who waits.
+        context: TLS context; None uses Python's default and SSL_CERT_FILE.
+        stall_s: Longest silence of a server, seconds.
+        tries: Number of broken connections after which to give up; those that delivered 1 % of the file don't count.
+        sleep: Waits between attempts, seconds.
     """
 
     store: Path
@@ -66,10 +66,10 @@ class Downloader:
     sleep: Callable[[float], None] = time.sleep  # noqa: TID251 - no loop runs here, and nothing else waits
 
     def pull(self, wanted: Download) -> Path:
-        """Have a file in the store, and give where it is; returns at once where it is there.
+        """Download a file into the store, unless it is there already, and return its path.
 
         Raises:
-            PullError: It can't be downloaded, or isn't what it should be.
+            DownloadError: It can't be downloaded, or isn't the expected file.
             ResourceExhaustedError: The disk is full, or would be.
         """
         target = self.store / wanted.sha256 / wanted.name
@@ -78,7 +78,7 @@ class Downloader:
             if _is_there(target, wanted.size) or _share(target, wanted.size):
                 return target
             with self._own(self.store / f"{wanted.sha256}.part") as (part, file):
-                if not _is_there(target, wanted.size):  # another may have brought it to its end
+                if not _is_there(target, wanted.size):  # another process may have completed it
                     self._complete(wanted, part, file)
                     _settle(part, file, target)
         except OSError as error:
@@ -87,13 +87,13 @@ class Downloader:
 
     @contextmanager
     def _own(self, part: Path) -> Generator[tuple[Path, int], None, None]:
-        """Open a partial file that nobody else writes to; one that stays empty is gone afterwards."""
+        """Open the partial file under an exclusive lock; delete it afterwards if it is still empty."""
         while True:
             file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
             try:
                 self._lock(file)
                 if not _is_at(part, file):
-                    continue  # who had it has finished
+                    continue  # the process that held the lock has finished
                 try:
                     yield part, file
                 finally:
@@ -111,7 +111,7 @@ class Downloader:
             fcntl.flock(file, fcntl.LOCK_EX)
 
     def _complete(self, wanted: Download, part: Path, file: int) -> None:
-        """Download what is still missing, and check the whole."""
+        """Download the missing rest, and verify the whole file."""
         most = at_first = _size(file)
         failures = 0
         while (done := _size(file)) != wanted.size:
@@ -137,7 +137,7 @@ class Downloader:
             )
 
     def _receive(self, wanted: Download, file: int, start: int) -> None:
-        """Take what one connection gives, never more than the file's size."""
+        """Receive the bytes of one connection, at most up to the file's size."""
         free = shutil.disk_usage(self.store).free
         if free < wanted.size - start:
             raise ResourceExhaustedError(
@@ -177,7 +177,7 @@ def _kept(wanted: Download, file: int) -> str:
 
 
 def _settle(part: Path, file: int, target: Path) -> None:
-    """Put a whole file in its place, so that it is there after a power cut, too."""
+    """Put a complete file in place, safe against a power failure."""
     os.fsync(file)
     target.parent.mkdir(exist_ok=True)
     part.replace(target)
@@ -189,7 +189,7 @@ def _is_there(target: Path, size: int) -> bool:
 
 
 def _share(target: Path, size: int) -> bool:
-    """Take a file that another pack gave another name, where there is one."""
+    """Link to the same file under the name that another pack uses, if it exists."""
     for path in sorted(target.parent.glob("*")):
         if _is_there(path, size):
             target.unlink(missing_ok=True)

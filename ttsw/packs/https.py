@@ -1,8 +1,7 @@
-"""Asking an https address for a file's bytes, from the first or from the middle, with the standard library alone.
+"""Requesting a file's bytes over https, from the start or from the middle, with the standard library only.
 
-Decides what an answer means: that bytes come, that the connection broke (another try may help), or that none will. What
-is done with the bytes, and whether to try again, is `ttsw.packs.download`'s to say. Proxies and certificates are those
-that Python's own `urllib` and `ssl` take from the environment.
+It decides what a response means: success, a broken connection (a retry may help), or failure. `ttsw.packs.download`
+decides about retries. Proxies and certificates are those that `urllib` and `ssl` take from the environment.
 """
 
 import errno
@@ -27,19 +26,19 @@ _AWAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
 
 
 class DownloadError(UnavailableError):
-    """A file could not be downloaded; the text says why, and what would help."""
+    """A file could not be downloaded; the message says why, and what helps."""
 
 
 class BrokenDownloadError(DownloadError):
-    """The connection broke, or the server is busy: another try may help."""
+    """The connection broke, or the server is busy: a retry may help."""
 
 
 class HostUnreachableError(BrokenDownloadError):
-    """No connection came about."""
+    """The host could not be reached."""
 
 
 class StalledDownloadError(DownloadError):
-    """The server said nothing for too long."""
+    """The server sent nothing for too long."""
 
 
 class _HttpsOnly(HTTPRedirectHandler):
@@ -58,20 +57,20 @@ class _HttpsOnly(HTTPRedirectHandler):
 def open_at(
     url: str, start: int, size: int, *, context: ssl.SSLContext | None, stall_s: float
 ) -> Generator[tuple[int, Callable[[int], bytes]], None, None]:
-    """Ask for a file's bytes from `start` on.
+    """Request a file's bytes from `start` on.
 
     Args:
-        url: Where it is.
-        start: The first byte wanted.
-        size: Bytes of the whole file.
-        context: Which certificates are believed; None is Python's default.
-        stall_s: How long the server may say nothing, s.
+        url: Its address.
+        start: The first byte.
+        size: Expected size of the whole file, bytes.
+        context: TLS context; None is Python's default.
+        stall_s: Longest silence of the server, seconds.
 
     Yields:
-        Where the answer begins, `start` or 0, and a function that reads up to so many bytes, none at the end.
+        The offset of the response, `start` or 0, and a function that reads up to a number of bytes, none at the end.
 
     Raises:
-        PullError: The server refuses, or has another file there; its subclasses say what may help.
+        DownloadError: The server refuses, or has a different file; its subclasses tell when a retry may help.
     """
     if urlsplit(url).scheme != "https":
         raise DownloadError(f"{url} is not https; nothing was downloaded")
@@ -96,7 +95,7 @@ def _ask(opener: OpenerDirector, url: str, start: int, size: int, stall_s: float
         response: HTTPResponse = opener.open(request, timeout=stall_s)
     except HTTPError as error:
         with error:
-            if error.code == 416 and start:  # what is there isn't the beginning of what the server has
+            if error.code == 416 and start:  # the partial file isn't the beginning of the server's file
                 return _ask(opener, url, 0, size, stall_s)
             raise _refusal(error, url) from error
     except URLError as error:
@@ -117,7 +116,7 @@ def _ask(opener: OpenerDirector, url: str, start: int, size: int, stall_s: float
 
 
 def _extent(response: HTTPResponse) -> tuple[int, int | None]:
-    """Where an answer begins, -1 where that can't be said, and how long the whole file is, None likewise."""
+    """Return a response's offset, -1 if unknown, and the whole file's size, None if unknown."""
     if response.status == 206:
         said = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         return (int(said[1]), None if said[2] == "*" else int(said[2])) if said else (-1, None)
@@ -134,7 +133,7 @@ def _refusal(error: HTTPError, url: str) -> DownloadError:
 
 
 def _explain(error: BaseException | str, url: str, stall_s: float) -> DownloadError:
-    """Say what a failure below HTTP means."""
+    """Translate a failure below HTTP into a message."""
     host = urlsplit(url).hostname
     if isinstance(error, TimeoutError):
         return StalledDownloadError(f"{host} said nothing for {stall_s:g} s")

@@ -1,6 +1,6 @@
-"""What a voice pack says of itself: the keys of its metadata.yaml, and which values are possible.
+"""The schema of metadata.yaml: its keys and their valid values.
 
-Whether the files that it names are there is found out by `ttsw.packs.reader`.
+`ttsw.packs.reader` checks whether the files that it names exist.
 """
 
 import re
@@ -69,7 +69,7 @@ class _Section(BaseModel):
 
 
 class CapabilitiesSection(_Section):
-    """What the model can do."""
+    """The model's capabilities."""
 
     streaming: bool = True
     zero_shot: bool = False
@@ -79,23 +79,23 @@ class CapabilitiesSection(_Section):
 
 
 class AudioSection(_Section):
-    """What the model gives."""
+    """The model's audio."""
 
     sample_rate: int = Field(ge=8_000, le=192_000)
     channels: int = Field(default=1, ge=1, le=2)
 
 
 class SizeSection(_Section):
-    """What the model takes."""
+    """The model's size."""
 
     vram_mb: float = Field(default=0, ge=0, allow_inf_nan=False)
     disk_mb: float = Field(default=0, ge=0, allow_inf_nan=False)
 
 
 class Origin(_Section):
-    """Where a file is: in the pack, in an installed Python package, or at an address.
+    """The location of a file: in the pack, in an installed Python package, or at an address.
 
-    A text stands for the first two: `model.onnx`, `package://package/folder/model.onnx`.
+    The first two have a short form: `model.onnx`, `package://package/folder/model.onnx`.
     """
 
     path: PathInPack | None = None
@@ -122,7 +122,7 @@ class Origin(_Section):
 
 
 class Metadata(_Section):
-    """All of it."""
+    """The whole file."""
 
     family: FamilyName
     model_id: ModelName

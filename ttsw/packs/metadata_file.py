@@ -1,4 +1,4 @@
-"""Reading a metadata.yaml: into `Metadata`, or into an error that names each fault and its line."""
+"""Reading metadata.yaml into `Metadata`, or raising an error that names each fault and its line."""
 
 import difflib
 import reprlib
@@ -30,7 +30,7 @@ def read_metadata(path: Path) -> Metadata:
     """Read a metadata.yaml.
 
     Raises:
-        ConfigError: It can't be read, is no YAML, is too large, or a value isn't possible; all faults are named.
+        ConfigError: It can't be read, isn't YAML, is too large, or has an invalid value; the message names all faults.
     """
     tree, lines = read_yaml(path, KIND)
     try:

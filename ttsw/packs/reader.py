@@ -1,7 +1,6 @@
-"""Voice packs: reads `voicepacks/<family>/<name>/metadata.yaml` and finds each pack's files.
+"""Reading one voice pack: `voicepacks/<family>/<name>/metadata.yaml` and the files that it names.
 
-Decides what a valid pack is, and which of its files are still to come. Loading is not done here, and which packs
-there are is `ttsw.packs.catalogue`'s to say.
+It decides what a valid pack is, and which of its files are missing. `ttsw.packs.catalogue` finds the packs.
 """
 
 import os
@@ -19,23 +18,23 @@ from ttsw.packs.status import MissingFile, PackStatus
 from ttsw.types import Capabilities, VoicePack
 
 Watch = Callable[[str], None]
-"""Told of each path before it is looked at: should it change, the pack may be another."""
+"""Receives each path that the result depends on, before it is read."""
 
 
 class PackError(UnavailableError):
-    """A voice pack cannot be used; the text names the pack, the fault and what would be right."""
+    """A voice pack cannot be used; the message names the pack, the fault and the remedy."""
 
 
 class PackIncompleteError(PackError):
-    """A voice pack is right, but lacks files; the text says how to get them."""
+    """A voice pack is valid but lacks files; the message says how to get them."""
 
 
 def read_pack(folder: Path, store: Path | None = None) -> VoicePack:
     """Read one pack; see `read_status`.
 
     Raises:
-        PackIncompleteError: Files are still to be downloaded, or to be put in place.
-        PackError: metadata.yaml can't be read or isn't valid, or a file that it names isn't there.
+        PackIncompleteError: Files must still be downloaded or put in place.
+        PackError: metadata.yaml is unreadable or invalid, or a file that it names is missing.
     """
     draft = read_status(folder, store)
     if draft.missing:
@@ -44,15 +43,15 @@ def read_pack(folder: Path, store: Path | None = None) -> VoicePack:
 
 
 def read_status(folder: Path, store: Path | None = None, watch: Watch = lambda _path: None) -> PackStatus:
-    """Read one pack, and see which of its files are there.
+    """Read one pack, and check which of its files exist.
 
     Args:
-        folder: The pack's folder, in that of its family, in that of the voice packs.
-        store: Where downloaded files are, as `<sha256>/<role>`; None is the user's own.
-        watch: Told of each path that this depends on.
+        folder: The pack's folder, `<voice packs>/<family>/<name>`.
+        store: Folder of downloaded files, `<sha256>/<role>`; None is the user's own.
+        watch: Receives each path that the result depends on.
 
     Raises:
-        PackError: metadata.yaml can't be read or isn't valid, or a file that it names can't be.
+        PackError: metadata.yaml is unreadable or invalid, or names an impossible file.
     """
     folder = folder.absolute()
     try:
@@ -97,7 +96,7 @@ def _describe(folder: Path, meta: Metadata, files: Mapping[str, Path]) -> VoiceP
 def _find_files(
     folder: Path, meta: Metadata, store: Path, watch: Watch
 ) -> tuple[dict[str, Path], tuple[MissingFile, ...]]:
-    """Files that lie in the pack by their names, and those that its metadata names, which win; and those not there."""
+    """Return the pack's files by role, with those named in the metadata taking precedence, and the missing files."""
     files: dict[str, Path] = {}
     missing: list[MissingFile] = []
     for role, origin in meta.files.items():
@@ -120,7 +119,7 @@ def _find_files(
 
 
 def _place(folder: Path, role: str, origin: Origin, store: Path, watch: Watch) -> Path | None:
-    """Where a file belongs; None where its package isn't installed."""
+    """Return a file's path; None if its Python package isn't installed."""
     if origin.package is not None:
         return _in_package(origin.package, watch)
     return folder / origin.path if origin.path is not None else store / str(origin.sha256) / role
@@ -134,7 +133,7 @@ def _absence(path: Path, origin: Origin) -> str:
 
 
 def _lying(folder: Path) -> Iterator[Path]:
-    """Give the regular files that lie in the pack, the hidden ones excepted."""
+    """Yield the visible regular files of the pack."""
     for path in sorted(folder.iterdir()):
         if path.name == METADATA or path.name.startswith("."):
             continue
@@ -160,6 +159,6 @@ def _in_package(named: str, watch: Watch) -> Path | None:
         spec = None
     if spec is None or not spec.submodule_search_locations:
         for place in sys.path:
-            watch(place)  # an installation changes one of them
+            watch(place)  # installing the package changes one of these
         return None
     return Path(next(iter(spec.submodule_search_locations))) / inside

@@ -1,8 +1,8 @@
-"""Reference recordings that a user has registered by name, for families that clone a voice from one.
+"""Registered reference recordings (clips), for families that clone a voice from a recording.
 
-A clip is a WAV file in the user's data folder, mono, 24 bits, at the rate that it came with; what is said in it, where
-that is known, stands beside it in a text file. Sessions name it (`reference_audio=NAME`). What recordings are fit to be
-one, `ttsw.adapters.reference_clip` says; what could be better about one that is, `RegisteredClip.cautions`.
+A clip is a WAV file in the user's data folder, mono, 24 bits, at its original rate, with its transcript, if known, in a
+text file beside it. Sessions name it (`reference_audio=NAME`). `ttsw.adapters.reference_clip` decides which recordings
+are acceptable; `RegisteredClip.cautions` names shortcomings of acceptable ones.
 """
 
 import math
@@ -27,7 +27,7 @@ SHORT_S = 6.0
 QUIET_DBFS = -35.0
 LOW_HZ = 22_050
 FULL_SCALE = 0.999
-"""A recording is clipped where it stays at this for three samples."""
+"""Level at which a recording counts as clipped if three samples in a row reach it."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class RegisteredClip:
     Args:
         name: Its name.
         path: Its file.
-        seconds: Its duration, s.
+        seconds: Its duration, seconds.
         rate: Its sample rate, Hz.
-        rms_dbfs: Its level, dBFS RMS; silence is -200.
-        clipped: Whether it was recorded too loud.
+        rms_dbfs: Its level, dBFS RMS; -200 for silence.
+        clipped: Whether it is clipped.
         date: When it was registered.
-        transcript: What is said in it; empty where that isn't known.
+        transcript: The words spoken in it; empty if unknown.
     """
 
     name: str
@@ -55,7 +55,7 @@ class RegisteredClip:
     transcript: str = ""
 
     def cautions(self) -> tuple[str, ...]:
-        """Say what could be better for a clone."""
+        """Shortcomings that reduce the quality of a clone."""
         found = {
             f"it lasts {self.seconds:.1f} s; a voice is caught better in {SHORT_S:g} s or more": self.seconds < SHORT_S,
             "it is clipped; record it at a lower level": self.clipped,
@@ -66,7 +66,7 @@ class RegisteredClip:
 
 
 def clips_dir(environ: Mapping[str, str]) -> Path:
-    """Give the folder of clips.
+    """Return the folder of clips.
 
     >>> clips_dir({"XDG_DATA_HOME": "/data"}).as_posix()
     '/data/ttsw/clips'
@@ -77,20 +77,20 @@ def clips_dir(environ: Mapping[str, str]) -> Path:
 def add_clip(
     folder: Path, name: str, samples: Samples, rate: int, transcript: str = "", *, replace: bool = False
 ) -> RegisteredClip:
-    """Register a recording, all at once or not at all.
+    """Register a recording, atomically.
 
     Args:
         folder: The folder of clips.
         name: Its name.
         samples: The recording.
         rate: Its sample rate, Hz.
-        transcript: What is said in it; empty if that isn't known.
-        replace: Put it in the place of a clip of that name.
+        transcript: The words spoken in it; empty if unknown.
+        replace: Whether to replace a clip with the same name.
 
     Raises:
-        InvalidArgumentError: The name can't be one.
-        AlreadyExistsError: There is a clip of that name.
-        UnavailableError: It can't be written.
+        InvalidArgumentError: The name isn't valid.
+        AlreadyExistsError: A clip with this name exists.
+        UnavailableError: The clip can't be written.
     """
     path = place(folder, name)
     if path.exists() and not replace:
@@ -104,7 +104,7 @@ def add_clip(
                 os.fsync(file.fileno())
             said = Path(temporary, "said.txt")
             said.write_text(transcript, "utf-8")
-            # in this order, so that no recording ever stands beside another's words
+            # in this order, so that no recording is ever paired with another's transcript
             path.with_suffix(".txt").unlink(missing_ok=True)
             whole.replace(path)
             if transcript:
@@ -115,10 +115,10 @@ def add_clip(
 
 
 def place(folder: Path, name: str) -> Path:
-    """Give the file of a name, whether it is there or not.
+    """Return the path of a clip, whether it exists or not.
 
     Raises:
-        InvalidArgumentError: The name can't be one.
+        InvalidArgumentError: The name isn't valid.
     """
     if not re.fullmatch(NAME, name):
         raise InvalidArgumentError(
@@ -129,7 +129,7 @@ def place(folder: Path, name: str) -> Path:
 
 
 def find_clips(folder: Path) -> tuple[tuple[RegisteredClip, ...], Mapping[str, str]]:
-    """Read all clips: those that are whole, by name, and the faults of the others."""
+    """Read all clips; return the readable ones by name, and the faults of the others."""
     clips, faults = [], {}
     for path in sorted(folder.glob("*.wav")):
         try:
@@ -144,7 +144,7 @@ def remove_clip(folder: Path, name: str) -> None:
     """Remove a clip.
 
     Raises:
-        NotFoundError: There is none of that name; the message lists those that exist.
+        NotFoundError: No clip has this name; the message lists the existing ones.
         UnavailableError: It can't be removed.
     """
     known = {path.stem: path for path in sorted(folder.glob("*.wav"))}
@@ -158,7 +158,7 @@ def remove_clip(folder: Path, name: str) -> None:
 
 
 def read(path: Path) -> RegisteredClip:
-    """Read a clip's file, and measure it.
+    """Read and measure a clip's file.
 
     Raises:
         UnavailableError: It can't be read.

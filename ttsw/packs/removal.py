@@ -1,4 +1,4 @@
-"""Removing a voice pack, all at once, with those of its downloaded files that no other pack names."""
+"""Removing a voice pack atomically, with those of its downloaded files that no other pack uses."""
 
 import shutil
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ def remove_pack(folder: Path, store: Path, others: Iterable[str]) -> int:
 
     Args:
         folder: The pack.
-        store: Where downloaded files are.
-        others: The checksums that other packs name.
+        store: Folder of downloaded files.
+        others: Checksums that other packs name.
 
     Returns:
-        The bytes of the downloaded files that are gone.
+        Size of the removed downloads, bytes.
 
     Raises:
-        UnavailableError: It can't be removed.
+        UnavailableError: The pack can't be removed.
     """
     try:
         try:
@@ -32,7 +32,7 @@ def remove_pack(folder: Path, store: Path, others: Iterable[str]) -> int:
             folder.unlink()
         else:
             with TemporaryDirectory(prefix=".removing-", dir=folder.parent.parent) as temporary:
-                folder.rename(Path(temporary, folder.name))  # so that nobody finds half of it
+                folder.rename(Path(temporary, folder.name))  # so that no reader sees half of it
         return sum(_remove_downloads(store / sha256) for sha256 in own)
     except OSError as error:
         raise UnavailableError(f"{folder} cannot be removed: {error.strerror}") from error
@@ -41,6 +41,6 @@ def remove_pack(folder: Path, store: Path, others: Iterable[str]) -> int:
 def _remove_downloads(folder: Path) -> int:
     if not folder.is_dir():
         return 0
-    size = max((path.stat().st_size for path in folder.iterdir()), default=0)  # several names are one file
+    size = max((path.stat().st_size for path in folder.iterdir()), default=0)  # several names may be links to one file
     shutil.rmtree(folder)
     return size

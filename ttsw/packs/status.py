@@ -1,4 +1,4 @@
-"""A voice pack that may still lack files: what it has, what it lacks, and how a person gets that."""
+"""Status of a voice pack that may lack files: which ones, and how to get them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,10 @@ from ttsw.types import VoicePack
 
 @dataclass(frozen=True)
 class MissingFile:
-    """A file that a pack names and that isn't there yet.
+    """A file that a pack names but that doesn't exist.
 
     Args:
-        role: What it is in the pack.
+        role: Its role in the pack.
         path: Where it belongs.
         origin: Its entry in the metadata.
     """
@@ -26,11 +26,11 @@ class MissingFile:
 
 @dataclass(frozen=True)
 class PackStatus:
-    """A pack that describes itself well, with what it lacks.
+    """A valid pack and its missing files.
 
     Args:
-        pack: The pack, with those of its files that are there.
-        missing: The others.
+        pack: The pack, with the files that exist.
+        missing: The files that don't.
     """
 
     pack: VoicePack
@@ -38,12 +38,12 @@ class PackStatus:
 
     @property
     def downloads(self) -> tuple[MissingFile, ...]:
-        """What is missing and has an address."""
+        """Missing files that can be downloaded."""
         return tuple(missing for missing in self.missing if missing.origin.url is not None)
 
     @property
     def fault(self) -> str:
-        """What is missing, and how to get it."""
+        """The missing files, and how to get them, in words."""
         ways = []
         if self.downloads:
             files = _listed([f"{one.role} ({size_text(one.origin.bytes or 0)})" for one in self.downloads])
@@ -64,7 +64,7 @@ class PackStatus:
 
 
 def size_text(size_bytes: float) -> str:
-    """Say a size to a person: `63 MB`, `4.9 kB`.
+    """Format a size for people: `63 MB`, `4.9 kB`.
 
     >>> size_text(63_201_294), size_text(4_885), size_text(2_023_000_000), size_text(7)
     ('63 MB', '4.9 kB', '2.0 GB', '7 bytes')

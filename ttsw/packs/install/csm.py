@@ -1,4 +1,4 @@
-"""A fine-tuned CSM as Unsloth or peft leave it, a LoRA's folder or a whole model's; and the metadata of its pack."""
+"""Finding a fine-tuned CSM as Unsloth or peft write it, a LoRA or a whole model, and writing its pack's metadata."""
 
 import re
 from pathlib import Path
@@ -29,13 +29,13 @@ _OF_MODEL = (
 
 
 class CsmVoice(NamedTuple):
-    """What was found.
+    """A fine-tuned CSM.
 
     Args:
-        folder: Where.
-        files: The files that the pack is to have, by role.
-        base: What the LoRA says that it was trained on; empty for a whole model.
-        lora: Whether it is one.
+        folder: Its folder.
+        files: The files for the pack, by role.
+        base: The model that the LoRA says it was trained on; empty for a whole model.
+        lora: Whether it is a LoRA.
     """
 
     folder: Path
@@ -45,7 +45,7 @@ class CsmVoice(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The folder's name, as a pack's is written.
+        """The folder's name, in the form of a pack's name.
 
         >>> CsmVoice(Path("My LoRA_model"), {}, "", True).name
         'my-lora-model'
@@ -54,11 +54,11 @@ class CsmVoice(NamedTuple):
 
 
 def find_csm(folder: Path) -> CsmVoice | None:
-    """Give the voice in a folder, None where there is none.
+    """Return the voice in a folder; None if there is none.
 
     Raises:
-        InvalidArgumentError: It is half a voice, or one that can't be loaded.
-        UnavailableError: The system doesn't let us read it.
+        InvalidArgumentError: The voice is incomplete, or can't be loaded.
+        UnavailableError: The system denies access to it.
     """
     if (folder / LORA_CONFIG).is_file():
         return _find_lora(folder)
@@ -77,7 +77,7 @@ def find_csm(folder: Path) -> CsmVoice | None:
 
 
 def _names_csm(config: Path) -> bool:
-    """Whether a config.json is a CSM's; any library has one of that name."""
+    """Return whether a config.json is a CSM's; other libraries use the same file name."""
     try:
         found = read_json(config)
     except ValueError:
@@ -96,7 +96,7 @@ def _find_lora(folder: Path) -> CsmVoice:
 
 
 def guess_base(voice: CsmVoice) -> str:
-    """Give the id of the model that a LoRA was trained on, by the last part of that one's name; empty if that is none.
+    """Guess the id of a LoRA's base model from its name's last part; return an empty text if that isn't a valid name.
 
     >>> guess_base(CsmVoice(Path(), {}, "unsloth/csm-1b", True))
     'sesame-csm-1b'
@@ -106,14 +106,14 @@ def guess_base(voice: CsmVoice) -> str:
 
 
 def describe_csm(voice: CsmVoice, name: str, base: str, checksums: dict[str, str], licence: str) -> str:
-    """Write a pack's metadata.yaml.
+    """Return a metadata.yaml for a pack.
 
     Args:
         voice: The voice.
         name: The pack's name.
-        base: The id of the model that it is based on; for a LoRA.
-        checksums: The files in the pack, with the sha256 of each.
-        licence: What is known of the licence.
+        base: Id of the model that a LoRA is based on.
+        checksums: SHA-256 of the pack's files, by name.
+        licence: The licence, as far as it is known.
     """
     size_mb = max(1, round(sum(path.stat().st_size for path in voice.files.values()) / 1e6))
     metadata: dict[str, Any] = {

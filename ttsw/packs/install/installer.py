@@ -1,7 +1,7 @@
-"""Adding a voice pack to a folder of voice packs: all at once, or not at all.
+"""Installing a voice pack into a folder of voice packs, atomically.
 
-A pack is put together in a hidden folder beside the others and renamed into its place, so that whoever looks meanwhile
-sees all of it or nothing. Whether it speaks well is not found out here.
+A pack is assembled in a hidden folder beside the others and renamed into place, so that readers see all of it or
+nothing. Whether it speaks well isn't checked here.
 """
 
 import errno
@@ -37,17 +37,17 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class PackInstaller:
-    """How packs are added.
+    """Installs voice packs.
 
     Args:
         root: The folder of voice packs.
-        store: Where downloaded files are.
-        name: The pack's name within its family; empty is its own.
-        move: Take the files away from where they are.
-        replace: Put it in the place of a pack of that name.
-        licence: What is known of the licence of a voice that comes without metadata.
-        base: The id of the model that a LoRA is based on; empty takes it from what the LoRA says.
-        progress: Told of the bytes that are copied, and of those that there are.
+        store: Folder of downloaded files.
+        name: The pack's name within its family; empty keeps its own.
+        move: Whether to move the files instead of copying them.
+        replace: Whether to replace a pack with the same name.
+        licence: The licence of a voice without metadata.
+        base: Id of the model that a LoRA is based on; empty uses the LoRA's own statement.
+        progress: Receives the number of bytes copied, and the total.
     """
 
     root: Path
@@ -60,12 +60,12 @@ class PackInstaller:
     progress: Callable[[int, int], None] = field(default=lambda _done, _total: None)
 
     def add(self, source: Path) -> PackStatus:
-        """Add a pack's folder, a Piper voice, or a fine-tuned CSM.
+        """Install a pack's folder, a Piper voice, or a fine-tuned CSM.
 
         Raises:
-            NotFoundError: There is nothing at `source`.
-            InvalidArgumentError: It is neither, or broken.
-            AlreadyExistsError: There is a pack of that name.
+            NotFoundError: `source` doesn't exist.
+            InvalidArgumentError: It is neither of these, or broken.
+            AlreadyExistsError: A pack with this name exists.
             ResourceExhaustedError: The disk is full, or would be.
         """
         if not source.exists():
@@ -136,7 +136,7 @@ class PackInstaller:
         files: Mapping[str, Path],
         describe: Callable[[str, dict[str, str]], str],
     ) -> PackStatus:
-        """Add a voice that comes without metadata: its files by role, described by name and checksums."""
+        """Install a voice without metadata: its files by role, described by its name and their checksums."""
         name = self._checked_name(family) or own_name
         if not name:
             raise InvalidArgumentError(f"{source} has no name that a pack can have; name it with --id")
@@ -192,7 +192,7 @@ class PackInstaller:
                 )
 
     def _copy(self, files: list[tuple[Path, str]], folder: Path) -> None:
-        """Copy files to their names in a folder; where they are to be moved and the disk is the same, nothing is."""
+        """Copy files into a folder under their names; on the same disk, files to move are only renamed."""
         total = sum(path.stat().st_size for path, _ in files)
         free = shutil.disk_usage(folder).free
         linked = self.move and _one_disk(files, folder)
@@ -219,7 +219,7 @@ def _one_disk(files: list[tuple[Path, str]], folder: Path) -> bool:
 
 
 def _walk(source: Path) -> Iterator[tuple[Path, str]]:
-    """Give the files of a folder with their names in it, the hidden ones excepted."""
+    """Yield the visible files of a folder, with their names in it."""
 
     def fail(error: OSError) -> None:
         raise error
@@ -245,7 +245,7 @@ def _copy(source: Path, target: Path) -> Iterator[int]:
 
 
 def _exchange(folder: Path, target: Path, old: Path) -> None:
-    """Put a folder in its place, and what was there out of the way."""
+    """Put a folder in place, and move the previous one out of the way."""
     if not os.path.lexists(target):
         folder.rename(target)
         return
@@ -258,9 +258,9 @@ def _exchange(folder: Path, target: Path, old: Path) -> None:
 
 
 def _rename(path: Path, name: str) -> None:
-    """Give a pack another name in its metadata, whose comments stay."""
+    """Rename a pack in its metadata, keeping comments."""
     text, found = re.subn(r"(?m)^model_id:.*$", f"model_id: {name}", path.read_text("utf-8"), count=1)
     if not found:
         raise InvalidArgumentError(f"{METADATA} has no line that begins with model_id:, so it can't be renamed")
-    path.unlink()  # where it is a link to the one it came from, that one stays as it is
+    path.unlink()  # if it is a hard link to the source, this leaves the source unchanged
     path.write_text(text, "utf-8")

@@ -1,4 +1,4 @@
-"""A Piper voice as it is given away, a `.onnx` file with its `.onnx.json` beside it; and the metadata of its pack."""
+"""Finding a Piper voice, a `.onnx` file with its `.onnx.json`, and writing its pack's metadata."""
 
 import re
 import unicodedata
@@ -21,7 +21,7 @@ class PiperVoice(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The voice's name, as a pack's is written.
+        """The voice's name, in the form of a pack's name.
 
         >>> PiperVoice(Path("pt_PT-tugão-medium.onnx"), Path()).name
         'pt-pt-tugao-medium'
@@ -31,10 +31,10 @@ class PiperVoice(NamedTuple):
 
 
 def find_voice(path: Path) -> PiperVoice | None:
-    """Give the voice that `path` is (its `.onnx`, its `.onnx.json`, or a folder with one of them), None where it isn't.
+    """Return the voice at `path` (its `.onnx`, its `.onnx.json`, or their folder); None if there is none.
 
     Raises:
-        InvalidArgumentError: It is half a voice, or a folder with several.
+        InvalidArgumentError: A file is missing, or the folder has several voices.
     """
     if path.is_dir():
         found = sorted(path.glob("*.onnx"))
@@ -52,17 +52,17 @@ def find_voice(path: Path) -> PiperVoice | None:
 
 
 def describe_voice(voice: PiperVoice, name: str, checksums: dict[str, str], licence: str) -> str:
-    """Write a pack's metadata.yaml.
+    """Return a metadata.yaml for a pack.
 
     Args:
         voice: The voice; its configuration is read.
         name: The pack's name.
-        checksums: The files in the pack, with the sha256 of each.
-        licence: What is known of the licence; the configuration says nothing of it.
+        checksums: SHA-256 of the pack's files, by name.
+        licence: The licence, which the configuration doesn't state.
 
     Raises:
-        InvalidArgumentError: The configuration isn't that of a Piper voice, or is another voice's.
-        UnavailableError: The system doesn't let us read a file.
+        InvalidArgumentError: The configuration isn't a Piper voice's, or belongs to another voice.
+        UnavailableError: The system denies access to a file.
     """
     config = read_voice(voice.config, voice.model)
     language = config.language.family or config.espeak.voice.partition("-")[0]
