@@ -1,8 +1,7 @@
-"""Reference recordings: what is fit to clone a voice from, and why another is not.
+"""Reference recordings: which ones a voice can be cloned from, with a specific error for each defect.
 
-Decides what a recording must be, whatever the family; says each fault in a sentence of its own. Neither resamples nor
-trims: what a model makes of a recording is its adapter's. `soundfile` is imported where it is used, so that importing
-this costs nothing.
+The requirements are the same for all families. Resampling and trimming are up to each adapter. `soundfile` is imported
+only when a recording is read.
 """
 
 from dataclasses import dataclass
@@ -20,10 +19,10 @@ LEAST_RATE = 16_000
 MOST_CHANNELS = 2
 
 SILENCE_DBFS = -50.0
-"""A recording whose loudest sample is below this holds no voice."""
+"""Peak level below which a recording counts as silent, dBFS."""
 
 COARSE = ("PCM_S8", "PCM_U8", "ULAW", "ALAW", "ADPCM", "DPCM_8", "DWVW_12", "GSM610", "G721", "G723")
-"""Encodings of fewer than 16 bits a sample, by what soundfile's names of them hold."""
+"""Encodings with fewer than 16 bits per sample, as parts of soundfile's names for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +39,14 @@ class ReferenceClip:
 
 
 def read_clip(path: Path) -> ReferenceClip:
-    """Read a recording, check it, and mix its channels to one.
+    """Read a recording, check it, and mix it down to mono.
 
     Args:
-        path: A file of any format that soundfile reads.
+        path: A file in any format that soundfile reads.
 
     Raises:
-        InvalidArgumentError: No voice can be cloned from it; the text says why, and what would be right.
-        UnavailableError: The system doesn't let us read it.
+        InvalidArgumentError: No voice can be cloned from it; the message says why, and what to use instead.
+        UnavailableError: The system denies access to it.
     """
     import soundfile  # noqa: PLC0415 - what only names this module needs no audio library
 
@@ -67,11 +66,11 @@ def read_clip(path: Path) -> ReferenceClip:
 
 
 def check(clip: ReferenceClip, path: Path) -> None:
-    """Check what can be heard of a recording: its rate, its duration, its level.
+    """Check a recording's sample rate, duration and level.
 
     Args:
         clip: The recording.
-        path: Where it came from, for the error.
+        path: Its file, for the error.
 
     Raises:
         InvalidArgumentError: No voice can be cloned from it.

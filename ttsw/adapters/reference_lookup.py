@@ -1,6 +1,6 @@
-"""Which recording `reference_audio` means: one of the pack's, or one that a user has registered; never another file.
+"""Finding the recording that `reference_audio` names: one of the pack's, or a registered clip, never another file.
 
-What is said in a recording stands beside it, under its name with the ending `.txt`.
+A recording's transcript is a text file with the same name and the ending `.txt`.
 """
 
 import re
@@ -11,35 +11,35 @@ from ttsw.system.machine import cannot_read
 from ttsw.types import VoicePack
 
 SEED = "seed.wav"
-"""The role of the recording that a pack speaks like by itself."""
+"""Role of a pack's default reference recording."""
 
 SHOWN = 10
 LONGEST = 256
-"""Characters of a name that may be one."""
+"""Longest name, characters."""
 
 MOST_BYTES = 64_000_000
-"""Largest recording: a minute takes 35 MB at 96 kHz, in stereo and 24 bits. A pack's weights are larger."""
+"""Largest recording, bytes: a minute of 96 kHz stereo at 24 bits takes 35 MB. Weights are larger."""
 
 MOST_TRANSCRIPT = 4096
-"""Bytes of what is said in a recording."""
+"""Longest transcript, bytes."""
 
 _CLIP = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 def find_recording(named: str | None, pack: VoicePack, clips: Path | None) -> Path:
-    """Find a recording.
+    """Return the path of a recording.
 
     Args:
-        named: A role of the pack's files, the path of a file within the pack, or the name of a registered clip; None
-            for what the pack speaks like by itself.
+        named: A role in the pack, the path of a file within the pack, or the name of a registered clip; None for the
+            pack's default recording.
         pack: The model's pack.
-        clips: Folder of the registered clips, `<name>.wav`; None where there is none.
+        clips: Folder of registered clips, `<name>.wav`; None if there is none.
 
     Raises:
-        InvalidArgumentError: The name leads out of the pack, or to what is too large for a recording; or none is given
-            and the pack has no recording.
-        UnavailableError: The system doesn't let us look at it.
-        NotFoundError: There is no such recording; the text lists those that there are.
+        InvalidArgumentError: The name leads out of the pack or to a file too large for a recording, or is missing and
+            the pack has no default.
+        UnavailableError: The system denies access to it.
+        NotFoundError: No such recording exists; the message lists the existing ones.
     """
     path = _find(named, pack, clips)
     try:
@@ -72,11 +72,11 @@ def _find(named: str | None, pack: VoicePack, clips: Path | None) -> Path:
 
 
 def find_transcript(recording: Path) -> str | None:
-    """Give what is said in a recording, where somebody has written it beside it.
+    """Return the transcript of a recording, if it has one.
 
     Raises:
-        InvalidArgumentError: The file is no text, or too long for one.
-        UnavailableError: The system doesn't let us read it.
+        InvalidArgumentError: The file isn't UTF-8 text, or is too long.
+        UnavailableError: The system denies access to it.
     """
     path = recording.with_suffix(".txt")
     try:
@@ -98,7 +98,7 @@ def _within(named: str, root: Path) -> Path:
     try:
         inside = not path.is_absolute() and ".." not in path.parts
         found = (root / path).resolve()
-    except (ValueError, OSError, RuntimeError):  # a null character, a name too long, links in a circle
+    except (ValueError, OSError, RuntimeError):  # a null character, a name too long, circular links
         inside, found = False, root
     if not (inside and found.is_relative_to(root.resolve())):
         raise InvalidArgumentError(

@@ -1,1 +1,1 @@
-"""Where an engine's code runs: in threads of this process (`thread`), or in a process of its own (`process`)."""
+"""Hosts, which run engine code: in threads of this process (`thread`) or in a process of its own (`process`)."""

@@ -1,4 +1,4 @@
-"""What the layers above see of a loaded model, wherever its engine runs."""
+"""The interface of a loaded model to the layers above, wherever its engine runs."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ModelDescription:
-    """A loaded model as its adapter describes it.
+    """Description of a loaded model, from its adapter.
 
     Args:
-        pack: What it was loaded from.
-        sample_rate: The rate of its chunks, Hz.
-        concurrency: How many of its steps may run at the same time.
-        options: The session options that it understands.
-        info: What it is and can do, in plain values.
+        pack: Its voice pack.
+        sample_rate: Sample rate of its chunks, Hz.
+        concurrency: Most concurrent steps.
+        options: Its session options.
+        info: Description and capabilities, in plain values.
         prepares: Whether `Host.prepare` does anything.
     """
 
@@ -34,7 +34,7 @@ class ModelDescription:
 
 
 def describe(adapter: TTSAdapter) -> ModelDescription:
-    """Take down what an adapter says of itself."""
+    """Return the description of an adapter."""
     return ModelDescription(
         adapter.pack,
         adapter.sample_rate,
@@ -52,16 +52,16 @@ class Host(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Steps that wait for their turn."""
+        """Number of steps that wait for a slot."""
         ...
 
     @property
     def about(self) -> Mapping[str, str]:
-        """Where it runs, for a person who lists models."""
+        """Details on where it runs, for listings."""
         ...
 
     async def prepare(self, options: Mapping[str, OptionValue]) -> None:
-        """Get ready to speak with these options; see `TTSAdapter.prepare`.
+        """Prepare for speaking with these options; see `TTSAdapter.prepare`.
 
         Raises:
             TtswError: Nothing can be spoken with them.
@@ -75,33 +75,33 @@ class Host(Protocol):
         convert: Callable[[Samples], T],
         take: Callable[[T, float], Awaitable[None]],
     ) -> None:
-        """Speak one segment, and return when its last chunk is taken.
+        """Speak one segment, and return when its last chunk has been taken.
 
         Args:
-            text: What to say.
+            text: The text.
             options: Parsed options.
-            convert: Called with each chunk in a thread, so that work on samples stays off the event loop.
-            take: Awaited with what `convert` made of a chunk, and the seconds that the engine's step took. While it
-                waits, the engine gets no further than a chunk or two ahead.
+            convert: Called with each chunk in a thread, so that sample processing stays off the event loop.
+            take: Awaited with the result of `convert`, and the duration of the engine's step, seconds. While it waits,
+                the engine runs at most a chunk or two ahead.
 
         Raises:
             InternalError: The engine failed.
-            OutOfMemoryError: Its device had no memory left.
-            UnavailableError: It has ended.
+            OutOfMemoryError: The device ran out of memory.
+            UnavailableError: The engine has ended.
         """
         ...
 
     async def attach(self, pack: VoicePack) -> "Host":
-        """Load a voice that is based on this model; see `TTSAdapter.attach`. It is closed before this one is.
+        """Load a voice that is based on this model; see `TTSAdapter.attach`. It is closed before this host.
 
         Raises:
-            OutOfMemoryError: There was no memory left for it.
-            TtswError: It can't be loaded; the text says why.
+            OutOfMemoryError: The device ran out of memory.
+            TtswError: The voice can't be loaded; the message says why.
         """
         ...
 
     async def lost(self) -> TtswError:
-        """Wait until the model is gone though nobody has closed it; for ever, where that can't be. Says why."""
+        """Wait until the model is lost without having been closed, and return the reason; maybe forever."""
         ...
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
-"""An engine's process: one model in threads, under orders from a socket. Run by `ttsw.adapters.hosts.process`.
+"""The engine process: one model in threads, controlled through a socket. Started by `ttsw.adapters.hosts.process`.
 
-It runs under whatever interpreter its family needs. So nothing is imported here but trio, msgspec, numpy and the parts
-of ttsw that need no more than these.
+It runs under its family's own interpreter, so it imports only trio, msgspec, numpy, and the parts of ttsw that need no
+more than these.
 """
 
 import os
@@ -49,14 +49,14 @@ from ttsw.types import Samples
 
 READ = 65_536
 SWITCH_S = 0.0005
-"""How long a thread of the engine's may keep the loop from answering where both run Python, s."""
+"""Longest time that an engine's Python thread may delay the event loop, seconds."""
 
 
 class EngineServer:
     """Serves one model.
 
     Args:
-        sock: Where orders come from, and answers go.
+        sock: The socket for orders and answers.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -65,7 +65,7 @@ class EngineServer:
         self._frames = Frames()
         self._jobs: dict[int, tuple[trio.CancelScope, trio.Semaphore]] = {}
         self._voices: dict[int, ThreadHost] = {}
-        """The model as 0, and what is based on it."""
+        """The voices by number: 0 is the model, the others are attached to it."""
 
     async def run(self) -> None:
         """Serve until told to close, or until the worker is gone."""
@@ -113,7 +113,7 @@ class EngineServer:
     async def _do(
         self, order: Speak | Prepare | Attach | Detach, scope: trio.CancelScope, credit: trio.Semaphore
     ) -> None:
-        def send(samples: Samples, began: float) -> None:  # from the engine's own thread: the loop need not wake
+        def send(samples: Samples, began: float) -> None:  # from the engine's thread, without waking the event loop
             self._say(Chunk(order.id, monotonic() - began), to_bytes(samples))
 
         async def take(_: None) -> None:
@@ -148,12 +148,12 @@ class EngineServer:
 
     def _voice(self, number: int) -> ThreadHost:
         if number not in self._voices:
-            raise InternalError("there is no such voice: it was not loaded, or was unloaded")
+            raise InternalError("no such voice: it was never loaded, or was unloaded")
         return self._voices[number]
 
 
 async def serve(sock: socket.socket) -> None:
-    """Serve a worker at the other end of a socket."""
+    """Serve the worker at the other end of a socket."""
     await EngineServer(sock).run()
 
 
@@ -172,12 +172,12 @@ def find_adapter(named: str) -> type[TTSAdapter]:
 
 
 def to_bytes(samples: Samples) -> bytes:
-    """Give a chunk's samples as they go over the socket."""
+    """Return a chunk's samples in the protocol's format."""
     return np.ascontiguousarray(samples, np.float32).tobytes()
 
 
 def memory() -> MemoryReport:
-    """Look at what this process has of memory."""
+    """Return this process's memory usage."""
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1]) if sys.platform == "linux" else 0
     resident = pages * os.sysconf("SC_PAGE_SIZE")
     torch: Any = sys.modules.get("torch")
@@ -187,13 +187,13 @@ def memory() -> MemoryReport:
 
 
 def main(arguments: Mapping[str, int]) -> None:
-    """Serve the socket `socket`, live as long as the pipe `lifeline`."""
+    """Serve the socket `socket` for as long as the pipe `lifeline` is open."""
     die_with(arguments["lifeline"])
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints goes to the log
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print goes to the log
     sys.setswitchinterval(SWITCH_S)
     trio.run(serve, socket.socket(fileno=arguments["socket"]))
     sys.stderr.flush()
-    os._exit(0)  # libraries take their time to be taken down, and may hang
+    os._exit(0)  # finalising libraries takes time, and may hang
 
 
 if __name__ == "__main__":

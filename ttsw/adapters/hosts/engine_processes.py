@@ -1,4 +1,4 @@
-"""The engines' processes, and who owns them."""
+"""The owner of all engine processes."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -12,26 +12,26 @@ from ttsw.types import VoicePack
 
 
 class EngineProcesses:
-    """Owner of all engines' processes."""
+    """Owner of all engine processes."""
 
     def __init__(self) -> None:
         self._nursery: trio.Nursery | None = None
 
     @asynccontextmanager
     async def owned(self) -> AsyncGenerator["EngineProcesses", None]:
-        """Own the processes for a block, and for as long as the block's own clean-up takes; then none is left.
+        """Own the processes for a block and its clean-up; afterwards, none is left.
 
-        A cancellation reaches the block first. So whoever opened an engine there can still have it closed in order,
-        and only processes that nobody has closed are killed.
+        A cancellation reaches the block first. So the block can close its engines in order, and only processes that
+        nothing has closed are killed.
         """
         failure = None
         async with trio.open_nursery() as nursery:
             over, ready = trio.CancelScope(shield=True), trio.Event()
-            nursery.start_soon(self._own, over, ready)  # `start`, cancelled, would wait for what is shielded
+            nursery.start_soon(self._own, over, ready)  # not `start`: if cancelled, it would wait for the shielded part
             try:
                 await ready.wait()
                 yield self
-            except Exception as error:  # raised outside of the nursery, which would wrap it in a group
+            except Exception as error:  # raised after the nursery, which would wrap it in an exception group
                 failure = error
             finally:
                 over.cancel(reason="the block has ended")
@@ -39,11 +39,11 @@ class EngineProcesses:
             raise failure
 
     async def open(self, pack: VoicePack, settings: EngineSettings, launch: Launch) -> ProcessHost:
-        """Start a process, and load a model there. Cancelled, it leaves none behind.
+        """Start a process, and load a model there. If cancelled, no process is left.
 
         Raises:
-            OutOfMemoryError: There was no memory left for it.
-            TtswError: It can't be loaded; the text says why.
+            OutOfMemoryError: The device ran out of memory.
+            TtswError: The model can't be loaded; the message says why.
         """
         assert self._nursery is not None, "nobody owns the processes: `owned` is not entered"
         host = ProcessHost(pack, settings, launch)
@@ -59,6 +59,6 @@ class EngineProcesses:
 
 @asynccontextmanager
 async def open_engine_processes() -> AsyncGenerator[EngineProcesses, None]:
-    """Own engines' processes for a block; see `EngineProcesses.owned`."""
+    """Own engine processes for a block; see `EngineProcesses.owned`."""
     async with EngineProcesses().owned() as engines:
         yield engines

@@ -1,4 +1,4 @@
-"""An engine's process as the system sees it: how it is started, that it dies with this one, how it is ended."""
+"""Starting and ending an engine process, and tying its life to this one."""
 
 import os
 import signal
@@ -16,23 +16,23 @@ from ttsw.adapters.envs.bootstrap import command
 from ttsw.errors import UnavailableError
 
 LEAVE_S = 5.0
-"""How long an engine that is told to end, or to drop a voice, may take, s."""
+"""Longest time for an engine to exit, or to unload a voice, when told to, seconds."""
 DIE_S = 10.0
-"""How long the system may take to end a process that is killed, s."""
+"""Longest time for the system to end a killed process, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How an engine's process is started, and what is expected of it.
+    """How to start an engine process, and its timeouts.
 
     Args:
         adapter: The adapter, `module:Class`.
         python: Its interpreter.
-        packages: Top-level packages that the interpreter needs of this one's, beside `ttsw`: folders by name.
-        environ: What its environment has beside this one's.
-        load_s: How long it may load, s.
-        answer_s: How long it may leave a question unanswered once it is loaded, s.
-        step_s: How long one step may take, s.
+        packages: Top-level packages of this interpreter that the other needs, besides `ttsw`: folders by name.
+        environ: Additional environment variables.
+        load_s: Longest load, seconds.
+        answer_s: Longest time without a response once loaded, seconds.
+        step_s: Longest step, seconds.
     """
 
     adapter: str
@@ -46,13 +46,13 @@ class Launch:
 
 @dataclass(frozen=True)
 class EngineProcess:
-    """A process, started.
+    """A started process.
 
     Args:
         process: The process; its stderr is a pipe.
-        sock: The socket that it reads orders from.
-        stderr: What it prints.
-        lifeline: A pipe's end, nothing but a file descriptor: when it is closed, the kernel kills the process.
+        sock: The socket for orders and answers.
+        stderr: Its output.
+        lifeline: File descriptor of a pipe; closing it makes the kernel kill the process.
     """
 
     process: trio.Process
@@ -61,7 +61,7 @@ class EngineProcess:
     lifeline: int
 
     async def bury(self, patience_s: float = 0.0) -> None:
-        """See the process end: wait for a while, then kill it and all that it has started."""
+        """Wait for the process to end for a while, then kill it and all its children."""
         with trio.move_on_after(patience_s):
             await self.process.wait()
         if self.process.returncode is None:
@@ -71,14 +71,14 @@ class EngineProcess:
                 await self.process.wait()
 
     async def close(self) -> None:
-        """Let go of what connects it to this process."""
+        """Close the connections to the process."""
         os.close(self.lifeline)
         self.sock.close()
         await self.stderr.aclose()
 
 
 async def start(launch: Launch) -> EngineProcess:
-    """Start an engine's process.
+    """Start an engine process.
 
     Raises:
         UnavailableError: Its interpreter can't be run.
@@ -98,18 +98,18 @@ async def start(launch: Launch) -> EngineProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 pass_fds=fds,
-                start_new_session=True,  # a Ctrl-C is for the worker, which lets speech end first
+                start_new_session=True,  # Ctrl-C goes to the worker only, which lets speech finish first
                 env={**os.environ, **launch.environ},
             )
         except OSError as error:
             raise UnavailableError(f"the interpreter {launch.python} can't be run: {error.strerror}") from error
-        ours.pop_all()  # theirs no longer: they belong to the child
+        ours.pop_all()  # they belong to the child from here on
     assert process.stderr is not None, "it was asked for"
     return EngineProcess(process, sock, process.stderr, lifeline)
 
 
 def ending(returncode: int | None, tail: Iterable[str]) -> str:
-    """Say how a process ended, and the last that it said.
+    """Describe how a process ended, with its last line of output.
 
     >>> ending(-9, [])
     'was killed by SIGKILL, as the system does when memory runs out'

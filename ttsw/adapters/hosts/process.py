@@ -1,7 +1,7 @@
-"""Where an engine's code runs: in a process of its own, under an interpreter of its own.
+"""Host that runs an engine in a process of its own, under an interpreter of its own.
 
-What an engine does there costs the worker's event loop nothing, all it has taken is back when the process has ended,
-and its end costs only what it was speaking.
+The engine doesn't load the worker's event loop, all its memory is freed when the process ends, and a crash affects only
+what it was speaking.
 """
 
 import math
@@ -55,15 +55,15 @@ log = structlog.get_logger(__name__)
 
 READ = 65_536
 PING_S = 1.0
-"""How often an engine is asked whether it is there, s."""
+"""Interval between pings, seconds."""
 TAIL = 20
-"""Lines of an engine's stderr that are kept."""
+"""Number of the engine's last stderr lines that are kept."""
 LONGEST_LINE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """A chunk that has come, and how long the engine's step took, s."""
+    """A received chunk, and the duration of the engine's step, seconds."""
 
     samples: Samples
     seconds: float
@@ -73,12 +73,12 @@ Reply = Audio | SpeakDone | Attached | TtswError
 
 
 class ProcessHost:
-    """Runs one model in a process of its own; from `Engines.open`.
+    """Runs one model in a process of its own; from `EngineProcesses.open`.
 
     Args:
         pack: The model.
-        settings: What its engine is told.
-        launch: How the process is started.
+        settings: The engine's settings.
+        launch: How to start the process.
     """
 
     model: ModelDescription
@@ -86,7 +86,7 @@ class ProcessHost:
     def __init__(self, pack: VoicePack, settings: EngineSettings, launch: Launch) -> None:
         self._pack, self._settings, self._launch = pack, settings, launch
         self.memory = MemoryReport(0)
-        """What the process has of memory, as it last told."""
+        """The process's memory, as last reported."""
         self.pid = 0
         self._ids = count(1)
         self._replies: dict[int, trio.MemorySendChannel[Reply]] = {}
@@ -106,27 +106,27 @@ class ProcessHost:
         state = "ended" if self._ended.is_set() else "running" if self._loaded.is_set() else "loading"
         return f"<ProcessHost {self._pack.model_id}: {state}, pid {self.pid}, {len(self._replies)} utterances>"
 
-    # What its users do.
+    # Operations.
 
     @property
     def waiting(self) -> int:
-        """Steps that wait for a place, as far as can be told from here."""
+        """Estimated number of steps that wait for a slot."""
         return max(0, len(self._replies) - self._taking - self.model.concurrency)
 
     @property
     def about(self) -> Mapping[str, str]:
-        """See `Host.about`; with what its process has of memory."""
+        """See `Host.about`; includes the process's memory."""
         memory = {"resident": self.memory.resident, "gpu_allocated": self.memory.allocated}
         shown = {f"{name}_mb": f"{size / 1e6:.0f}" for name, size in memory.items() if size}
         return {"host": "process", "pid": str(self.pid)} | shown
 
     @property
     def busy(self) -> int:
-        """Utterances that the engine has not left yet; of those cancelled, it leaves each at its next step."""
+        """Number of utterances that the engine still works on; it leaves a cancelled one at its next step."""
         return len(self._busy)
 
     async def prepare(self, options: Mapping[str, OptionValue], voice: int = 0) -> None:
-        """See `Host.prepare`; in a voice that was attached, or in the model's own."""
+        """See `Host.prepare`; for an attached voice, or for the model's own (0)."""
         async with self._ask(lambda number: Prepare(number, options, voice)) as job:
             await job.reply()
 
@@ -138,9 +138,9 @@ class ProcessHost:
         take: Callable[[T, float], Awaitable[None]],
         voice: int = 0,
     ) -> None:
-        """See `Host.speak`; in a voice that was attached, or in the model's own. It works ahead by `WINDOW` chunks.
+        """See `Host.speak`; with an attached voice, or the model's own (0). It runs ahead by `WINDOW` chunks.
 
-        Cancelled, it returns at once; the engine leaves the utterance at its next step.
+        A cancellation returns at once; the engine leaves the utterance at its next step.
         """
         async with self._ask(lambda number: Speak(number, text, options, voice)) as job:
             while isinstance(reply := await job.reply(), Audio):
@@ -153,7 +153,7 @@ class ProcessHost:
                 self._say(ChunkTaken(job.number))
 
     async def attach(self, pack: VoicePack) -> AttachedHost:
-        """Load a voice that is based on this model; see `Host.attach`. Cancelled, it leaves none behind."""
+        """Load a voice that is based on this model; see `Host.attach`. If cancelled, none is left."""
         number = 0
 
         def order(given: int) -> Order:
@@ -165,22 +165,22 @@ class ProcessHost:
             async with self._ask(order) as job:
                 reply = await job.reply()
         except BaseException:
-            self._say(Detach(next(self._ids), number))  # it may have been loaded in the last moment
+            self._say(Detach(next(self._ids), number))  # it may have been loaded at the last moment
             raise
         assert isinstance(reply, Attached), "what was asked for is answered"
         return AttachedHost(self, number, reply.model)
 
     async def drop(self, voice: int) -> None:
-        """Unload a voice that was attached.
+        """Unload an attached voice.
 
         Raises:
-            TtswError: It can't be; or the process has ended, and it with it.
+            TtswError: It can't be unloaded, or the process has ended, and the voice with it.
         """
         async with self._ask(lambda number: Detach(number, voice)) as job:
             await job.reply()
 
     async def lost(self) -> TtswError:
-        """Wait until the process has ended though nobody has closed it; says why."""
+        """Wait until the process has ended without having been closed, and return the reason."""
         await self._ended.wait()
         if self._error is None:
             await trio.sleep_forever()
@@ -188,7 +188,7 @@ class ProcessHost:
         return self._error
 
     async def close(self) -> None:
-        """Have the process end, and return when it has: with it goes all that it had of memory.
+        """End the process, and return when it has ended and its memory is free.
 
         Raises:
             InternalError: The system can't end it.
@@ -206,7 +206,7 @@ class ProcessHost:
 
     @asynccontextmanager
     async def _ask(self, order: Callable[[int], Order]) -> AsyncGenerator["_Job", None]:
-        """Give an order; whoever leaves before it is done cancels it."""
+        """Send an order for a block; leaving the block before its completion cancels it."""
         if self._closing or self._over.is_set():
             raise self._error or self._unloaded()
         number = next(self._ids)
@@ -226,17 +226,17 @@ class ProcessHost:
         except Exception as error:
             name = self._pack.model_id
             if is_out_of_memory(error):
-                raise OutOfMemoryError(f"no memory is left for what {name} has spoken: {error}") from error
-            raise InternalError(f"what {name} spoke can't be used: {type(error).__name__}: {error}") from error
+                raise OutOfMemoryError(f"no memory is left for the audio of {name}: {error}") from error
+            raise InternalError(f"the audio of {name} can't be used: {type(error).__name__}: {error}") from error
 
     # The process.
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Own the process from its start to its end; `started` when the model is loaded.
+        """Own the process from start to end; `started` is called when the model is loaded.
 
         Raises:
-            OutOfMemoryError: There was no memory left for the model.
-            TtswError: It can't be loaded.
+            OutOfMemoryError: The device ran out of memory.
+            TtswError: The model can't be loaded.
         """
         child, cancelled = await start(self._launch), True
         self.pid = child.process.pid
@@ -246,10 +246,10 @@ class ProcessHost:
             cancelled = False
         except Exception as error:
             cancelled = False
-            log.exception("an engine's process can't be attended to", model_id=self._pack.model_id)
+            log.exception("failed to supervise the engine process", model_id=self._pack.model_id)
             self._end(InternalError(f"the worker lost its engine of {self._pack.model_id}: {error}"))
         finally:
-            self._closing = self._closing or cancelled  # then its owner is done with it
+            self._closing = self._closing or cancelled  # the owner has finished with it
             with trio.CancelScope(shield=True):
                 await child.bury()
                 await child.close()
@@ -284,7 +284,7 @@ class ProcessHost:
                     for head, body in frames.feed(data):
                         self._hear(head, body)
                 except InternalError as error:
-                    self._end(InternalError(f"the engine of {self._pack.model_id} can't be understood: {error}"))
+                    self._end(InternalError(f"the engine of {self._pack.model_id} sent an invalid message: {error}"))
         self._over.set()
 
     def _hear(self, head: bytes, body: bytes) -> None:
@@ -307,11 +307,11 @@ class ProcessHost:
                 self._answered, self.memory, self._step_s = True, memory, step_s
 
     def _answer(self, number: int, reply: Reply) -> None:
-        if number in self._replies:  # otherwise nobody waits any more
+        if number in self._replies:  # otherwise the order was cancelled
             self._replies[number].send_nowait(reply)
 
     async def _listen(self, stderr: trio.abc.ReceiveStream, logged: trio.Event) -> None:
-        """Keep the last lines of what the engine, its libraries and its interpreter print."""
+        """Keep the last lines of the engine process's output."""
         rest = b""
         async for data in stderr:
             *lines, rest = (rest + data).split(b"\n")
@@ -328,7 +328,7 @@ class ProcessHost:
             log.debug("engine", model_id=self._pack.model_id, pid=self.pid, line=text)
 
     async def _watch(self, task_status: trio.TaskStatus[None]) -> None:
-        """See to it that the engine loads in time, and then that it is there and gets on."""
+        """Enforce the load timeout, then the response and step timeouts."""
         launch = self._launch
         with trio.move_on_after(launch.load_s):
             await self._loaded.wait()
@@ -341,7 +341,7 @@ class ProcessHost:
             self._answered = False
             self._say(Ping())
             await trio.sleep(PING_S)
-            # counted, not read off a clock: this process may have been stopped itself
+            # counted in pings rather than by the clock: this process may itself have been stopped
             unanswered_s = 0.0 if self._answered else unanswered_s + PING_S
             if unanswered_s >= launch.answer_s:
                 self._end(self._unavailable(f"has not answered for {unanswered_s:g} s, and was killed"))
@@ -355,12 +355,12 @@ class ProcessHost:
         return UnavailableError(f"model {self._pack.model_id} was unloaded while it spoke")
 
     def _end(self, error: TtswError) -> None:
-        """Decide that the process must go; the first reason counts."""
+        """End the process; the first reason counts."""
         self._error = self._error or error
         self._over.set()
 
     def _settle(self, returncode: int | None) -> None:
-        """Tell everybody that the process is gone."""
+        """Notify all waiting tasks that the process is gone."""
         self._error = None if self._closing else self._error or self._unavailable(ending(returncode, self._tail))
         if self._error is not None and self._loaded.is_set():
             log.error(
@@ -379,7 +379,7 @@ class ProcessHost:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """An order that was given, and what comes of it."""
+    """An order, and its replies."""
 
     number: int
     replies: trio.MemoryReceiveChannel[Reply]
@@ -387,5 +387,5 @@ class _Job:
     async def reply(self) -> Audio | SpeakDone | Attached:
         reply = await self.replies.receive()
         if isinstance(reply, TtswError):
-            raise type(reply)(str(reply))  # to each its own: tracebacks are written into errors
+            raise type(reply)(str(reply))  # one instance per raise, since raising adds a traceback
         return reply

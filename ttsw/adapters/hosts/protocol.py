@@ -1,7 +1,7 @@
-"""What a worker and an engine's process say to each other, and how it is put on their socket.
+"""The protocol between the worker and an engine process.
 
 A frame is two lengths (uint32, little-endian: head, body), the head (a message as MessagePack), and the body: the raw
-float32 samples of a `Chunk`, nothing otherwise. Nothing here is ever unpickled.
+float32 samples of a `Chunk`, otherwise empty. Nothing is ever unpickled.
 """
 
 import struct
@@ -20,18 +20,18 @@ from ttsw.types import VoicePack
 
 LENGTHS = struct.Struct("<II")
 LONGEST = 1 << 28
-"""Bytes of a head or a body; what claims to be longer is no frame."""
+"""Longest head or body, bytes; a frame that claims more is invalid."""
 
 WINDOW = 2
-"""Chunks of an utterance that may be on their way, or wait to be taken; the engine makes no further one."""
+"""Chunks of an utterance in transit or waiting to be taken; the engine pauses beyond that."""
 
 
 class ProtocolMessage(msgspec.Struct, frozen=True, tag=True):
-    """Anything said. `id` names what it is about: a number that the worker gave."""
+    """Base of all messages. `id` is the number of the order, assigned by the worker."""
 
 
 class Load(ProtocolMessage, frozen=True):
-    """Worker: load this model with this adapter (`module:Class`). It comes first."""
+    """Worker: load this model with this adapter (`module:Class`). Always the first message."""
 
     adapter: str
     pack: VoicePack
@@ -39,7 +39,7 @@ class Load(ProtocolMessage, frozen=True):
 
 
 class Prepare(ProtocolMessage, frozen=True):
-    """Worker: get ready for these options, in this voice: 0 is the model itself. Answered by Done or Failed."""
+    """Worker: prepare a voice for these options; voice 0 is the model itself. Answered by SpeakDone or RequestFailed."""
 
     id: int
     options: Mapping[str, OptionValue]
@@ -47,7 +47,7 @@ class Prepare(ProtocolMessage, frozen=True):
 
 
 class Speak(ProtocolMessage, frozen=True):
-    """Worker: say this, in this voice: 0 is the model itself. Answered by Chunks, then Done or Failed."""
+    """Worker: speak with a voice (0: the model itself). Answered by Chunks, then SpeakDone or RequestFailed."""
 
     id: int
     text: str
@@ -56,37 +56,37 @@ class Speak(ProtocolMessage, frozen=True):
 
 
 class Attach(ProtocolMessage, frozen=True):
-    """Worker: load a voice that is based on the model, known by this id from then on. Answered by Derived or Failed."""
+    """Worker: load a voice based on the model, with this id as its number. Answered by Attached or RequestFailed."""
 
     id: int
     pack: VoicePack
 
 
 class Detach(ProtocolMessage, frozen=True):
-    """Worker: unload that voice; one that isn't there is no fault. Answered by Done or Failed."""
+    """Worker: unload a voice, if it exists. Answered by SpeakDone or RequestFailed."""
 
     id: int
     voice: int
 
 
 class ChunkTaken(ProtocolMessage, frozen=True):
-    """Worker: a chunk was taken; one more may be sent."""
+    """Worker: a chunk was taken; another may be sent."""
 
     id: int
 
 
 class Cancel(ProtocolMessage, frozen=True):
-    """Worker: nobody wants this any more. Answered by Done, once the engine has left it."""
+    """Worker: cancel this order. Answered by SpeakDone, once the engine has left it."""
 
     id: int
 
 
 class Ping(ProtocolMessage, frozen=True):
-    """Worker: are you there?"""
+    """Worker: respond with Pong."""
 
 
 class Close(ProtocolMessage, frozen=True):
-    """Worker: unload, and end."""
+    """Worker: unload the model and exit."""
 
 
 class Loaded(ProtocolMessage, frozen=True):
@@ -103,20 +103,20 @@ class Attached(ProtocolMessage, frozen=True):
 
 
 class Chunk(ProtocolMessage, frozen=True):
-    """Engine: audio, in the body; `seconds` is how long the step took."""
+    """Engine: audio, in the body; `seconds` is the duration of the step."""
 
     id: int
     seconds: float
 
 
 class SpeakDone(ProtocolMessage, frozen=True):
-    """Engine: that is over."""
+    """Engine: the order is complete."""
 
     id: int
 
 
 class RequestFailed(ProtocolMessage, frozen=True):
-    """Engine: that has failed (0: the load). `error` is the name of a class in `ttsw.errors`."""
+    """Engine: the order failed (0: the load). `error` is the name of a class in `ttsw.errors`."""
 
     id: int
     error: str
@@ -124,12 +124,12 @@ class RequestFailed(ProtocolMessage, frozen=True):
 
 
 class MemoryReport(msgspec.Struct, frozen=True):
-    """What an engine's process has of memory, bytes.
+    """Memory of an engine process, bytes.
 
     Args:
         resident: Main memory.
-        allocated: GPU memory that tensors take, as torch counts it.
-        reserved: GPU memory that torch has taken from the driver.
+        allocated: GPU memory of tensors, as torch counts it.
+        reserved: GPU memory that torch has reserved from the driver.
     """
 
     resident: int
@@ -138,7 +138,7 @@ class MemoryReport(msgspec.Struct, frozen=True):
 
 
 class Pong(ProtocolMessage, frozen=True):
-    """Engine: I am. `step_s` is how long the longest of the running steps has run."""
+    """Engine: response to Ping. `step_s` is the duration so far of the longest running step, seconds."""
 
     memory: MemoryReport
     step_s: float
@@ -153,22 +153,22 @@ def _decode(kind: type, value: str) -> Path:
     return Path(value)
 
 
-_encoder = msgspec.msgpack.Encoder(enc_hook=str)  # a path, or what an adapter's `model_info` may hold
+_encoder = msgspec.msgpack.Encoder(enc_hook=str)  # for paths, and for values in an adapter's `model_info`
 _orders = msgspec.msgpack.Decoder(Order, dec_hook=_decode)
 _answers = msgspec.msgpack.Decoder(Answer, dec_hook=_decode)
 
 
 def frame(message: ProtocolMessage, body: bytes = b"") -> bytes:
-    """Put a message, and what belongs to it, into a frame."""
+    """Encode a message and its body as a frame."""
     head = _encoder.encode(message)
     return b"".join((LENGTHS.pack(len(head), len(body)), head, body))
 
 
 def read_order(head: bytes) -> Order:
-    """Read what a worker says.
+    """Decode a message from the worker.
 
     Raises:
-        InternalError: It is nothing of this protocol.
+        InternalError: It isn't a message of this protocol.
     """
     with _understanding():
         order: Order = _orders.decode(head)
@@ -176,10 +176,10 @@ def read_order(head: bytes) -> Order:
 
 
 def read_answer(head: bytes) -> Answer:
-    """Read what an engine says.
+    """Decode a message from the engine.
 
     Raises:
-        InternalError: It is nothing of this protocol.
+        InternalError: It isn't a message of this protocol.
     """
     with _understanding():
         answer: Answer = _answers.decode(head)
@@ -195,7 +195,7 @@ def _understanding() -> Iterator[None]:
 
 
 class Frames:
-    """Takes bytes as they come, and gives whole frames."""
+    """Incremental frame decoder."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -204,10 +204,10 @@ class Frames:
         return f"<Frames, {len(self._buffer)} bytes waiting>"
 
     def feed(self, data: bytes | bytearray) -> Iterator[tuple[bytes, bytes]]:
-        """Take bytes; yields the head and the body of each frame that they complete.
+        """Feed bytes; yield head and body of each completed frame.
 
         Raises:
-            InternalError: These are no frames.
+            InternalError: The bytes aren't frames.
         """
         self._buffer += data
         while len(self._buffer) >= LENGTHS.size:
@@ -224,12 +224,12 @@ class Frames:
 
 
 def to_failed(id: int, error: TtswError) -> RequestFailed:  # noqa: A002
-    """Say that something failed."""
+    """Return the message for an error."""
     return RequestFailed(id, type(error).__name__, str(error))
 
 
 def from_failed(failed: RequestFailed) -> TtswError:
-    """Give the error that was told of."""
+    """Return the error of a message."""
     kind = getattr(errors, failed.error, None)
     if isinstance(kind, type) and issubclass(kind, TtswError):
         return kind(failed.text)

@@ -1,4 +1,4 @@
-"""What is to be sent on a socket: at once if there is room, else in order as there is."""
+"""Send queue of a socket: sends at once if there is room, otherwise later and in order."""
 
 import socket
 from collections import deque
@@ -9,16 +9,16 @@ import trio
 
 
 class SendQueue:
-    """Sends for whoever puts a message: a task or a thread, which never waits, and is never cancelled in its middle.
+    """Sends messages for tasks and threads, which never wait; a message is never cut short by a cancellation.
 
     Args:
-        sock: A socket that is never blocked on.
+        sock: A non-blocking socket.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._lock = Lock()
-        self._waiting: deque[bytes] = deque()  # those who put bound it
+        self._waiting: deque[bytes] = deque()  # bounded by its callers
         self._more = trio.Event()
         self._token = trio.lowlevel.current_trio_token()
 
@@ -26,7 +26,7 @@ class SendQueue:
         return f"<Outbox, {len(self._waiting)} messages waiting>"
 
     def put(self, data: bytes) -> None:
-        """Send a message. Where the other end is gone, it is lost, as whoever reads from there finds out."""
+        """Send a message. If the other end is gone, it is dropped; the reading side notices that."""
         with self._lock:
             if not self._waiting:
                 try:
@@ -44,7 +44,7 @@ class SendQueue:
         self._more.set()
 
     async def run(self) -> None:
-        """Send what didn't go at once, until cancelled."""
+        """Send queued messages until cancelled."""
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(self._sock))
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while True:

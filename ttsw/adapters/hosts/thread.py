@@ -1,10 +1,9 @@
-"""Where an engine's code runs: here, in threads of the server's process.
+"""Host that runs an engine in threads of this process.
 
-The host decides which step runs next: each step of each utterance asks for one of the model's places, first come first
-served. So sessions on one model take turns chunk by chunk, and one that is held up by its listener holds no place.
+It decides which step runs next: each step of each utterance acquires one of the model's slots, first come first served.
+So sessions on one model take turns chunk by chunk, and one that waits for its listener holds no slot.
 
-It also decides when the adapter may be closed: when nothing of the adapter runs any more, the clean-up of an
-utterance's iterator included.
+It also decides when the adapter may be closed: once nothing of it runs any more, including the clean-up of iterators.
 """
 
 import logging
@@ -24,12 +23,12 @@ from ttsw.errors import InternalError, OutOfMemoryError, TtswError, UnavailableE
 from ttsw.options import OptionValue
 from ttsw.types import Samples, VoicePack
 
-log = logging.getLogger(__name__)  # an engine's interpreter may have nothing else
+log = logging.getLogger(__name__)  # structlog may be missing in an engine's interpreter
 
 T = TypeVar("T")
 
 CLOSE_S = 30.0
-"""How long an engine may take to come to the end of what it is doing, and then how long to unload, s together."""
+"""Longest time for an engine to finish its steps and unload, together, seconds."""
 
 
 class ThreadHost:
@@ -37,7 +36,7 @@ class ThreadHost:
 
     Args:
         adapter: The loaded model.
-        places: The places of the model that it is based on, which it shares; None gives it its own.
+        places: Slots shared with the model that this one is based on; None creates its own.
     """
 
     def __init__(self, adapter: TTSAdapter, places: trio.CapacityLimiter | None = None) -> None:
@@ -45,7 +44,7 @@ class ThreadHost:
         self._name = adapter.pack.model_id
         self._begun: dict[object, float] = {}
         self._places = trio.CapacityLimiter(adapter.concurrency) if places is None else places
-        self._own = trio.CapacityLimiter(1)  # for what takes no place: a voice that is loaded, the end
+        self._own = trio.CapacityLimiter(1)  # for work that needs no slot: attaching a voice, closing
         self._closed = False
         self._inside, self._left = 0, trio.lowlevel.ParkingLot()
         self._speaking: set[trio.CancelScope] = set()
@@ -55,7 +54,7 @@ class ThreadHost:
 
     @property
     def waiting(self) -> int:
-        """Steps that wait for a place."""
+        """Number of steps that wait for a slot."""
         return self._places.statistics().tasks_waiting
 
     @property
@@ -65,11 +64,11 @@ class ThreadHost:
 
     @property
     def step_s(self) -> float:
-        """How long the longest of the running steps has run, s."""
+        """Duration so far of the longest running step, seconds."""
         return monotonic() - min([monotonic(), *self._begun.copy().values()])
 
     async def prepare(self, options: Mapping[str, OptionValue]) -> None:
-        """Get ready to speak with these options; see `TTSAdapter.prepare`."""
+        """Prepare for speaking with these options; see `TTSAdapter.prepare`."""
         with self._using():
             await self._in_thread(self._prepare, options)
 
@@ -95,19 +94,19 @@ class ThreadHost:
         use: Callable[[Samples, float], T],
         take: Callable[[T], Awaitable[None]],
     ) -> None:
-        """Speak one segment, step by step. While `take` waits, no place is held, and the engine stands still.
+        """Speak one segment, step by step. While `take` waits, no slot is held, and the engine pauses.
 
-        Cancelled, it lets a step that runs come to its end (memory of the model is never in use behind our back),
-        closes the engine's iterator and leaves. `close` ends it likewise, wherever it waits.
+        If cancelled, it lets the running step finish (the model's memory is never in use unobserved), closes the
+        engine's iterator and returns. `close` ends it likewise, wherever it waits.
 
         Args:
-            text: What to say.
+            text: The text.
             options: Parsed options.
-            use: Called in the engine's thread with each chunk, and when its step began, by `time.monotonic`.
-            take: Awaited with what `use` made of it.
+            use: Called in the engine's thread with each chunk, and the start of its step, by `time.monotonic`.
+            take: Awaited with the result of `use`.
 
         Raises:
-            TtswError: As from `Host.speak`.
+            TtswError: See `Host.speak`.
         """
         with self._using(), self._interruptible():
             chunks = self.adapter.speak(text, options)
@@ -115,14 +114,14 @@ class ThreadHost:
                 while (step := await self._in_thread(self._step, chunks, use)) is not None:
                     await take(step[0])
             except BaseException:
-                with trio.move_on_after(CLOSE_S, shield=True) as scope:  # for a place; its thread is not left alone
+                with trio.move_on_after(CLOSE_S, shield=True) as scope:  # for the wait for a slot only
                     await trio.to_thread.run_sync(self._clean_up, chunks, limiter=self._places)
                 if scope.cancelled_caught:
                     log.warning("an utterance of %s was left open: no place in %g s", self._name, CLOSE_S)
                 raise
 
     async def attach(self, pack: VoicePack) -> "ThreadHost":
-        """Load a voice that is based on this model; see `Host.attach`. Cancelled, it leaves none behind."""
+        """Load a voice that is based on this model; see `Host.attach`. If cancelled, none is left."""
         with self._using():
             try:
                 attached = await trio.to_thread.run_sync(self.adapter.attach, pack, limiter=self._own)
@@ -131,17 +130,17 @@ class ThreadHost:
         return ThreadHost(attached, self._places)
 
     async def lost(self) -> TtswError:
-        """Wait for ever: what ends a thread ends this process."""
+        """Wait forever: the end of a thread is the end of this process."""
         await trio.sleep_forever()
-        raise AssertionError("for ever has ended")
+        raise AssertionError("sleep_forever returned")
 
     async def close(self) -> None:
         """Unload the model, once its steps, its clean-ups and the loads of voices based on it have ended.
 
-        Utterances end with UNAVAILABLE. All of it together takes `CLOSE_S` at most.
+        Utterances end with UNAVAILABLE. Everything together takes at most `CLOSE_S`.
 
         Raises:
-            InternalError: The engine still works, or can't be closed, in that time; the model stays in memory.
+            InternalError: The engine is still busy, or can't be closed, within that time; the model stays in memory.
         """
         self._closed = True
         for scope in self._speaking:
@@ -151,7 +150,7 @@ class ThreadHost:
             while self._inside:
                 await self._left.park()
             busy = "its own close has run"
-            # the one call that is left behind: nothing else runs of the model, and nobody can use it any more
+            # the only call that may be abandoned: nothing else of the model runs, and it can't be used any more
             await trio.to_thread.run_sync(self.adapter.close, limiter=self._own, abandon_on_cancel=True)
         if scope.cancelled_caught:
             raise InternalError(f"{self._name} can't be unloaded: {busy} for over {CLOSE_S:g} s")
@@ -167,7 +166,7 @@ class ThreadHost:
 
     @contextmanager
     def _timed(self) -> Iterator[float]:
-        """Let `step_s` know of what runs; gives when it began."""
+        """Count a block as a running step; yield its start time."""
         run = object()
         self._begun[run] = monotonic()
         try:
@@ -178,11 +177,11 @@ class ThreadHost:
             del self._begun[run]
 
     def _clean_up(self, chunks: Iterator[Samples]) -> None:
-        """Close an utterance's iterator. `step_s` counts it, though the model may be about to go."""
+        """Close an utterance's iterator. Counts as a step, even while the model is being closed."""
         run = object()
         self._begun[run] = monotonic()
         try:
-            close = getattr(chunks, "close", None)  # a generator has it, a plain iterator need not
+            close = getattr(chunks, "close", None)  # generators have it, plain iterators may not
             if close is not None:
                 close()
         finally:
@@ -190,7 +189,7 @@ class ThreadHost:
 
     @contextmanager
     def _using(self) -> Iterator[None]:
-        """Keep the adapter from being closed for a block.
+        """Keep the adapter open for a block.
 
         Raises:
             UnavailableError: It is being closed.
@@ -207,10 +206,10 @@ class ThreadHost:
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Let `close` end what waits in a block.
+        """Let `close` interrupt a block that waits.
 
         Raises:
-            UnavailableError: It has.
+            UnavailableError: It was interrupted.
         """
         with trio.CancelScope() as scope:
             self._speaking.add(scope)
@@ -238,12 +237,12 @@ async def open_thread_host(
 
     Args:
         pack: The model.
-        settings: What the worker says to the engine.
+        settings: The engine's settings.
         find: Imports a family's adapter.
 
     Raises:
-        OutOfMemoryError: There was no memory left for it.
-        TtswError: It can't be loaded; the text says why.
+        OutOfMemoryError: The device ran out of memory.
+        TtswError: The model can't be loaded; the message says why.
     """
     try:
         adapter = await run_in(Lane.LOADING, lambda: find(pack.family).load(pack, settings))
@@ -253,7 +252,7 @@ async def open_thread_host(
 
 
 def _fault(pack: VoicePack, error: Exception) -> TtswError:
-    """What to tell of an engine's error: its own words where it is one of ours."""
+    """Return the error for an engine's exception, which is itself if it is a `TtswError`."""
     if isinstance(error, TtswError):
         return error
     if is_out_of_memory(error):

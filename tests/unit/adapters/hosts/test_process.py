@@ -274,7 +274,7 @@ async def test_a_process_that_talks_nonsense_is_ended(engines, pack):
         await speak(host, "then garbage")
     except InternalError as error:
         errors.append(str(error))
-    assert "can't be understood" in errors[0]
+    assert "sent an invalid message" in errors[0]
     assert gone(host.pid)
 
 
