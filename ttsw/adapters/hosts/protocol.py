@@ -39,7 +39,7 @@ class Load(ProtocolMessage, frozen=True):
 
 
 class Prepare(ProtocolMessage, frozen=True):
-    """Worker: prepare a voice for these options; voice 0 is the model itself. Answered by SpeakDone or RequestFailed."""
+    """Worker: prepare a voice (0: the model itself) for these options. Answered by SpeakDone or RequestFailed."""
 
     id: int
     options: Mapping[str, OptionValue]

@@ -492,7 +492,7 @@ async def test_voices_share_the_process_of_their_base(host, voice):
     assert await loaded(host) == 3
     await one.close()
     assert await loaded(other) == 2
-    with pytest.raises(InternalError, match="no such voice: it was not loaded, or was unloaded"):
+    with pytest.raises(InternalError, match="no such voice: it was never loaded, or was unloaded"):
         await speak(one, "count 1")
     with pytest.raises(NotFoundError, match="no thirteen"):
         await other.prepare({"seed": 13})
