@@ -13,6 +13,7 @@ from ttsw.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError,
 from ttsw.sessions.admission import Turnover, admit
 from ttsw.sessions.frame_timer import FrameTimer
 from ttsw.sessions.session import ConnectionLink, Session
+from ttsw.sessions.state import SessionState
 from ttsw.sessions.voice_lease import AcquireVoice, VoiceLease
 from ttsw.system.terminal import is_safe
 from ttsw.telemetry.snapshot import FrameCounter
@@ -146,7 +147,7 @@ class SessionTable:
             NotFoundError: No session has this id.
         """
         entry = self._entries.get(session_id)
-        if entry is None or entry.session is None:
+        if entry is None or entry.session is None or entry.session.state is SessionState.ENDED:
             raise NotFoundError(f"no session {session_id!r}: it never started, was ended, or was idle for too long")
         return entry.session
 

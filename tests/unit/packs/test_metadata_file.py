@@ -154,10 +154,10 @@ def test_a_file_that_is_nowhere_is_refused(read, entry, fault):
     ],
 )
 def test_a_file_made_to_take_long_does_not(read, text, fault):
-    started = time.monotonic()
+    started = time.process_time()  # of this process: others may keep the processor
     with pytest.raises(ConfigError, match=fault):
         read(text)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize(("make", "fault"), [(os.mkfifo, "is no regular file"), (os.mkdir, "is a directory")])

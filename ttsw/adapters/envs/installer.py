@@ -1,7 +1,8 @@
 """The program that installs packages into an environment: uv where it is found, otherwise the environment's own pip.
 
 uv is several times faster, and environments that share a library share its files. It doesn't read pip's configuration,
-so its settings are derived from that: a machine's indexes and certificates are used by both.
+so its settings are derived from that: a machine's index and certificates are used by both. Where pip is configured with
+extra indexes, pip is used: it takes the best file of all indexes, uv that of the first index with the version.
 """
 
 import re
@@ -51,9 +52,10 @@ def find_installer(python: Path, environ: Mapping[str, str]) -> Installer:
         environ: The environment variables; UV_* variables take precedence over pip's configuration.
     """
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{environ.get('PATH', '')}")
-    if uv is None:
+    settings = {} if uv is None else uv_settings(_pip_config(python, environ))
+    if uv is None or ("UV_INDEX" in settings and "UV_INDEX" not in environ):
         return Installer("pip", [python, *_PIP], environ)
-    settings = {"UV_INDEX_STRATEGY": "unsafe-best-match", **uv_settings(_pip_config(python, environ)), **environ}
+    settings |= environ
     return Installer("uv", [uv, "pip", "install", "--no-progress", "--python", python], settings)
 
 

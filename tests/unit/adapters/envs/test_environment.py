@@ -24,6 +24,7 @@ from ttsw.adapters.envs.environment import (
     read_requirements,
 )
 from ttsw.adapters.envs.install import install, python_version, remove
+from ttsw.adapters.envs.installer import find_installer
 from ttsw.errors import (
     AlreadyExistsError,
     ConfigError,
@@ -304,15 +305,30 @@ def installer(request, monkeypatch):
     return request.param
 
 
+@pytest.fixture
+def unconfigured(environ):
+    """An environment in which pip has no configuration."""
+    return {name: value for name, value in environ.items() if not name.startswith("PIP_")} | {
+        "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1",
+    }  # fmt: skip
+
+
+def test_with_extra_indexes_pip_installs_since_uv_would_choose_otherwise(unconfigured):
+    python, more = Path(sys.executable), {"PIP_EXTRA_INDEX_URL": "https://example.org/simple"}
+    assert find_installer(python, unconfigured).name == "uv"
+    assert find_installer(python, unconfigured | more).name == "pip"
+    assert find_installer(python, unconfigured | more | {"UV_INDEX": "https://example.org/simple"}).name == "uv"
+
+
 @pytest.mark.slow
-def test_each_pin_is_installed_as_it_stands_and_dependencies_only_of_the_leading(environ, tmp_path, installer):
+def test_each_pin_is_installed_as_it_stands_and_dependencies_only_of_the_leading(unconfigured, tmp_path, installer):
     """What tiny-engine asks for isn't there; what leading-library asks for comes."""
     wheels = tmp_path / "wheels"
     wheel(wheels, "tiny-engine", "1.0", requires="nowhere==9")
     wheel(wheels, "leading-library", "2.0", requires="its-own>=1")
     wheel(wheels, "its-own", "3.0")
     lines: list[str] = []
-    ready = install("tiny", environ | {"PIP_FIND_LINKS": str(wheels), "PYTHONPATH": "/nowhere"}, lines.append)
+    ready = install("tiny", unconfigured | {"PIP_FIND_LINKS": str(wheels), "PYTHONPATH": "/nowhere"}, lines.append)
     code = "import tiny_engine, leading_library, its_own; print(tiny_engine.VERSION)"
     done = subprocess.run([ready.python, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "1.0\n"
@@ -321,12 +337,12 @@ def test_each_pin_is_installed_as_it_stands_and_dependencies_only_of_the_leading
 
 
 @pytest.mark.slow
-def test_where_the_installer_fails_its_last_lines_are_told(environ, installer):
+def test_where_the_installer_fails_its_last_lines_are_told(unconfigured, installer):
     with pytest.raises(
         UnavailableError, match=rf"(?s){installer} failed with exit code 1, and nothing.*leading-library==2\.0"
     ):
-        install("tiny", environ, nobody)
-    assert find("tiny", environ).state is EnvironmentState.ABSENT
+        install("tiny", unconfigured, nobody)
+    assert find("tiny", unconfigured).state is EnvironmentState.ABSENT
 
 
 def test_a_program_does_not_outlive_its_call(environ):
