@@ -1,8 +1,8 @@
-"""Runs a module of ttsw under another interpreter, in which ttsw is not installed.
+"""Running a module of ttsw under another interpreter, in which ttsw is not installed.
 
-`command` gives the command line, and this file, run as a script, is what it starts. Only the packages named are brought
-along, each from its own folder: nothing else of the environment that they stand in gets on the other's path, so that
-both keep their own versions of everything. The standard library is all that is needed here.
+`command` returns the command line, which runs this file as a script. Only the named packages are made importable, each
+from its own folder; nothing else of their environment gets onto the path, so that both environments keep their own
+versions. This file needs the standard library only.
 """
 
 import sys
@@ -22,21 +22,21 @@ _SCRIPT = Path(__file__).resolve()
 
 
 def command(python: Path, module: str, *args: str, packages: Mapping[str, Path] | None = None) -> list[str]:
-    """Give the command line that runs a module under an interpreter, with `ttsw` to be imported there.
+    """Return the command line that runs a module under an interpreter, with `ttsw` importable.
 
     Args:
         python: The interpreter.
         module: The module, run as `python -m` would run it.
         args: Its arguments.
-        packages: Further top packages, or top modules, by name: the folder or the file of each.
+        packages: Further top-level packages or modules by name: the folder or file of each.
     """
     found = {"ttsw": _SCRIPT.parents[2], **(packages or {})}
-    # -I: neither PYTHONPATH nor the user's own packages nor the current folder are looked at.
+    # -I: ignore PYTHONPATH, the user's site-packages and the current folder.
     return [str(python), "-I", str(_SCRIPT), *(f"{name}={path}" for name, path in found.items()), module, *args]
 
 
 class Finder(MetaPathFinder):
-    """Finds top packages and modules in places of their own, ahead of all others.
+    """Finds given top-level packages and modules in their own places, before all others.
 
     Args:
         places: The folder of a package, or the file of a module, by name.
@@ -48,7 +48,7 @@ class Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find a module, if it is one of these."""
+        """Return the spec of a module, if it is one of these."""
         place = self._places.get(fullname)
         if place is None or path is not None:
             return None
@@ -60,7 +60,7 @@ class Finder(MetaPathFinder):
 def main(arguments: Sequence[str]) -> None:
     """Run `NAME=PLACE… MODULE [ARGUMENT…]`."""
     if not sys.flags.safe_path:
-        del sys.path[0]  # this script's folder, whose files would pass for top modules
+        del sys.path[0]  # this script's folder, whose files would be importable as top-level modules
     count = next((index for index, text in enumerate(arguments) if "=" not in text), None)
     if count is None:
         sys.exit(f"no module to run; write {_SCRIPT.name} NAME=PLACE… MODULE [ARGUMENT…]")

@@ -1,8 +1,8 @@
-"""Which families have a Python environment of their own, where it is, and in what state.
+"""Python environments of engine families: which families have one, where it is, and its state.
 
-Families on torch pin what others pin otherwise, and would weigh the worker down by gigabytes. So each has an
-environment of its own, and its engine runs in a process under that interpreter. A family has one if there is a list of
-what it needs, `requirements/<family>.txt`. How an environment is made is left to `ttsw.adapters.envs.install`.
+The torch families pin conflicting versions, and would add gigabytes to the worker. So each has an environment of its
+own, and its engine runs in a process under that interpreter. A family has one if it has a list of requirements,
+`requirements/<family>.txt`. `ttsw.adapters.envs.install` installs them.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from ttsw.system.extras import install_hint
 
 VARIABLE = "TTSW_ENGINES_DIR"
 STAMP = ".installed"
-"""The file in an environment that says how it was made. It is written last: what has none was cut off."""
+"""File in an environment that records its installation. It is written last; without it, the install was interrupted."""
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 _LISTS = Path(__file__).resolve().parents[1] / "requirements"
@@ -30,26 +30,26 @@ _WITH = "# with dependencies"
 
 
 class EnvironmentState(StrEnum):
-    """Whether an environment can be used."""
+    """State of an environment."""
 
     ABSENT = "absent"
     INCOMPLETE = "incomplete"
-    """Its install was cut off, or is going on."""
+    """The install was interrupted, or is in progress."""
     OUTDATED = "outdated"
-    """What the family needs has changed since it was installed."""
+    """The family's requirements have changed since the install."""
     READY = "ready"
 
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a family needs, by its list.
+    """The requirements of a family.
 
     Args:
         path: The list.
-        pins: All of it, each `name==version`; the family's own library is first.
-        leading: Those of them that bring what they depend on, by their own word; of the others the list is complete.
-        disk_mb: The room that it takes, MB.
-        sha256: Of the list, in hex.
+        pins: All pins, each `name==version`; the family's own library is first.
+        leading: Pins installed with their dependencies; for the others, the list is complete.
+        disk_mb: Disk space needed, MB.
+        sha256: SHA-256 of the list, in hex.
     """
 
     path: Path
@@ -61,14 +61,14 @@ class Requirements:
 
 @dataclass(frozen=True)
 class Stamp:
-    """How an environment was made.
+    """Record of an installation.
 
     Args:
-        sha256: Of the list of what it holds.
-        python: Its Python's version.
-        date: When, UTC.
-        ttsw: By which version of ttsw.
-        ms: How long that took.
+        sha256: SHA-256 of its list of requirements.
+        python: Version of its Python.
+        date: Date of the install, UTC.
+        ttsw: Version of ttsw that installed it.
+        ms: Duration of the install, ms.
     """
 
     sha256: str
@@ -83,7 +83,7 @@ class Stamp:
 
     @classmethod
     def read(cls, root: Path) -> "Stamp | None":
-        """Read it, if it is there and whole."""
+        """Read it; None if it is missing or damaged."""
         try:
             return cls(**json.loads((root / STAMP).read_text("utf-8")))
         except (OSError, ValueError, TypeError):
@@ -92,14 +92,14 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Environment:
-    """A family's environment as it was found.
+    """A family's environment.
 
     Args:
-        family: Whose.
-        root: Its place, whether there is anything or not.
+        family: The family.
+        root: Its path, whether it exists or not.
         python: Its interpreter.
-        state: Whether it can be used.
-        stamp: How it was made, if it is complete.
+        state: Its state.
+        stamp: Record of its install, if complete.
     """
 
     family: str
@@ -109,7 +109,7 @@ class Environment:
     stamp: Stamp | None = None
 
     def size_bytes(self) -> int:
-        """Add up its files, and what cut-off installs left. That takes a second."""
+        """Return its size, including leftovers of interrupted installs, bytes. Takes about a second."""
         places = {self.root.resolve(), *(folder.resolve() for folder in folders(self.root))}
         return sum(
             os.lstat(f"{here}/{name}").st_size
@@ -120,20 +120,20 @@ class Environment:
 
 
 def own_families() -> tuple[str, ...]:
-    """Name the families that have an environment of their own."""
+    """Return the families that have an environment of their own."""
     return tuple(sorted(path.stem for path in _LISTS.glob("*.txt")))
 
 
 def requirements(family: str) -> Path | None:
-    """Give the list of what a family needs; None where it has no environment of its own."""
+    """Return the path of a family's requirements; None if it has no environment of its own."""
     return _LISTS / f"{family}.txt" if family in own_families() else None
 
 
 def read_requirements(family: str) -> Requirements:
-    """Read the list of what a family needs.
+    """Read the requirements of a family.
 
     Raises:
-        NotFoundError: There is no such family.
+        NotFoundError: The family doesn't exist.
         FailedPreconditionError: It has no environment of its own.
     """
     path = requirements(family)
@@ -153,7 +153,7 @@ def parse_requirements(path: Path) -> Requirements:
     """Read a list of pins.
 
     Raises:
-        InternalError: A line is no exact pin, or the line that says how much room it takes is missing.
+        InternalError: A line isn't an exact pin, or the line with the disk space is missing.
     """
     data = path.read_bytes()
     lines = data.decode("utf-8").splitlines()
@@ -170,7 +170,7 @@ def parse_requirements(path: Path) -> Requirements:
 
 
 def engines_dir(environ: Mapping[str, str], package: Path = _PACKAGE) -> Path:
-    """Give the folder of the environments: `$TTSW_ENGINES_DIR`, by default a checkout's `.engines`, else the user's.
+    """Return the folder of the environments: `$TTSW_ENGINES_DIR`, by default a checkout's `.engines`, else the user's.
 
     >>> engines_dir({"TTSW_ENGINES_DIR": "/engines"}).as_posix()
     '/engines'
@@ -180,7 +180,7 @@ def engines_dir(environ: Mapping[str, str], package: Path = _PACKAGE) -> Path:
         package: The folder of the package `ttsw`.
 
     Raises:
-        ConfigError: The variable is no absolute path.
+        ConfigError: The variable isn't an absolute path.
     """
     if named := environ.get(VARIABLE):
         if not Path(named).is_absolute():
@@ -194,12 +194,12 @@ def engines_dir(environ: Mapping[str, str], package: Path = _PACKAGE) -> Path:
 
 
 def find(family: str, environ: Mapping[str, str]) -> Environment:
-    """Look for a family's environment.
+    """Return a family's environment.
 
     Raises:
-        NotFoundError: There is no such family.
+        NotFoundError: The family doesn't exist.
         FailedPreconditionError: It has no environment of its own.
-        ConfigError: The variable that says where environments are is wrong.
+        ConfigError: The variable for the folder of environments isn't valid.
     """
     wanted = read_requirements(family)
     root = engines_dir(environ) / family
@@ -213,5 +213,5 @@ def find(family: str, environ: Mapping[str, str]) -> Environment:
 
 
 def folders(root: Path) -> list[Path]:
-    """Give what installs made for an environment: the folder in use, and what was left behind."""
+    """Return the folders of all installs of an environment: the one in use, and leftovers."""
     return sorted(root.parent.glob(f".{root.name}.*"))

@@ -1,8 +1,8 @@
-"""Making a family's environment, all at once or not at all, and removing it.
+"""Installing and removing a family's environment, atomically.
 
-An environment can't be moved: its scripts hold its path. So each install is made in a folder of its own, which stays
-where it is, and the family's place is a link that is turned to it in one step once it is complete. What was there
-before serves until then. All is done under a lock, and what a killed install left behind goes with the next.
+An environment can't be moved, since its scripts hold its path. So each install gets a folder of its own, and a link is
+switched to it in one step once it is complete; the previous environment serves until then. A lock excludes concurrent
+installs, and the next install removes the leftovers of an interrupted one.
 """
 
 import errno
@@ -43,29 +43,29 @@ Report = Callable[[str], None]
 OLDEST = (3, 11)
 _LAST_LINES = 8
 _GRACE_S = 5.0
-"""How long a child that was told to end may take."""
+"""Longest time for a child process to end when told to, seconds."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def install(
     family: str, environ: Mapping[str, str], report: Report, *, python: Path | None = None, force: bool = False
 ) -> Environment:
-    """Make a family's environment, if it isn't ready.
+    """Install a family's environment, unless it is ready.
 
     Args:
-        family: Whose.
-        environ: The environment variables; pip's own count.
-        report: Told what is done, and each line of pip's.
-        python: The interpreter that it is made of; by default the one that runs this.
-        force: Make it anew even if it is ready.
+        family: The family.
+        environ: The environment variables, including those of pip and uv.
+        report: Receives progress messages, and each line of the installer's output.
+        python: Interpreter to create it with; by default the one that runs this.
+        force: Install it again even if it is ready.
 
     Raises:
-        NotFoundError: There is no such family.
+        NotFoundError: The family doesn't exist.
         FailedPreconditionError: It has no environment of its own.
         InvalidArgumentError: The interpreter can't be used.
-        AlreadyExistsError: Somebody else is at it.
+        AlreadyExistsError: Another process is installing or removing it.
         ResourceExhaustedError: The disk is full, or would be.
-        UnavailableError: pip could not install what it needs, or a folder can't be written.
+        UnavailableError: The installer failed, or a folder can't be written.
     """
     wanted, root = read_requirements(family), find(family, environ).root
     with _os_errors(root.parent), _lock(root):
@@ -89,11 +89,11 @@ def install(
 
 
 def remove(family: str, environ: Mapping[str, str]) -> None:
-    """Remove a family's environment, and what cut-off installs left of it.
+    """Remove a family's environment, and leftovers of interrupted installs.
 
     Raises:
-        NotFoundError: There is no such family.
-        FailedPreconditionError: There is nothing to remove.
+        NotFoundError: The family doesn't exist.
+        FailedPreconditionError: It has no environment.
         AlreadyExistsError: It is being installed.
         UnavailableError: It can't be removed.
     """
@@ -104,15 +104,15 @@ def remove(family: str, environ: Mapping[str, str]) -> None:
         if found.root.is_symlink():
             found.root.unlink()
         elif found.root.exists():
-            found.root.rename(found.root.parent / f".{family}.{token_hex(4)}")  # so that nobody finds half of it
+            found.root.rename(found.root.parent / f".{family}.{token_hex(4)}")  # so that no reader sees half of it
         _clear(found.root)
 
 
 def python_version(python: Path) -> str:
-    """Ask an interpreter for its version.
+    """Return the version of an interpreter.
 
     Raises:
-        InvalidArgumentError: It is none, or too old.
+        InvalidArgumentError: It isn't a Python interpreter, or is too old.
     """
     code = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
     try:
@@ -129,10 +129,10 @@ def python_version(python: Path) -> str:
 
 
 def _fill(folder: Path, base: Path, wanted: Requirements, environ: Mapping[str, str], report: Report) -> None:
-    """Make an environment with all that is wanted.
+    """Create an environment with all requirements.
 
-    Pins that bring their dependencies go first, held to the versions that the list names. For the rest the list is
-    complete, and what they say that they depend on, which may contradict it, is left out.
+    Leading pins are installed first, with their dependencies constrained to the listed versions. For the others the
+    list is complete, and their declared dependencies, which may conflict with it, are ignored.
     """
     report(f"making an environment in {folder}")
     _Runner(environ, report)("venv", [base, "-I", "-m", "venv", folder])
@@ -144,9 +144,9 @@ def _fill(folder: Path, base: Path, wanted: Requirements, environ: Mapping[str, 
 
 
 class _Runner:
-    """Runs programs whose output is reported line by line.
+    """Runs programs and reports their output line by line.
 
-    They stay in this process's group, so that Ctrl-C reaches them too, and none outlives its call.
+    They stay in this process group, so that Ctrl-C reaches them, and none outlives its call.
     """
 
     def __init__(self, environ: Mapping[str, str], report: Report) -> None:
@@ -193,16 +193,16 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _turn(root: Path, folder: Path) -> None:
-    """Turn a family's link to a folder, in one step."""
+    """Switch a family's link to a folder, in one step."""
     if root.exists() and not root.is_symlink():
-        shutil.rmtree(root)  # made by other hands
+        shutil.rmtree(root)  # not made by ttsw
     link = folder.with_name(f"{folder.name}.link")
     link.symlink_to(folder.name)
     link.rename(root)
 
 
 def _clear(root: Path, keep: str = "") -> None:
-    """Remove what installs made for a family, but for one folder."""
+    """Remove all installs of a family but one."""
     for path in folders(root):
         if path.is_symlink():
             path.unlink()
@@ -221,7 +221,7 @@ def _check_room(base: Path, wanted: Requirements) -> None:
 
 @contextmanager
 def _lock(root: Path) -> Generator[None, None, None]:
-    """Hold a family's lock. The file stays: whoever removed it would let two in."""
+    """Hold a family's lock. The lock file stays: removing it could admit two holders."""
     root.parent.mkdir(parents=True, exist_ok=True)
     with (root.parent / f"{root.name}.lock").open("a") as file:
         try:

@@ -1,8 +1,7 @@
-"""What an engine's interpreter has: versions, devices, whether an adapter can be imported. Run inside it.
+"""Inspecting an engine's interpreter, from inside: versions, devices, whether an adapter can be imported.
 
 `ttsw.adapters.envs.bootstrap` runs it there, as `look MODULE:CLASS [LIBRARY…]`, which writes a line of JSON, or as
-`build MODULE FOLDER SIZE`, which has a module make a voice pack. Only the standard library is imported here, and what
-is to be looked at.
+`build MODULE FOLDER SIZE`, which makes a voice pack. It imports only the standard library and the named modules.
 """
 
 import json
@@ -17,11 +16,11 @@ from typing import Any
 
 
 def look(adapter: str, libraries: Iterable[str]) -> dict[str, Any]:
-    """Import an adapter, and say what there is.
+    """Import an adapter, and describe the environment.
 
     Raises:
         ImportError: The adapter can't be imported.
-        AttributeError: Its module has no such class.
+        AttributeError: Its module lacks the class.
     """
     module, _, name = adapter.partition(":")
     getattr(import_module(module), name)
@@ -40,7 +39,7 @@ def _version(library: str) -> str:
 
 
 def _devices() -> list[str]:
-    """Name the devices that torch sees; only the CPU where there is no torch."""
+    """Return the devices that torch sees; only the CPU without torch."""
     if find_spec("torch") is None:
         return ["cpu"]
     cuda = import_module("torch").cuda
@@ -49,7 +48,7 @@ def _devices() -> list[str]:
 
 
 def main(verb: str, named: str, *more: str) -> None:
-    """Look or build."""
+    """Run a command."""
     if verb == "build":
         folder, size = more
         import_module(named).build(Path(folder), size)

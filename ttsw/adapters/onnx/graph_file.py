@@ -1,8 +1,8 @@
-"""Reads an ONNX graph without its weights: each large one becomes a reference to where it lies in the file.
+"""Reading an ONNX graph without its weights: each large one becomes a reference into the file.
 
-A voice's weights are nearly all of its file. Taken through Python's protobuf they are copied three times, while no
-other thread of Python's runs for 45 ms at a time; so ONNX Runtime is left to fetch them from the file itself. The
-messages are walked by hand, since protobuf has no way to leave a field out (the numbers are onnx.proto's, and frozen).
+Weights are nearly all of a voice's file. Python's protobuf would copy them three times, and block all Python threads
+for 45 ms at a time, so ONNX Runtime fetches them from the file. The messages are parsed by hand, since protobuf can't
+skip a field (the numbers are onnx.proto's, and frozen).
 """
 
 import mmap
@@ -13,7 +13,7 @@ from onnx import ModelProto
 from ttsw.formats.onnx_fields import BYTES, VARINT, Field, read_fields
 
 LEAST_BYTES = 1_024
-"""Smaller weights stay in the graph: they are shapes and the like, which those who cut a graph look at."""
+"""Size from which weights become references, bytes; smaller ones are shapes and the like, which graph surgery needs."""
 
 _GRAPH = 7  # of ModelProto
 _INITIALIZER = 5  # of GraphProto
@@ -26,8 +26,8 @@ def read_graph(path: Path) -> ModelProto:
 
     Raises:
         OSError: The file can't be read.
-        ValueError: It is no protobuf message, or cut short.
-        google.protobuf.message.DecodeError: It is another message than a model.
+        ValueError: It isn't a protobuf message, or is truncated.
+        google.protobuf.message.DecodeError: It is a message other than a model.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
         parts = [
@@ -49,7 +49,7 @@ def _lighten_graph(data: mmap.mmap, graph: Field, location: str) -> bytes:
 
 
 def _lighten_tensor(data: mmap.mmap, tensor: Field, location: str) -> bytes | None:
-    """Refer to a tensor's raw data; None where its values are in another field."""
+    """Return a tensor with its raw data replaced by a reference; None if its values are in another field."""
     parts, raw = [], None
     for field in read_fields(data, tensor.value, tensor.end):
         if field.number == _RAW_DATA:

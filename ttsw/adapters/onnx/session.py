@@ -1,4 +1,4 @@
-"""ONNX Runtime as this process can bear it: on which device, which threads it has, and what it keeps of memory."""
+"""Sessions on ONNX Runtime: device, threads, and memory settings."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def open_session(
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights))
     graph = model if isinstance(model, bytes) else str(model)
     session = onnxruntime.InferenceSession(graph, options, providers(device))
-    if device != "cpu" and CUDA not in session.get_providers():  # it only warns, and runs on the CPU
+    if device != "cpu" and CUDA not in session.get_providers():  # ONNX Runtime only warns, and would use the CPU
         raise UnavailableError(
             f"ONNX Runtime has its {CUDA}, but can't use it on {device}: the CUDA and cuDNN libraries or the driver "
             f"are missing, or of other versions than ONNX Runtime {onnxruntime.__version__} needs; its log says which"
@@ -47,10 +47,10 @@ def open_session(
 
 
 def providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
-    """Name what ONNX Runtime is to run on for a device; nodes that CUDA lacks run on the CPU.
+    """Return the execution providers for a device; nodes that CUDA lacks run on the CPU.
 
     Raises:
-        UnavailableError: This build of ONNX Runtime lacks it.
+        UnavailableError: This build of ONNX Runtime lacks the provider.
     """
     if device == "cpu":
         return ["CPUExecutionProvider"]
