@@ -1,6 +1,6 @@
-"""Calibrations that outlast the worker: when one may be used again, and its form in a model's record.
+"""Saved calibrations: their format in a model's record, and when one may be reused.
 
-Decides which numbers a voice can have measured. A file may be damaged, or edited; a gain made of it must not deafen.
+It also checks that saved values are plausible: a damaged or edited file must not produce a dangerous gain.
 """
 
 import hashlib
@@ -16,34 +16,34 @@ from ttsw.audio.loudness import MIN_SPEECH_S, TRIAL_LUFS
 from ttsw.sessions.voice import CALIBRATION_TEXTS
 
 NOTE = "calibration"
-"""Its name among a record's notes."""
+"""Name of the calibration among a record's notes."""
 
 _FORMAT = TypeAdapter(Calibration)
 
 _LUFS = (-70.0, 20.0)
-"""The loudness that speech can have, LUFS: from the gate below which nothing is measured, to far beyond full scale."""
+"""Plausible loudness of speech, LUFS: from the gate of the measurement to far beyond full scale."""
 
 _MOST_S = 3_600.0
 _SLACK_LU = 1.0
-"""By how much more may come out of the limiter than went in, LU: measured over other blocks, and no more than noise."""
+"""Tolerance for the loudness after the limiter exceeding that before it, LU."""
 
 
 def basis(defaults: Mapping[str, str]) -> str:
-    """Say on what a calibration stands, besides the model's files: a digest, in hex."""
+    """Return a digest, in hex, of what a calibration depends on besides the model's files."""
     what = repr((CALIBRATION_TEXTS, TRIAL_LUFS, sorted(defaults.items())))
     return hashlib.sha256(what.encode()).hexdigest()
 
 
 def to_note(calibration: Calibration, defaults: Mapping[str, str]) -> dict[str, Any]:
-    """Write a calibration as plain values."""
+    """Return a calibration as plain values."""
     return {"basis": basis(defaults), **asdict(calibration)}
 
 
 def from_note(note: object, defaults: Mapping[str, str]) -> Calibration | None:
-    """Read a calibration; None where there is none, or one that is based on something else.
+    """Read a calibration; None if there is none, or one with another basis.
 
     Raises:
-        ValueError: It can't have been measured; the text says why.
+        ValueError: The values are implausible; the message says why.
     """
     if not isinstance(note, dict) or note.get("basis") != basis(defaults):
         return None
@@ -57,7 +57,7 @@ def from_note(note: object, defaults: Mapping[str, str]) -> Calibration | None:
 
 
 def _fault(calibration: Calibration) -> str | None:
-    """Say why a calibration can't have been measured; None where it can. NaN is within no bounds."""
+    """Return why a calibration is implausible; None if it isn't. NaN is always out of bounds."""
     low, high = _LUFS
     limited = calibration.limited_lufs
     if not low <= calibration.lufs <= high:

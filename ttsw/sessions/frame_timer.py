@@ -1,8 +1,8 @@
-"""One timer for all who wait for their next frame.
+"""Frame timer: one task that wakes all utterances whose next frame is due.
 
-A timer of trio's own costs a cancel scope, and a wake-up of the whole loop; at 100 sessions that was a third of all the
-work. Here those whose times fall into the same 2 ms share one. As a frame's 20 ms are a multiple of that, each
-utterance's frames stay 20 ms apart; its first is up to 2 ms later.
+A trio timeout per utterance costs a cancel scope and a wake-up of the event loop; with 100 sessions that was a third of
+all work. Here, deadlines within the same 2 ms share one. A frame's 20 ms are a multiple of that, so each utterance's
+frames stay 20 ms apart; its first frame is up to 2 ms late.
 """
 
 import heapq
@@ -11,11 +11,11 @@ import math
 import trio
 
 GRID_S = 0.002
-"""What times are rounded up to, s."""
+"""Grid to which deadlines are rounded up, seconds."""
 
 
 class FrameTimer:
-    """Wakes tasks at times on a grid; works while `run` runs."""
+    """Wakes tasks at deadlines on a grid, while `run` runs."""
 
     def __init__(self) -> None:
         self._ticks: list[int] = []  # a heap, in units of the grid
@@ -26,7 +26,7 @@ class FrameTimer:
         return f"<Metronome, {sum(map(len, self._waiting.values()))} waiting for {len(self._ticks)} ticks>"
 
     async def run(self) -> None:
-        """Keep time until cancelled."""
+        """Run the timer until cancelled."""
         while True:
             with trio.CancelScope(deadline=self._next_s()) as self._sleep:
                 await trio.sleep_forever()
@@ -35,7 +35,7 @@ class FrameTimer:
                 self._waiting.pop(heapq.heappop(self._ticks)).unpark_all()
 
     async def wait_until(self, when: float) -> None:
-        """Wait until `when`, on trio's clock, or up to 2 ms longer."""
+        """Wait until `when`, by trio's clock, or up to 2 ms longer."""
         tick = math.ceil(when / GRID_S - 1e-6)
         lot = self._waiting.get(tick)
         if lot is None:

@@ -1,7 +1,7 @@
-"""What a session may do next: the state table, and nothing else.
+"""The state table of sessions.
 
-A pause belongs to one utterance: the one it meets, or, made while idle, the next. It ends with RESUME, with STOP, or
-with that utterance.
+A pause belongs to one utterance: the current one, or, if made while idle, the next one. It ends with RESUME, with STOP,
+or with that utterance.
 """
 
 from enum import StrEnum
@@ -10,17 +10,17 @@ from ttsw.errors import FailedPreconditionError
 
 
 class SessionState(StrEnum):
-    """Where a session stands."""
+    """State of a session."""
 
     IDLE = "idle"
-    HELD = "held"  # idle, and the next utterance will wait for RESUME
+    HELD = "held"  # idle; the next utterance waits for RESUME
     SPEAKING = "speaking"
     PAUSED = "paused"
     ENDED = "ended"
 
 
 class SessionEvent(StrEnum):
-    """What happens to a session."""
+    """Event of a session."""
 
     BEGUN = "Synthesize"
     FINISHED = "the end of an utterance"
@@ -44,12 +44,12 @@ TABLE: dict[tuple[SessionState, SessionEvent], SessionState] = {
     (SessionState.HELD, SessionEvent.RESUMED): SessionState.IDLE,
     (SessionState.SPEAKING, SessionEvent.RESUMED): SessionState.SPEAKING,
     (SessionState.PAUSED, SessionEvent.RESUMED): SessionState.SPEAKING,
-    # A stopped utterance is no longer the session's: the next may begin while the old one still says goodbye.
+    # A stopped utterance no longer belongs to the session: the next one may begin while it still ends.
     (SessionState.IDLE, SessionEvent.STOPPED): SessionState.IDLE,
     (SessionState.HELD, SessionEvent.STOPPED): SessionState.IDLE,
     (SessionState.SPEAKING, SessionEvent.STOPPED): SessionState.IDLE,
     (SessionState.PAUSED, SessionEvent.STOPPED): SessionState.IDLE,
-    # A reload is kept for the next utterance and moves nothing now.
+    # A reload takes effect with the next utterance, without a change of state.
     (SessionState.IDLE, SessionEvent.RELOADED): SessionState.IDLE,
     (SessionState.HELD, SessionEvent.RELOADED): SessionState.HELD,
     (SessionState.SPEAKING, SessionEvent.RELOADED): SessionState.SPEAKING,
@@ -62,7 +62,7 @@ TABLE: dict[tuple[SessionState, SessionEvent], SessionState] = {
 
 
 class IllegalMoveError(FailedPreconditionError):
-    """An event came that the session's state does not allow; the text names both."""
+    """An event isn't allowed in the session's state; the message names both."""
 
 
 def move(state: SessionState, event: SessionEvent) -> SessionState:
