@@ -1,4 +1,4 @@
-"""One call for many callers: those who ask while a call is under way share the next one."""
+"""Coalescing calls: callers that arrive while a call is in progress share the next one."""
 
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -16,11 +16,11 @@ class _Round(Generic[T]):
 
 
 class Coalesced(Generic[T]):
-    """Makes at most one call at a time, and gives each result to all who asked before that call began.
+    """Makes at most one call at a time, and returns each result to all callers that arrived before it began.
 
-    So a result is never older than its request, and a thousand requests at once cost two calls. The call belongs to
-    one of its callers. If that one is cancelled, or the call fails for it, another makes it anew; the rest don't
-    notice. Each caller may be cancelled at any time.
+    So a result is never older than its request, and a thousand concurrent requests cost two calls. A call runs in the
+    task of one of its callers. If that caller is cancelled, or the call fails for it, another caller repeats it; the
+    rest don't notice. Any caller may be cancelled at any time.
 
     Args:
         call: The call.
@@ -35,10 +35,10 @@ class Coalesced(Generic[T]):
         return f"<Joined, {self._turn.statistics().tasks_waiting} waiting>"
 
     async def __call__(self) -> T:
-        """Give the result of a call that begins from now on.
+        """Return the result of a call that begins from now on.
 
         Raises:
-            Exception: Whatever the call raises.
+            Exception: Any exception of the call.
         """
         if self._gathering is None:
             self._gathering = _Round()
@@ -46,6 +46,6 @@ class Coalesced(Generic[T]):
         async with self._turn:
             if mine.result is None:
                 if self._gathering is mine:
-                    self._gathering = None  # whoever comes from now on is of the next round
+                    self._gathering = None  # later callers belong to the next round
                 mine.result = (await self._call(),)
             return mine.result[0]

@@ -1,4 +1,4 @@
-"""Services that may fail without the worker: each is started again, after longer and longer waits."""
+"""Supervised services: a failed one is restarted, with increasing delays."""
 
 import math
 import random
@@ -10,18 +10,18 @@ import trio
 log = structlog.get_logger(__name__)
 
 FIRST_S = 1.0
-"""Wait after a first failure, s; doubles with each further one,"""
+"""Delay after a first failure, seconds; doubles with each further one."""
 MOST_S = 60.0
-"""up to this. Who has run for longer starts from the first again."""
+"""Longest delay, seconds. A service that ran for longer starts with the first delay again."""
 
 
 async def supervise(name: str, service: Callable[[], Awaitable[None]], *, chance: random.Random | None = None) -> None:
-    """Run a service until it ends by itself or is cancelled; whenever it fails, log that, wait, and run it again.
+    """Run a service until it returns or is cancelled; whenever it fails, log that, wait, and restart it.
 
     Args:
-        name: What the log calls it.
-        service: Starts from nothing each time.
-        chance: Spreads the waits, so that many workers don't come back at once.
+        name: Its name in the log.
+        service: The service; each run starts from scratch.
+        chance: Randomises the delays, so that many workers don't restart at once.
     """
     chance = chance or random.Random()
     failures = 0

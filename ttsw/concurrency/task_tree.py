@@ -1,4 +1,4 @@
-"""The live task tree as text: each task, and the line of ours (or of a library's) that it waits on."""
+"""The live task tree as text: each task, and the line of code outside trio on which it waits."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +7,9 @@ import trio
 
 
 def render_tree(root: trio.lowlevel.Task | None = None) -> str:
-    """Draw the tasks below `root`, by default all there are.
+    """Return the tree of tasks below `root`, by default of all tasks.
 
-    Each line is a task's name and `file:line function` of the innermost frame outside trio where it waits.
+    Each line has a task's name and `file:line function` of its innermost frame outside trio.
     """
     task = root or trio.lowlevel.current_root_task()
     assert task is not None, "there is a root task wherever this can be called"

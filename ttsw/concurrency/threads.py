@@ -1,6 +1,6 @@
-"""Threads for work that blocks. Each kind of work has a lane of its own, with a few threads for all who ask.
+"""Threads for blocking work: each kind of work has a lane, with a few threads for all its callers.
 
-A limiter made for one call would limit nothing: a thousand calls would start a thousand threads.
+A limiter created per call would limit nothing: a thousand calls would start a thousand threads.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Lane(Enum):
-    """Kinds of work, each with a number of threads at once."""
+    """Kinds of work, each with its number of threads."""
 
     LISTING = "voice packs and measurements read for whoever asks", 1
     WEIGHING = "voice packs looked up, and libraries imported, for loads", 1
@@ -23,7 +23,7 @@ class Lane(Enum):
 
     @property
     def threads(self) -> int:
-        """How many threads there are at once."""
+        """Most threads at once."""
         return self.value[1]
 
 
@@ -31,7 +31,7 @@ _limiters: trio.lowlevel.RunVar[dict[Lane, trio.CapacityLimiter]] = trio.lowleve
 
 
 def limiter(lane: Lane) -> trio.CapacityLimiter:
-    """Give a lane's limiter, the same for all tasks of this run."""
+    """Return a lane's limiter, shared by all tasks of this trio run."""
     try:
         lanes = _limiters.get()
     except LookupError:
@@ -41,13 +41,13 @@ def limiter(lane: Lane) -> trio.CapacityLimiter:
 
 
 async def run_in(lane: Lane, call: Callable[..., T], *args: object, abandon: bool = False) -> T:
-    """Call a function in a thread of a lane; wait for one where all are in use.
+    """Call a function in a thread of a lane, waiting for a free thread.
 
     Args:
         lane: The kind of work.
-        call: What to call.
-        args: With what.
-        abandon: Whether a cancelled caller leaves the thread behind. The thread counts until it ends, so there are
-            never more. Only for work that changes nothing.
+        call: The function.
+        args: Its arguments.
+        abandon: Whether cancelling the caller abandons the thread. It counts until it ends, so that there are never
+            more threads. Only for work without side effects.
     """
     return await trio.to_thread.run_sync(call, *args, limiter=limiter(lane), abandon_on_cancel=abandon)

@@ -6,7 +6,7 @@ from ttsw.errors import InvalidArgumentError
 
 
 def join_address(host: str, port: int) -> str:
-    """Write an address.
+    """Join host and port.
 
     >>> join_address("::1", 7002), join_address("localhost", 7002)
     ('[::1]:7002', 'localhost:7002')
@@ -15,7 +15,7 @@ def join_address(host: str, port: int) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address.
+    """Return whether an address is reachable from this machine only.
 
     >>> [is_loopback(each) for each in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "10.0.0.1")]
     [True, True, True, False, False, False]

@@ -1,6 +1,6 @@
-"""How an extra gets installed: for the interpreter that runs this, from the checkout or the wheel that this is.
+"""Commands that install an extra, for this interpreter, from this checkout or wheel.
 
-Nobody owns the name `ttsw` on a package index, so that no hint says to install it from one.
+No hint installs ttsw by name from a package index, since nobody owns that name there.
 """
 
 import re
@@ -13,11 +13,11 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def install_hint(extra: str, checkout: Path = CHECKOUT) -> str:
-    """Give the command that installs an extra here; words where no extra of that name is ours.
+    """Return the command that installs an extra; a phrase for an extra that ttsw doesn't have.
 
     Args:
         extra: The extra's name.
-        checkout: The folder that the package is in.
+        checkout: The folder that contains the package.
     """
     needed = _needed(extra)
     if not needed:
@@ -28,12 +28,12 @@ def install_hint(extra: str, checkout: Path = CHECKOUT) -> str:
 
 
 def pip_line(*arguments: str) -> str:
-    """Give a command of the interpreter's own pip."""
+    """Return a command line for this interpreter's pip."""
     return shlex.join([sys.executable or "python3", "-m", "pip", *arguments])
 
 
 def _needed(extra: str) -> list[str]:
-    """The requirements of an extra."""
+    """Return the requirements of an extra."""
     try:
         requires = metadata.requires("ttsw") or []
     except metadata.PackageNotFoundError:

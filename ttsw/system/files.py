@@ -1,6 +1,6 @@
-"""Files that are there whole or not at all, and locks that keep writers of several processes apart.
+"""Atomic file writes, and locks between processes.
 
-Everything blocks: call it in a thread.
+All functions block: call them in a thread.
 """
 
 import errno
@@ -14,7 +14,7 @@ from threading import Event
 from typing import IO
 
 LOCK_S = 5.0
-"""How long to wait for another process's lock, s."""
+"""Longest wait for another process's lock, seconds."""
 
 _TRY_S = 0.01
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -22,15 +22,15 @@ _UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 @contextmanager
 def open_whole(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
-    """Open a file to be written under a temporary name, and put it in its place when the block ends well.
+    """Write a file under a temporary name, and rename it when the block ends successfully.
 
-    If the block fails, the temporary file is removed, and whatever was at `path` stays as it is. A file that is
-    replaced keeps its permissions; a link keeps pointing at its file, which is replaced. A device or a pipe, such as
-    /dev/null, can't be replaced and is written to directly.
+    If the block fails, the temporary file is removed, and the file at `path` stays unchanged. A replaced file keeps its
+    permissions; a link keeps pointing to its file, which is replaced. A device or a pipe, such as /dev/null, is written
+    to directly.
 
     Args:
         path: The file. Its folder must exist.
-        durable: Whether the content must have reached the disk before it gets its name.
+        durable: Whether to flush the content to disk before renaming.
 
     Yields:
         The open file: binary, readable and seekable.
@@ -62,7 +62,7 @@ def open_whole(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
 
 
 def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Write a file, whole or not at all; see `open_whole`.
+    """Write a file atomically; see `open_whole`.
 
     Raises:
         OSError: It can't be written.
@@ -72,7 +72,7 @@ def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have a folder's names reach the disk.
+    """Flush a folder's entries to disk.
 
     Raises:
         OSError: They can't be written.
@@ -86,17 +86,17 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(path: Path, *, wait_s: float = LOCK_S) -> Iterator[None]:
-    """Hold a lock that no other process, and no other caller in this one, holds at the same time.
+    """Hold an exclusive lock between processes, and between callers in this one.
 
-    The lock is the kernel's and ends with its process, so a file that is left behind locks nobody out. Where the file
-    system has no locks, the block runs without one.
+    The kernel releases it when the process ends, so a leftover lock file locks nobody out. On a file system without
+    locks, the block runs without one.
 
     Args:
-        path: The lock's file, made where it doesn't exist. Its folder must exist.
-        wait_s: How long to wait for another holder, s.
+        path: The lock file, created if missing. Its folder must exist.
+        wait_s: Longest wait for another holder, seconds.
 
     Raises:
-        TimeoutError: Another has held it all the time.
+        TimeoutError: Another process held it all the time.
         OSError: The file can't be opened.
     """
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)

@@ -1,7 +1,7 @@
-"""A process that ends with the one that started it, however that one ends.
+"""Tying a process's life to the process that started it, however that one ends.
 
-The starter keeps one end of a pipe; when it ends, the kernel closes that end, and kills whoever holds the other one.
-`python -m ttsw.system.lifeline FD COMMAND…` ties any command to the pipe `FD` and becomes it.
+The starter keeps one end of a pipe; when it ends, the kernel closes that end, and kills the process that holds the
+other. `python -m ttsw.system.lifeline FD COMMAND…` ties any command to the pipe `FD` and becomes it.
 """
 
 import fcntl
@@ -15,8 +15,8 @@ from collections.abc import Sequence
 def die_with(lifeline: int) -> None:
     """Have the kernel kill this process when the other end of a pipe is closed.
 
-    That needs nothing of this interpreter, which may be stuck; and unlike PR_SET_PDEATHSIG it doesn't ask which of the
-    starter's threads has started us. It outlasts an exec. Elsewhere than on Linux, nothing happens.
+    That works even if this interpreter hangs; and unlike PR_SET_PDEATHSIG it doesn't depend on which thread of the
+    starter started it. It survives an exec. On systems other than Linux it does nothing.
     """
     if sys.platform != "linux":
         return
@@ -25,12 +25,12 @@ def die_with(lifeline: int) -> None:
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
     poll = select.poll()
     poll.register(lifeline, 0)
-    if poll.poll(0):  # it was closed before
+    if poll.poll(0):  # already closed
         os._exit(1)
 
 
 def tied(lifeline: int, command: Sequence[str]) -> list[str]:
-    """Give the command line that runs a command which dies with a pipe, one that is passed on to it."""
+    """Return the command line that runs a command tied to a pipe."""
     return [sys.executable, "-m", "ttsw.system.lifeline", str(lifeline), *command]
 
 

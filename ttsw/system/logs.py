@@ -1,7 +1,6 @@
-"""Logging: structured lines on stderr, ours and the libraries' alike.
+"""Logging: structured lines on stderr, for ttsw's and libraries' messages.
 
-Lines carry texts of clients and other programs. JSON escapes what a terminal would act on; the console's lines are made
-safe here.
+Lines contain texts of clients and other programs. JSON escapes control characters; console lines are made safe here.
 """
 
 import io
@@ -19,12 +18,12 @@ from ttsw.system.terminal import is_safe, make_safe
 def configure_logging(
     level: str = "INFO", form: Literal["json", "console"] = "json", *, include_session_id: bool = True
 ) -> None:
-    """Send every log line to stderr.
+    """Configure logging to stderr.
 
     Args:
-        level: Least severity, by name.
-        form: `json` for machines, one object a line; `console` for eyes.
-        include_session_id: Whether lines that belong to a session carry its id.
+        level: Lowest severity, by name.
+        form: `json` for programs, one object per line; `console` for people.
+        include_session_id: Whether lines of a session carry its id.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -63,7 +62,7 @@ def configure_logging(
 
 
 def _coloured() -> bool:
-    """Whether lines are for a terminal, and nobody asks for none in colour (no-color.org)."""
+    """Return whether to colour lines: for a terminal, unless NO_COLOR is set (no-color.org)."""
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -77,7 +76,7 @@ def _make_safe(_logger: object, _method: str, event: structlog.typing.EventDict)
 
 
 def _shown(key: str, value: object) -> object:
-    """Make an event's value safe to show. Only stacks have several lines; an exception is written later."""
+    """Make an event's value safe to show. Only stacks may have several lines; exceptions are written later."""
     if key == "exc_info":
         return value
     if isinstance(value, str):

@@ -1,7 +1,7 @@
-"""Faults of the machine, told apart from those of a file: no room, no memory, no permission, too many open files.
+"""Faults of the machine, distinguished from those of a file: no space, no memory, no permission, too many open files.
 
-Libraries put what the system has told them into errors of their own. So a fault is known by its number where there is
-one, and by the system's words otherwise.
+Libraries wrap system errors in their own. So a fault is recognised by its errno if available, otherwise by the system's
+message.
 """
 
 import errno
@@ -21,16 +21,16 @@ _HINTS = {
     errno.EIO: "see the system's log for that disk",
     errno.ENOMEM: "",
 }
-"""The faults that are the machine's wherever they come from, each with what to do.
+"""Faults that are always the machine's, with a remedy for each.
 
-ENFILE stands before EMFILE, since its words begin with those.
+ENFILE precedes EMFILE, since its message begins with that of EMFILE.
 """
 
 _PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 
 
 def find_fault(error: BaseException) -> int | None:
-    """Give the number of the machine's fault that an error tells of; None where it tells of none.
+    """Return the errno of the machine's fault behind an error; None if there is none.
 
     >>> find_fault(RuntimeError("open file fail: Too many open files")) == errno.EMFILE
     True
@@ -49,16 +49,16 @@ def find_fault(error: BaseException) -> int | None:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether an error tells of a lack that may be over the next time, though no file has changed."""
+    """Return whether an error may be gone at the next attempt, although no file has changed."""
     return find_fault(error) in _PASSING
 
 
 def explain_fault(what: str, error: BaseException) -> TtswError | None:
-    """Make an error of the machine's fault that another tells of; None where it tells of none.
+    """Return an error that explains the machine's fault behind another; None if there is none.
 
     Args:
         what: What failed: "/voices/joe.onnx cannot be read".
-        error: The other.
+        error: The other error.
     """
     number = find_fault(error)
     if number is None:
@@ -70,6 +70,6 @@ def explain_fault(what: str, error: BaseException) -> TtswError | None:
 
 
 def cannot_read(path: os.PathLike[str] | str, error: OSError) -> TtswError:
-    """Make the error of a file that the system doesn't let us read."""
+    """Return the error for a file to which the system denies access."""
     what = f"{os.fspath(path)} cannot be read"
     return explain_fault(what, error) or UnavailableError(f"{what}: {error}")

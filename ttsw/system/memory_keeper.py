@@ -1,6 +1,6 @@
-"""Gives memory that many sessions have freed back to the system: the C library keeps it otherwise.
+"""Returning freed memory to the system, which the C library would keep after many sessions.
 
-Decides when. A trim is worth it only where much is free, since it holds the allocator's lock for some milliseconds.
+It decides when: a trim pays only if much is free, since it holds the allocator's lock for some milliseconds.
 """
 
 import structlog
@@ -11,20 +11,20 @@ from ttsw.system.heap import free_bytes, trim_memory
 log = structlog.get_logger(__name__)
 
 EVERY_S = 10.0
-"""How often the heap is looked at, s."""
+"""Interval between checks, seconds."""
 
 WORTH_BYTES = 64_000_000
-"""Free memory in the heap that is given back, bytes. Engines at work leave some tens of megabytes free all the time."""
+"""Free heap memory at which to trim, bytes. Working engines always leave some tens of megabytes free."""
 
 
 async def keep_memory_low(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Give free memory back, again and again, until cancelled."""
+    """Return free memory to the system periodically, until cancelled."""
     task_status.started()
     kept = 0
     while True:
         await trio.sleep(EVERY_S)
         free = free_bytes()
-        if free - kept >= WORTH_BYTES:  # what an earlier trim could not give back doesn't count again
+        if free - kept >= WORTH_BYTES:  # memory that an earlier trim couldn't return doesn't count
             await trio.to_thread.run_sync(trim_memory)
             kept = free_bytes()
             log.debug("memory given back", free_mb=round(free / 1e6), kept_mb=round(kept / 1e6))

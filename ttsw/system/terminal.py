@@ -1,8 +1,8 @@
-"""Which text from elsewhere is safe to show in a terminal, and how the rest of it is spelled.
+"""Making foreign text safe to show in a terminal.
 
-Names and messages of other programs, files and clients are shown by the command line and the console's log. A control
-character moves a terminal's cursor, a bidirectional one reorders what stands beside it, and an invisible one makes two
-names look the same. All of these are written as escapes; letters and visible spaces of all languages stay.
+The command line and the console log show names and messages of other programs, files and clients. A control character
+moves the cursor, a bidirectional one reorders the text beside it, and an invisible one makes two names look the same.
+All of these are escaped; letters and visible spaces of all languages stay.
 """
 
 import json
@@ -11,30 +11,30 @@ import unicodedata
 from collections.abc import Callable
 
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
-"""Characters that count as printable and show nothing: joiners, fillers and selectors of variants."""
+"""Invisible characters that count as printable: joiners, fillers and variation selectors."""
 
 
 def is_safe(text: str, keep: str = "") -> bool:
-    """Whether a terminal shows `text` as it is written.
+    """Return whether a terminal shows `text` as it is.
 
     Args:
-        text: A text from elsewhere.
-        keep: Characters that are fine as well, such as a newline in prose.
+        text: A foreign text.
+        keep: Further allowed characters, such as a newline in prose.
     """
     plain = text.isprintable() and (text.isascii() or _INVISIBLE.search(text) is None)
     return plain or all(_is_safe(letter) or letter in keep for letter in text)
 
 
 def make_safe(text: str, keep: str = "", *, escape: Callable[[str], str] = lambda letter: ascii(letter)[1:-1]) -> str:
-    r"""Write characters that aren't safe to show as escapes.
+    r"""Escape the characters that aren't safe to show.
 
     >>> print(make_safe("two\x1b[2J \u202eowt"))
     two\x1b[2J \u202eowt
 
     Args:
-        text: A text from elsewhere.
-        keep: Characters that stay nevertheless, such as a newline in prose.
-        escape: Spells one character.
+        text: A foreign text.
+        keep: Further allowed characters, such as a newline in prose.
+        escape: Escapes one character.
     """
     if is_safe(text, keep):
         return text
@@ -42,12 +42,12 @@ def make_safe(text: str, keep: str = "", *, escape: Callable[[str], str] = lambd
 
 
 def safe_json(value: object, *, ascii_only: bool = False, indent: int | None = 2) -> str:
-    """Write JSON that is safe to show; it says the same, since what would not be safe is escaped as JSON has it.
+    """Return JSON that is safe to show and has the same meaning, with unsafe characters escaped.
 
     Args:
-        value: What to write; objects that JSON doesn't know are written as texts.
-        ascii_only: Whether to escape all letters but ASCII.
-        indent: Columns of each level; None for one line.
+        value: The value; objects unknown to JSON are written as texts.
+        ascii_only: Whether to escape all non-ASCII characters.
+        indent: Indentation, columns; None for one line.
     """
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent, default=str)
     return make_safe(text, "\n", escape=_escape_json)

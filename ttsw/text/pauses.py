@@ -1,4 +1,4 @@
-"""Whether a sentence has ended where a stream of text has paused. What follows can't be asked, as it isn't there."""
+"""Judging whether a sentence has ended where a stream of text pauses, without seeing what follows."""
 
 # ruff: noqa: RUF001  # marks and words of many scripts are what this file is about
 
@@ -14,7 +14,7 @@ _PAIRS = (("「", "」"), ("『", "』"), ("“", "”"), ("（", "）"), ("《"
 
 
 class Ending(Enum):
-    """Whether a sentence has ended at the end of a text."""
+    """Verdict on the end of a text."""
 
     OPEN = "a sentence is under way"
     PROBABLE = "a sentence has ended, unless what follows tells otherwise"
@@ -22,7 +22,7 @@ class Ending(Enum):
 
 
 def judge_ending(text: str) -> Ending:
-    r"""Judge the end of a text to which more may be added.
+    r"""Judge the end of a text that may continue.
 
     >>> [judge_ending(text).name for text in ("Let me check.", "I met Dr.", "你好。", "A title\n\n", "and th")]
     ['PROBABLE', 'OPEN', 'CERTAIN', 'CERTAIN', 'OPEN']

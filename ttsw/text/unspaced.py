@@ -1,7 +1,7 @@
-"""Whether a sentence ends at a mark that the next word follows without a space ("Sure!Here it is").
+"""Sentence ends at a mark that the next word follows without a space ("Sure!Here it is").
 
-Domains, names of files and members, versions, decimals and initials have such marks too ("Node.js", "v2.0.1", "a.b"). A
-sentence ends only between a plain word and one that is written as a sentence's first.
+Domains, file names, versions, decimals and initials contain such marks, too ("Node.js", "v2.0.1", "a.b"). A sentence
+ends only between a plain word and one written as the first of a sentence.
 """
 
 import re
@@ -18,7 +18,7 @@ _PAUSE = re.compile(r"\.\.+|…")
 
 
 def ends_glued(text: str, at: int, content: int, *, whole: bool) -> bool | None:
-    """Judge the marks from `at` to `content`, behind which no white space stands; None to wait for more text."""
+    """Judge the marks from `at` to `content`, which no white space follows; None to wait for more text."""
     following = _FOLLOWING.match(text, content, content + LOOK_AHEAD)
     if following is None:
         return None if content + 1 >= len(text) and not whole else False
