@@ -41,10 +41,12 @@ T = TypeVar("T")
 @models_app.command("list")
 def list_models(
     addr: Addr = HERE,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write a JSON list; with --watch, one on each line.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat until Ctrl-C.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write a JSON list; with --watch, one list per line.")
+    ] = False,
 ) -> None:
-    """List the worker's models: state, memory, who uses them."""
+    """List the worker's models: state, memory, sessions."""
     if watch:
         _with_client(addr, partial(_watch, as_json=as_json))
         return
@@ -61,7 +63,7 @@ def list_models(
 
 @models_app.command()
 def show(model_id: str, addr: Addr = HERE) -> None:
-    """Show all that the worker tells of one model."""
+    """Show details of one model."""
     info = _find(_with_client(addr, TTSClient.list_models), model_id)
     table = Table(box=None, show_header=False)
     for name, value in _plain(info).items():
@@ -74,7 +76,7 @@ def load(
     model_id: str,
     addr: Addr = HERE,
     preload_only: Annotated[
-        bool, typer.Option("--preload-only", help="Only into free room: evict no other model for it.")
+        bool, typer.Option("--preload-only", help="Only into free memory, without evicting other models.")
     ] = False,
 ) -> None:
     """Load a model, and wait until it is ready."""
@@ -93,10 +95,10 @@ def unload(
     model_id: str,
     addr: Addr = HERE,
     force: Annotated[
-        bool, typer.Option("--force", help="Even if it is in use: as soon as what it says has been said.")
+        bool, typer.Option("--force", help="Even if it is in use, once running utterances have ended.")
     ] = False,
 ) -> None:
-    """Unload a model, and wait until its memory is back."""
+    """Unload a model, and wait until its memory is free."""
     _with_client(addr, partial(_wait_for, model_id, lambda client: client.unload_model(model_id, force=force)))
     out.print(f"{escape(model_id)}: unloaded", soft_wrap=True)
 
@@ -118,7 +120,7 @@ async def _watch(client: TTSClient, *, as_json: bool) -> None:
 
 
 async def _wait_for(model_id: str, ask: Callable[[TTSClient], Awaitable[None]], client: TTSClient) -> None:
-    """Show how a model stands while the worker does what is asked; a bar where it knows how long a load takes."""
+    """Show a model's state while the worker loads or unloads it; a progress bar if the duration is known."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(escape(model_id), total=None)

@@ -33,15 +33,18 @@ _COLOURS = {"ready": "green", "starting": "cyan", "draining": "yellow", "stale":
 
 def workers(
     redis: Annotated[
-        str | None, typer.Option(help="The registry; TTSW_REDIS__URL sets it too, and hides a password.", metavar="URL")
+        str | None,
+        typer.Option(help="URL of the registry; TTSW_REDIS__URL sets it without showing a password.", metavar="URL"),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON; with --watch, a line for each look.")] = False,
-    model: Annotated[str, typer.Option(help="Only those that have this model, or could load it.")] = "",
-    language: Annotated[str, typer.Option(help="Only those that speak this language, such as en.")] = "",
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file that names it.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON; with --watch, one object per line.")] = False,
+    model: Annotated[str, typer.Option(help="Only workers that have this model, or can load it.")] = "",
+    language: Annotated[str, typer.Option(help="Only workers that speak this language, such as en.")] = "",
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Configuration file that names the registry.")
+    ] = None,
 ) -> None:
-    """List the workers that are registered: state, load, models, speed."""
+    """List the registered workers: state, load, models, speed."""
     url = registry_url(redis, config)
     wanted = Wanted(model, language, states=frozenset())
     if watch:
@@ -55,7 +58,7 @@ def workers(
 
 
 def registry_url(given: str | None, file: Path | None = None) -> str:
-    """The registry: the one given, or the configuration's.
+    """Return the registry's URL: the one given, or the configured one.
 
     Raises:
         ConfigError: It is no registry's URL.

@@ -31,27 +31,27 @@ from ttsw.profiles.schema import Profile, SessionLevel, Slo
 
 
 def bench(
-    gpu: Annotated[int | None, typer.Option(help="Measure this GPU, by its number for CUDA.")] = None,
+    gpu: Annotated[int | None, typer.Option(help="CUDA number of the GPU to measure.")] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="Measure the CPU.")] = False,
-    model: Annotated[
-        list[str] | None, typer.Option(help="Measure this model; may be given several times. All if not given.")
-    ] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Model to measure; repeatable. By default all.")] = None,
     out_file: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The profile's file; among your own profiles if not given.")
+        Path | None, typer.Option("--out", "-o", help="File of the profile; by default among your own profiles.")
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace a profile of that name, or take a shipped one's place.")
+        bool, typer.Option("--replace", help="Replace an existing profile, or override a shipped one.")
     ] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Minutes rather than a quarter of an hour a model.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Longer, and more of it.")] = False,
-    slo_ttfa_ms: Annotated[float, typer.Option(help="Time to first audio that 95 of 100 utterances keep, ms.")] = 300.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the profile as JSON to stdout, too.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Measure for minutes instead of a quarter of an hour per model.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Measure longer and more.")] = False,
+    slo_ttfa_ms: Annotated[float, typer.Option(help="95th percentile of time to first audio, ms.")] = 300.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Also write the profile as JSON to stdout.")] = False,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file (YAML).")] = None,
     simulate: Annotated[
         str | None, typer.Option(metavar="PROFILE", help="Measure a simulation of this profile's device.")
     ] = None,
 ) -> None:
-    """Measure models under load, and write a profile: how many sessions each can speak at once, and what it takes.
+    """Measure models under load, and write a profile: their session limits and memory.
 
     Ctrl-C ends it and keeps what is measured, as NAME.partial.yaml, by which no server runs.
     """

@@ -56,7 +56,7 @@ class EngineRow:
 
 @engines_app.command("list")
 def list_engines(as_json: Annotated[bool, typer.Option("--json", help="Write a JSON list.")] = False) -> None:
-    """List the engine families: where each runs, and whether what it needs is installed."""
+    """List the engine families: where each runs, and whether it is installed."""
     rows = [_row(family) for family in sorted({*families(), *own_families()})]
     if as_json:
         write_json([asdict(row) for row in rows])
@@ -92,11 +92,11 @@ def _row(family: str) -> EngineRow:
 def install(
     family: Family,
     python: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="The interpreter to make it of; this one if not given.")
+        Path | None, typer.Option(metavar="PATH", help="Interpreter to create it with; by default this one.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Make it anew even if it is ready.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Install it again even if it is ready.")] = False,
 ) -> None:
-    """Make the environment of a family; pip's own settings count (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL …)."""
+    """Install the environment of a family; pip's settings apply (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL …)."""
     before = find(family, os.environ)
     try:
         after = install_environment(family, os.environ, _tell, python=python, force=force)
@@ -122,10 +122,10 @@ def _tell(line: str) -> None:
 def check(
     family: Family,
     device: Annotated[
-        str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:0 …; the best there is if not given.")
+        str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:0 …; by default the best one.")
     ] = None,
 ) -> None:
-    """Check a family's environment: its adapter imported there, and a sentence spoken with a tiny model."""
+    """Check a family's environment: import its adapter there, and speak a sentence with a tiny model."""
     environment = find(family, os.environ)
     load_config(None, {}, {f"engines.{family}.device": device})  # refuses what is no device, before a minute is spent
     if environment.state is EnvironmentState.OUTDATED:
@@ -155,7 +155,9 @@ def _speak(environment: Environment, device: str | None) -> None:
 
 
 @engines_app.command()
-def remove(family: Family, yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False) -> None:
+def remove(
+    family: Family, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False
+) -> None:
     """Remove the environment of a family."""
     found = find(family, os.environ)
     if found.state is not EnvironmentState.ABSENT and not yes:

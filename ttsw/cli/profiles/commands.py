@@ -25,16 +25,16 @@ from ttsw.profiles.files import Listed, find_profile, list_profiles, read_profil
 from ttsw.profiles.html_page import to_html
 from ttsw.profiles.schema import Profile, SessionLevel
 
-profiles_app = typer.Typer(help="What devices can do: list, show, compare, verify and plan.", no_args_is_help=True)
+profiles_app = typer.Typer(help="Device profiles: list, show, compare, verify and plan.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A profile's name, or its file.")]
+Name = Annotated[str, typer.Argument(metavar="NAME|FILE", help="Name or file of a profile.")]
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file (YAML).")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 
 @profiles_app.command("list")
 def list_all(as_json: Json = False) -> None:
-    """List the profiles, shipped and your own, the broken ones with their fault."""
+    """List the profiles, shipped and your own, with the faults of broken ones."""
     listed = list_profiles(os.environ)
     if as_json:
         write_json([_plain(each) for each in listed])
@@ -81,10 +81,10 @@ def _plain(each: Listed) -> dict[str, object]:
 @profiles_app.command()
 def show(
     name: Name,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with plots.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML page with plots.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show everything of a profile: what fits, and time to first audio and continuity over sessions at once."""
+    """Show a profile: what fits, and time to first audio and continuity by concurrent sessions."""
     profile = _read(name)
     if html is not None:
         try:
@@ -100,7 +100,7 @@ def show(
 
 @profiles_app.command("diff")
 def compare(a: Name, b: Name, as_json: Json = False) -> None:
-    """Compare two profiles, figure by figure; ● marks what differs by more than chance."""
+    """Compare two profiles, figure by figure; ● marks significant differences."""
     rows = diff(_read(a), _read(b))
     if as_json:
         write_json([row._asdict() for row in rows])
@@ -126,15 +126,17 @@ def _figure(value: float | str | None) -> str:
 @profiles_app.command()
 def plan(
     vram: Annotated[str | None, typer.Option("--vram", metavar="SIZE", help="The GPU's memory: 24GB.")] = None,
-    models: Annotated[str, typer.Option("--models", metavar="ID,ID…", help="Models; all for GPUs if not given.")] = "",
+    models: Annotated[
+        str, typer.Option("--models", metavar="ID,ID…", help="Models; by default all made for GPUs.")
+    ] = "",
     card: Annotated[str | None, typer.Option("--card", metavar="NAME", help="A known GPU: rtx4090.")] = None,
     bandwidth: Annotated[
-        float | None, typer.Option("--bandwidth", metavar="GB/S", min=1, help="How fast its memory is read.")
+        float | None, typer.Option("--bandwidth", metavar="GB/S", min=1, help="Memory bandwidth.")
     ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Say what would fit on a GPU: models in memory, and sessions by estimate where its speed is known."""
+    """Estimate what fits on a GPU: models in memory and, if its speed is known, sessions."""
     gpu = find_card_for(card, None if vram is None else read_size(vram), bandwidth)
     if vram is None and card is None:
         raise InvalidArgumentError("say how much memory the GPU has (--vram 24GB), or which it is (--card rtx4090)")
@@ -218,14 +220,14 @@ class _Told:
 @profiles_app.command()
 def verify(
     name: Name,
-    seconds: Annotated[float, typer.Option("--seconds", min=10, max=3600, help="How long it may take, about.")] = 60.0,
+    seconds: Annotated[float, typer.Option("--seconds", min=10, max=3600, help="Approximate time limit.")] = 60.0,
     gpu: Annotated[
-        int | None, typer.Option(help="On this GPU, by its number for CUDA; one of the profile's name if not given.")
+        int | None, typer.Option(help="CUDA number of the GPU; by default one that matches the profile.")
     ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a profile's figures again, in about a minute; exit with 1 if one has got worse."""
+    """Measure a profile's figures again, in about a minute; exit with 1 if one got worse."""
     profile = _read(name)
     settings = load_config(config, os.environ, {})
     again = trio.run(partial(measure_again, profile, config=settings, seconds=seconds, gpu=gpu, progress=_Told()))

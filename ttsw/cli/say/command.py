@@ -28,22 +28,22 @@ from ttsw.errors import InvalidArgumentError
 
 
 def say(
-    text: Annotated[str, typer.Argument(help="What to say; - reads stdin, and speaks it as it arrives.")],
+    text: Annotated[str, typer.Argument(help="Text to speak; - reads stdin and speaks as it arrives.")],
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE.wav", help="Where to write the audio; - is stdout.")
     ] = None,
     addr: Annotated[
         str | None, typer.Option(help="The worker.", metavar="HOST:PORT", show_default="127.0.0.1:7002")
     ] = None,
-    redis: Annotated[str | None, typer.Option(help="A registry, whose best worker is to speak.", metavar="URL")] = None,
-    local: Annotated[bool, typer.Option("--local", help="Speak in this process; needs no worker.")] = False,
-    model: Annotated[str, typer.Option(help="The model; the worker's default if not given.")] = "",
+    redis: Annotated[str | None, typer.Option(help="Registry; its best worker speaks.", metavar="URL")] = None,
+    local: Annotated[bool, typer.Option("--local", help="Speak in this process, without a worker.")] = False,
+    model: Annotated[str, typer.Option(help="The model; by default the worker's default model.")] = "",
     option: Annotated[
         list[str] | None, typer.Option("--option", "-O", metavar="KEY=VALUE", help="A session option; repeatable.")
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file, for --local.")] = None,
 ) -> None:
-    """Speak TEXT, then tell time to first audio, duration, RTF, underruns and loudness."""
+    """Speak TEXT, then report time to first audio, duration, RTF, underruns and loudness."""
     if sum((addr is not None, redis is not None, local)) > 1:
         raise InvalidArgumentError("--addr, --redis and --local are three ways to speak; give one of them")
     recorder, options = Recorder(output), parse_pairs([from_shell(each) for each in option or []])

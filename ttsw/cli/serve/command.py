@@ -21,35 +21,35 @@ from ttsw.system.logs import configure_logging
 
 def serve(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file (YAML).")] = None,
-    adapter: Annotated[str | None, typer.Option(help="Engine family whose voice is the default.")] = None,
-    default_model: Annotated[str | None, typer.Option(help="Model of sessions that name none.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="Engine family of the default voice.")] = None,
+    default_model: Annotated[str | None, typer.Option(help="Default model of sessions.")] = None,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on; 0.0.0.0 lets in everyone who reaches the port.")
+        str | None, typer.Option(help="Address to listen on; 0.0.0.0 admits everyone who reaches the port.")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 chooses a free one.")] = None,
     gpu: Annotated[
-        list[int] | None, typer.Option(help="GPU that models may be on; may be given several times. All if not given.")
+        list[int] | None, typer.Option(help="CUDA number of a GPU for models; repeatable. By default all.")
     ] = None,
     profile: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Profile to run by: a name (ttsw profiles list), a file, or auto."),
     ] = None,
     strict_profile: Annotated[
-        bool, typer.Option("--strict-profile", help="Don't start where the profile isn't this machine's.")
+        bool, typer.Option("--strict-profile", help="Refuse to start if the profile does not match this machine.")
     ] = False,
     simulate: Annotated[
         str | None,
-        typer.Option(metavar="PROFILE", help="Simulate this profile's device and models; no sound but a tone."),
+        typer.Option(metavar="PROFILE", help="Simulate the device and models of this profile; they speak a tone."),
     ] = None,
     simulate_noise: Annotated[
-        float, typer.Option(min=0, max=0.9, hidden=True, help="How much each simulated wait differs by chance.")
+        float, typer.Option(min=0, max=0.9, hidden=True, help="Random variation of each simulated delay, as a share.")
     ] = 0.0,
     takeover: Annotated[
-        bool, typer.Option("--takeover", help="Take the name from a worker that is registered under it.")
+        bool, typer.Option("--takeover", help="Take over the name of a registered live worker.")
     ] = False,
     log_format: Annotated[str | None, typer.Option(help="json or console.")] = None,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; then let running speech finish, and exit."""
+    """Serve until SIGTERM or Ctrl-C, then let running speech finish and exit."""
     flags: dict[str, object] = {
         "worker.grpc_host": host,
         "worker.grpc_port": port,

@@ -19,14 +19,14 @@ Name = Annotated[str, typer.Argument(help="The clip's name.")]
 
 
 def clone(
-    name: Annotated[str, typer.Argument(help="The name to give it: lower-case letters, digits and hyphens.")],
-    file: Annotated[Path, typer.Argument(help="The recording of a voice: 1 to 60 s, best 6 s or more.")],
+    name: Annotated[str, typer.Argument(help="Name for it: lower-case letters, digits and hyphens.")],
+    file: Annotated[Path, typer.Argument(help="Recording of a voice: 1 to 60 s, preferably 6 s or more.")],
     transcript: Annotated[
-        str, typer.Option("--transcript", "-t", metavar="TEXT", help="What is said in it, word for word.")
+        str, typer.Option("--transcript", "-t", metavar="TEXT", help="Transcript of the recording, word for word.")
     ] = "",
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a clip of that name.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing clip.")] = False,
 ) -> None:
-    """Register a recording under a name, for models that clone the voice in it."""
+    """Register a recording under a name, for models that clone voices."""
     folder = clips_dir(os.environ)
     place(folder, name)
     if not file.is_file():

@@ -49,7 +49,7 @@ _COLOURS = {
 def list_packs(
     config: Config = None, as_json: Annotated[bool, typer.Option("--json", help="Write a JSON list.")] = False
 ) -> None:
-    """List the voice packs, shipped and your own, the broken ones with their fault."""
+    """List the voice packs, shipped and your own, with the faults of broken ones."""
     packs = open_packs(config)
     rows = [packs.describe(model_id) for model_id in sorted({*packs.catalogue.packs, *packs.catalogue.broken})]
     if as_json:
@@ -82,7 +82,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 @voices_app.command()
 def show(model_id: str, config: Config = None) -> None:
-    """Show everything of one voice pack."""
+    """Show details of one voice pack."""
     table = Table(box=None, show_header=False)
     for name, value in open_packs(config).describe(model_id).items():
         if value not in ("", [], {}):
@@ -101,10 +101,10 @@ def _told(name: str, value: object) -> str:
 @voices_app.command()
 def check(
     targets: Annotated[list[str] | None, typer.Argument(metavar="[ID|PATH]…", help="Packs; none means all.")] = None,
-    no_load: Annotated[bool, typer.Option("--no-load", help="Only look at the files.")] = False,
+    no_load: Annotated[bool, typer.Option("--no-load", help="Check the files only.")] = False,
     config: Config = None,
 ) -> None:
-    """Check packs: their metadata, their files' checksums, and a sentence spoken; exit with 1 if one is broken."""
+    """Check packs: metadata, checksums, and a spoken sentence; exit with 1 if one is broken."""
     packs = open_packs(config)
     named = targets or sorted({*packs.catalogue.packs, *packs.catalogue.broken})
     good = [_check(packs, target, load=not no_load, must_be_whole=bool(targets)) for target in named]
@@ -151,14 +151,14 @@ def _find(packs: PackList, target: str) -> tuple[PackStatus | None, str]:
 @voices_app.command()
 def add(
     path: Annotated[
-        Path, typer.Argument(help="A voice pack's folder; a Piper voice: its .onnx file; a fine-tuned CSM's folder.")
+        Path, typer.Argument(help="Folder of a voice pack or of a fine-tuned CSM, or the .onnx file of a Piper voice.")
     ],
-    name: Annotated[str, typer.Option("--id", metavar="NAME", help="Its name; its own if not given.")] = "",
-    move: Annotated[bool, typer.Option("--move", help="Move the files, don't copy them.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a pack of that name.")] = False,
-    licence: Annotated[str, typer.Option("--license", help="The licence of what comes without metadata.")] = "unknown",
+    name: Annotated[str, typer.Option("--id", metavar="NAME", help="Its name; by default its own.")] = "",
+    move: Annotated[bool, typer.Option("--move", help="Move the files instead of copying them.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing pack.")] = False,
+    licence: Annotated[str, typer.Option("--license", help="Licence of a voice without metadata.")] = "unknown",
     base: Annotated[str, typer.Option("--base", metavar="ID", help="The model that a LoRA is based on.")] = "",
-    no_check: Annotated[bool, typer.Option("--no-check", help="Don't load it and speak a sentence.")] = False,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Do not load it and speak a sentence.")] = False,
     config: Config = None,
 ) -> None:
     """Add a voice pack to your own folder."""
@@ -184,7 +184,7 @@ def pull(
     everything: Annotated[bool, typer.Option("--all", help="All packs that lack files.")] = False,
     config: Config = None,
 ) -> None:
-    """Download the files that voice packs lack; what was left half-way is gone on with."""
+    """Download missing files of voice packs; resumes interrupted downloads."""
     packs = open_packs(config)
     if bool(model_ids) == everything:
         raise InvalidArgumentError("name the voice packs to download, or give --all; ttsw voices list shows them")
@@ -217,9 +217,11 @@ def _pull(packs: PackList, draft: PackStatus) -> None:
 
 @voices_app.command()
 def remove(
-    model_id: str, yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False, config: Config = None
+    model_id: str,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    config: Config = None,
 ) -> None:
-    """Remove a voice pack from your own folder, and what was downloaded for it alone."""
+    """Remove a voice pack from your own folder, with files downloaded only for it."""
     packs = open_packs(config)
     packs.draft(model_id)
     folder = packs.catalogue.folders.get(model_id)
