@@ -13,20 +13,40 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ENGINES := .engines
 FAMILIES := cosyvoice2 sesame xtts-v2
-GENERATED := ttsw/rpc/generated
+GENERATED := ttsw/fronts/abi/generated
 ARGS ?=
+# Tests that run at the same time; most of them wait. A module's tests stay together, as they share its servers.
+JOBS ?= 4
+PARALLEL := -n $(JOBS) --dist loadfile
 
-.PHONY: serve test test-main test-engines test-beside check lint types layers format proto bench pins clean FORCE
+.PHONY: serve quick test test-main test-engines test-beside test-pythons engines check lint types layers format proto bench pins clean FORCE
 
 serve: $(VENV)/.serve
 	$(BIN)/ttsw serve $(ARGS)
 
-# The engines' tests run beside the others, on one core; what they say comes in one piece when they have ended.
-test: $(VENV)/.dev $(FAMILIES:%=$(ENGINES)/.%.test)
+# The inner loop: everything but what takes seconds, and one utterance from end to end.
+quick: $(VENV)/.dev
+	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 3 -m "not slow and not alone" tests/unit tests/integration/test_tls.py $(ARGS)
+
+# The environments are installed at the same time. The engines' tests run beside the others, on one core; their output
+# comes in one piece when they have ended.
+test: $(VENV)/.dev
+	@$(MAKE) --no-print-directory -j3 engines
 	@$(MAKE) --no-print-directory -j2 test-main test-beside
 
+engines: $(FAMILIES:%=$(ENGINES)/.%.test)
+
+# First what may run at the same time, then what measures time and wants the machine for itself.
 test-main: $(VENV)/.dev
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(PARALLEL) -m "not alone" $(ARGS)
+	$(BIN)/pytest -m alone $(ARGS)
+
+# The inner loop on every supported interpreter that is found.
+test-pythons:
+	for python in 3.11 3.12 3.13; do \
+	  command -v python$$python > /dev/null && python$$python -c pass || { echo "no Python $$python here"; continue; }; \
+	  $(MAKE) --no-print-directory quick VENV=.venv-$$python PYTHON=python$$python || exit 1; \
+	done
 
 test-beside:
 	@OMP_NUM_THREADS=1 nice $(MAKE) --no-print-directory test-engines > $(ENGINES)/test.log 2>&1; \
@@ -76,7 +96,8 @@ $(VENV)/.serve: pyproject.toml $(PINS) $(RENEWED)
 
 $(VENV)/.dev: pyproject.toml $(PINS) $(RENEWED)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet $(PINNED) -e '.[dev]'
+	$(PIP) install --quiet --upgrade 'pip>=25.1'  # the first that knows dependency groups
+	$(PIP) install --quiet $(PINNED) -e '.[piper,hibari,otel]' --group dev
 	touch $@
 
 # A family's libraries are pinned by its requirements, and only what runs the tests by ours.
@@ -87,4 +108,4 @@ $(ENGINES)/.%.test: ttsw/adapters/requirements/%.txt $(PINS) | $(VENV)/.dev
 	touch $@
 
 clean:
-	rm -rf .venv .venv-latest $(ENGINES) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* $(ENGINES) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -17,7 +17,7 @@ from bench.process import CORES, Child, product, running
 from bench.report import Report
 from bench.samples import SENTENCES, text_of
 from ttsw.config import shipped_dir
-from ttsw.models.shelf import read_shelf
+from ttsw.packs.catalogue import read_catalogue
 
 ALL_CORES = len(CORES)
 WAYS = (
@@ -46,7 +46,7 @@ def run(*, quick: bool) -> Report:
 
 def model_path() -> str:
     """Where the shipped Piper voice lies."""
-    pack = next(pack for pack in read_shelf(shipped_dir("voicepacks")).packs.values() if pack.family == "piper")
+    pack = next(pack for pack in read_catalogue(shipped_dir("voicepacks")).packs.values() if pack.family == "piper")
     return str(next(path for path in pack.files.values() if path.suffix == ".onnx"))
 
 

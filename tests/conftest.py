@@ -5,9 +5,15 @@ import signal
 from inspect import iscoroutinefunction
 from tempfile import TemporaryDirectory
 
+import hypothesis
 import pytest
 
 from tests import hanging
+
+# a busy machine is no fault of a test's
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("suite"), max_examples=10)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 collect_ignore = ["engines"]
 """What needs a family's own libraries is run under its own interpreter: `make test-engines`."""

@@ -5,7 +5,7 @@ from functools import partial
 
 import trio
 
-from ttsw.tasktree import render_tree
+from ttsw.concurrency.task_tree import render_tree
 
 PATIENCE_S = 240.0
 

@@ -22,62 +22,63 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from ttsw.adapters.host.launch import DIE_S
-from ttsw.adapters.host.thread import CLOSE_S
-from ttsw.addresses import is_loopback, join_address
+from ttsw.adapters.hosts.launch import DIE_S
+from ttsw.adapters.hosts.thread import CLOSE_S
+from ttsw.concurrency.supervise import supervise
+from ttsw.concurrency.task_tree import render_tree
 from ttsw.config import Config, WorkerConfig
 from ttsw.device import find_devices
 from ttsw.errors import ConfigError, TtswError, UnavailableError
+from ttsw.fronts.abi.health import HealthBoard, HealthServicer
+from ttsw.fronts.abi.reflection import ReflectionServicer
+from ttsw.fronts.abi.servicer import TTSServicer
 from ttsw.grpc_trio import Server, Settings, serve
-from ttsw.memory_keeper import keep_memory_low
-from ttsw.models.lookout import search_devices
+from ttsw.models.device_monitor import search_devices
 from ttsw.models.manager import STOP_S
 from ttsw.registry.record import grpc_addr
 from ttsw.registry.registrar import Registrar
-from ttsw.rpc.health import HealthBoard, HealthServicer
-from ttsw.rpc.reflection import ReflectionServicer
-from ttsw.rpc.servicer import TTSServicer
-from ttsw.simulation.source import Simulation
-from ttsw.supervision import supervise
-from ttsw.tasktree import render_tree
+from ttsw.simulation.source import SimulatedSource
+from ttsw.system.addresses import is_loopback, join_address
+from ttsw.system.memory_keeper import keep_memory_low
+from ttsw.telemetry.open_tracer import open_tracer
 from ttsw.telemetry.service import serve_metrics
-from ttsw.telemetry.tracing import open_tracer
 from ttsw.worker import Worker
 
 if TYPE_CHECKING:
     from grpclib._typing import IServable
 
 UNREAD_BYTES = 2 * 1024 * 1024
-"""Text that a connection's calls may hold ahead of their engines, bytes: 20 of the longest texts in English."""
+"""Input that the calls of one connection may hold unread, bytes: 20 of the longest English texts."""
 
 log = structlog.get_logger(__name__)
 
 OPEN = "everyone who reaches this port can speak, and load and unload models; there is no login"
 ALONE = "only this machine reaches this address: --host 0.0.0.0 listens on all, worker.advertise_addr says another"
 GOODBYE_S = 5.0
-"""How long calls may take to end once the sessions have."""
+"""Longest wait for calls to end after their sessions have ended, seconds."""
 
 STOPPING_S = GOODBYE_S + STOP_S + CLOSE_S + DIE_S + 5.0
-"""How long all that follows the drain may take together, s: calls, then models, of which the last begins to go after
-`STOP_S`, then processes that nobody could close; and some time to spare."""
+"""Longest shutdown after the drain, seconds: calls, then models, the last of which starts to unload after `STOP_S`,
+then processes that failed to close; plus a margin.
+"""
 
 
 async def run(
     config: Config,
     *,
-    simulation: Simulation | None = None,
+    simulation: SimulatedSource | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; then drain and return. `started` carries the address, `grpc://HOST:PORT`.
+    """Serve until SIGTERM or SIGINT, then drain and return. `started` carries the address, `grpc://HOST:PORT`.
 
     Args:
         config: The configuration.
-        simulation: What stands in the place of this machine's devices and models; None for these.
-        task_status: Told the address.
+        simulation: Replaces this machine's devices and models; None uses the real ones.
+        task_status: Receives the address.
 
     Raises:
-        ConfigError: The configuration asks for what can't be had.
-        TtswError: The worker can't start: no such model, a port that is taken.
+        ConfigError: The configuration can't be satisfied here.
+        TtswError: The worker can't start: a model is missing, or the port is in use.
     """
     start, stop = trio.CancelScope(), trio.Event()
     async with open_tracer(config.tracing, config.worker.name) as tracer, trio.open_nursery() as infrastructure:
@@ -114,11 +115,11 @@ async def run(
 
 
 def settle_interpreter() -> None:
-    """Keep the interpreter's own pauses below a frame's jitter, now that what stays for good is loaded.
+    """Keep the interpreter's own pauses below a frame's jitter, once all permanent objects are loaded.
 
-    A full garbage collection over all that was imported takes 50 ms and more, so that is set apart. One over a thousand
-    calls in flight takes 25 ms; it comes a tenth as often as Python's own default has it. An engine's thread that runs
-    Python may keep the loop waiting for a switch interval, of 5 ms if nothing is said.
+    A full garbage collection of everything imported takes 50 ms and more, so those objects are frozen. Collecting a
+    thousand calls in flight takes 25 ms, so this happens a tenth as often as by default. The switch interval is
+    shortened, since an engine's Python thread may block the event loop for one interval, 5 ms by default.
     """
     gc.collect()
     gc.freeze()
@@ -127,7 +128,7 @@ def settle_interpreter() -> None:
 
 
 class Services:
-    """What the gRPC port serves: the worker, whether it takes work, and what all of that is.
+    """The services of the gRPC port: the worker's, health and reflection.
 
     Args:
         worker: The worker.
@@ -141,7 +142,7 @@ class Services:
         self.all: tuple[IServable, ...] = (tts, self._health, self._reflection)
 
     def close(self) -> None:
-        """End the calls that have no end of their own."""
+        """End the calls that would otherwise never end."""
         self._health.close()
         self._reflection.close()
 
@@ -183,10 +184,10 @@ def _deaf(config: WorkerConfig, error: OSError) -> str:
 
 
 def tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """Make the server's TLS context; None without a certificate.
+    """Return the server's TLS context; None without a certificate.
 
     Raises:
-        ConfigError: The files are no certificate and its key.
+        ConfigError: The files aren't a matching certificate and key.
     """
     if cert is None:
         return None
@@ -200,11 +201,11 @@ def tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
 
 
 async def register(worker: Worker, server: Server, infrastructure: trio.Nursery) -> None:
-    """Register the worker in Redis, where that is configured, and keep it registered from `infrastructure`.
+    """Register the worker in Redis, if configured, and keep it registered from `infrastructure`.
 
     Raises:
-        ConfigError: The URL can't be used.
-        AlreadyExistsError: Another worker has the name.
+        ConfigError: The URL isn't valid.
+        AlreadyExistsError: Another worker has this name.
     """
     config = worker.config
     if config.redis.url is None:
@@ -221,40 +222,40 @@ async def register(worker: Worker, server: Server, infrastructure: trio.Nursery)
 async def keep_registered(
     registrar: Registrar, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Keep the worker registered; what goes wrong at the start is raised, what goes wrong later is mended.
+    """Keep the worker registered. Startup errors propagate; later failures are retried.
 
     Raises:
-        TtswError: It can't be registered as it is configured.
+        TtswError: It can't be registered as configured.
     """
     try:
         await registrar.run(task_status=task_status)
     except TtswError:
         raise
     except Exception:
-        log.exception("service failed, and is started again", service="registrar")
+        log.exception("service failed; restarting", service="registrar")
         await supervise("registrar", registrar.run)
 
 
 async def watch_signals(
     start: trio.CancelScope, stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """First SIGTERM or SIGINT: drain. SIGINT after that: exit at once. SIGUSR1: the nursery tree, to the log."""
+    """Handle signals: the first SIGTERM or SIGINT drains, a later SIGINT exits at once, SIGUSR1 logs the task tree."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:
         task_status.started()
         async for number in signals:
             if number == signal.SIGUSR1:
-                log.info("nursery tree", tree=render_tree().splitlines())
+                log.info("task tree", tree=render_tree().splitlines())
             elif not stop.is_set():
                 log.info("stopping", signal=signal.Signals(number).name)
                 stop.set()
                 start.cancel(reason="stopped while starting")
             elif number == signal.SIGINT:
-                log.warning("exit at once, on a second SIGINT")
+                log.warning("second SIGINT; exiting at once")
                 os._exit(130)
 
 
 async def last_resort(drain_timeout_s: float) -> None:
-    """Exit, with the nursery tree in the log, when stopping takes longer than everything in it may take together."""
+    """Exit, and log the task tree, if shutdown takes longer than the sum of its deadlines."""
     await trio.sleep(drain_timeout_s + STOPPING_S)
     log.critical("shutdown timed out; exiting", tree=render_tree().splitlines())
     os._exit(70)

@@ -1,7 +1,7 @@
-"""Errors that say whose fault, what was wrong and what would be right.
+"""Errors: each says whose fault it is, what was wrong, and what would be right.
 
-Each class carries one `code`, the name that a program sees on the wire (`ErrorCode` in proto/tts.proto, and the gRPC
-status of the same name). Which status that is, `ttsw.rpc.status` decides; nothing here knows of gRPC.
+Each class has a `code`, its name for programs on the wire (`ErrorCode` in proto/tts.proto, and the gRPC status of the
+same name). `ttsw.fronts.abi.status` maps codes to gRPC statuses.
 """
 
 from enum import IntEnum
@@ -21,13 +21,13 @@ class ErrorCode(IntEnum):
 
 
 class TtswError(Exception):
-    """Base of every error raised on purpose. Its text is written for a person; `code` is for a program."""
+    """Base of all errors raised on purpose. The message is for people, `code` for programs."""
 
     code = ErrorCode.INTERNAL
 
 
 class InvalidArgumentError(TtswError):
-    """The request itself is wrong; the same request will never succeed."""
+    """The request itself is wrong; repeating it will never succeed."""
 
     code = ErrorCode.INVALID_ARGUMENT
 
@@ -45,35 +45,35 @@ class AlreadyExistsError(TtswError):
 
 
 class FailedPreconditionError(TtswError):
-    """The request is right, but not in the present state."""
+    """The request is valid, but not in the current state."""
 
     code = ErrorCode.FAILED_PRECONDITION
 
 
 class ResourceExhaustedError(TtswError):
-    """A limit is reached; later, or elsewhere, the request may succeed."""
+    """A limit is reached; the request may succeed later, or on another worker."""
 
     code = ErrorCode.RESOURCE_EXHAUSTED
 
 
 class OutOfMemoryError(ResourceExhaustedError):
-    """A device had no memory left for what was asked; once something is unloaded, the same may succeed."""
+    """A device is out of memory; the request may succeed once something is unloaded."""
 
 
 class UnavailableError(TtswError):
-    """The worker, or what it needs, is away for now."""
+    """The worker, or something it needs, is unavailable for now."""
 
     code = ErrorCode.UNAVAILABLE
 
 
 class InternalError(TtswError):
-    """Our fault, or the model's."""
+    """The fault is ttsw's or the model's."""
 
     code = ErrorCode.INTERNAL
 
 
 class ConfigError(TtswError):
-    """A configuration cannot be used; the text names the file, the key and what would be valid."""
+    """A configuration cannot be used; the message names the file, the key and the valid values."""
 
     code = ErrorCode.INVALID_ARGUMENT
 
@@ -90,4 +90,4 @@ ERRORS: dict[ErrorCode, type[TtswError]] = {
         InternalError,
     )
 }
-"""The error that a code stands for."""
+"""Error classes by code."""

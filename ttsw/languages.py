@@ -1,16 +1,16 @@
-"""Language tags (BCP 47): whether one that is asked for is among those that are offered.
+"""Matching language tags (BCP 47).
 
-Tags are compared as RFC 4647 has it, without regard to case; an underscore counts as a hyphen.
+Tags are compared as in RFC 4647, ignoring case; an underscore counts as a hyphen.
 """
 
 from collections.abc import Iterable
 
 
 def match_language(wanted: str, offered: Iterable[str]) -> str | None:
-    """Find the offered tag that a wanted one stands for; None where there is none.
+    """Return the offered tag that matches a requested one; None if none does.
 
-    The tag itself comes first, then the longest that it begins with (lookup, RFC 4647 section 3.4), then the first that
-    begins with it (filtering, section 3.3.1).
+    An exact match comes first, then the longest offered prefix of it (lookup, RFC 4647 section 3.4), then the first
+    offered tag that it is a prefix of (filtering, section 3.3.1).
 
     >>> match_language("en_us", ["de", "en"]), match_language("EN", ["de", "en-GB"]), match_language("fr", ["en"])
     ('en', 'en-GB', None)
@@ -26,7 +26,7 @@ def match_language(wanted: str, offered: Iterable[str]) -> str | None:
 
 
 def primary(tag: str) -> str:
-    """The language of a tag, without script and region.
+    """Return the language of a tag, without script and region.
 
     >>> primary("zh_Hans-CN")
     'zh'

@@ -1,6 +1,6 @@
-"""Options: what a name means, which texts are valid values for it, and what value such a text has.
+"""Options: names, types and bounds, and parsing their values.
 
-On the wire every option is a string. An `Option` turns one into a value, or says in a sentence what would be valid.
+On the wire every option is a string. An `Option` parses it, or says what would be valid.
 """
 
 import math
@@ -13,39 +13,39 @@ from ttsw.errors import InvalidArgumentError
 from ttsw.languages import match_language
 
 LONGEST_NUMBER = 64
-"""Characters of a number."""
+"""Longest number, characters."""
 
 LONGEST_TAG = 64
-"""Characters of a language tag."""
+"""Longest language tag, characters."""
 
 MOST_OPTIONS = 64
-"""Options that one session, or one voice pack, may give; no family has half as many."""
+"""Most options of one session, or of one voice pack; no family has half as many."""
 
 MOST_NAMED = 8
-"""Unknown options that a refusal names."""
+"""Most unknown options named in a message."""
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
-"""Numbers as every language writes them: Python's own take "1_000", " 1", and digits of any script too."""
+"""Numbers in plain notation; Python also accepts "1_000", " 1", and digits of any script."""
 
 OptionValue = float | int | str
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: its type, its bounds and its default.
+    """One option: its type, bounds and default.
 
     Args:
-        kind: What a value is: `float`, `int`, `str`, or `language`, a language tag that stands for one of `choices`.
-        help: One line for a person.
-        default: The value where the option isn't given; None means that the engine decides.
-        low: Least valid number, inclusive.
-        high: Greatest valid number, inclusive.
-        choices: The valid texts; empty means any.
-        voice: Whether another value is another voice, of a loudness of its own.
-        internal: Whether the worker gives its value: clients neither see nor set it.
-        pack: Whether its value is the voice pack's or the configuration's: what it costs is not for a client to say.
-        longest: Characters of a text that is a value.
+        kind: Type of the value: `float`, `int`, `str`, or `language`, a language tag that matches one of `choices`.
+        help: One line for people.
+        default: Value if the option isn't given; None lets the engine decide.
+        low: Lower bound, inclusive.
+        high: Upper bound, inclusive.
+        choices: Valid texts; empty means any.
+        voice: Whether different values are different voices, each with its own loudness.
+        internal: Whether the worker sets it: clients neither see nor set it.
+        pack: Whether only the voice pack or the configuration may set it, because of what it costs.
+        longest: Longest text, characters.
     """
 
     kind: Literal["float", "int", "str", "language"]
@@ -60,10 +60,10 @@ class Option:
     longest: int = 256
 
     def parse(self, name: str, text: str) -> OptionValue:
-        """Turn `text` into this option's value.
+        """Parse `text` as this option's value.
 
         Raises:
-            InvalidArgumentError: `text` is no such value; the message names the option, the text and what is valid.
+            InvalidArgumentError: The value isn't valid; the message names the option, the value and the valid values.
         """
         if self.kind == "language":
             if len(text) > LONGEST_TAG:
@@ -84,7 +84,7 @@ class Option:
         return value
 
     def describe(self) -> str:
-        """Say what is valid: "a number from 0.25 to 4", "one of: chunks, tokens"."""
+        """Describe the valid values: "a number from 0.25 to 4", "one of: chunks, tokens"."""
         if self.choices:
             return "one of: " + ", ".join(self.choices)
         if self.kind in {"str", "language"}:
@@ -100,14 +100,14 @@ class Option:
 
 
 def parse_options(given: Mapping[str, str], known: Mapping[str, Option]) -> dict[str, OptionValue]:
-    """Parse all of `given`; options that aren't given get their default, where they have one.
+    """Parse options; those not given get their default, if they have one.
 
     >>> parse_options({"speed": "2"}, {"speed": Option("float", "tempo", 1.0), "seed": Option("int", "…")})
     {'speed': 2.0}
 
     Raises:
-        InvalidArgumentError: There are too many, a name is unknown (the message lists those that exist) or a value is
-            not valid.
+        InvalidArgumentError: There are too many, a name is unknown (the message lists the valid ones), or a value isn't
+            valid.
     """
     check_count(given)
     unknown = sorted(set(given) - set(known))
@@ -121,10 +121,10 @@ def parse_options(given: Mapping[str, str], known: Mapping[str, Option]) -> dict
 
 
 def check_count(given: Mapping[str, str]) -> None:
-    """Refuse more options than anybody has a use for, before any of them is looked at.
+    """Refuse too many options before reading any.
 
     Raises:
-        InvalidArgumentError: There are more.
+        InvalidArgumentError: There are too many.
     """
     if len(given) > MOST_OPTIONS:
         raise InvalidArgumentError(f"{len(given)} options are given; at most {MOST_OPTIONS} are possible")

@@ -1,4 +1,4 @@
-"""The nouns that layers share: a voice pack, what a model is and can do."""
+"""Types shared by all layers: voice packs, capabilities, memory snapshots."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -13,7 +13,7 @@ Samples = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a model, or a worker by the sum of its models, can do. Names are those of the wire."""
+    """Capabilities of a model, or of a worker by all its models. Names are those on the wire."""
 
     streaming: bool = True
     zero_shot: bool = False
@@ -22,22 +22,22 @@ class Capabilities:
     emotive_zero_prompt: bool = False
 
     def names(self) -> tuple[str, ...]:
-        """Name what is true."""
+        """Return the names of the capabilities that are true."""
         return tuple(each.name for each in fields(self) if getattr(self, each.name))
 
 
 @dataclass(frozen=True, slots=True)
 class VoicePack:
-    """One loadable model as its pack describes it, files found but nothing loaded.
+    """One loadable model as described by its voice pack; its files exist, but nothing is loaded.
 
     Args:
-        family: The engine family, the name of its entry point in the group `ttsw.adapters`.
+        family: The engine family, as in the entry point group `ttsw.adapters`.
         name: The model's name within the family ("en-us-joe-medium").
-        sample_rate: The rate at which the model speaks, Hz.
-        files: The pack's files by role ("model.onnx", "config.json"); each exists.
-        checksums: The sha256 that a file must have, in hex, by role; of those that the pack gives one for.
-        options: Defaults for the family's options in this pack.
-        base: The full id of the model that this one stands on, as a LoRA voice does; empty where it stands by itself.
+        sample_rate: The model's sample rate, Hz.
+        files: The pack's files by role ("model.onnx", "config.json").
+        checksums: Expected SHA-256 by role, in hex, for the files that have one.
+        options: The pack's defaults for the family's options.
+        base: Full id of the model that this one is based on, such as a LoRA voice's; empty for an independent model.
     """
 
     family: str
@@ -66,13 +66,13 @@ class VoicePack:
 
 @dataclass(frozen=True, slots=True)
 class MemorySnapshot:
-    """A device's memory at a moment, bytes.
+    """A device's memory at one moment, bytes.
 
     Args:
         device: The device: `cpu`, `cuda:0`.
-        total: What there is (for this process: a container's limit counts).
-        used: What is taken, by whomever; memory that the system gives back on demand (caches) isn't.
-        ours: What this process and its children have of it.
+        total: Total memory, within this process's limits.
+        used: Memory in use by any program, without reclaimable caches.
+        ours: Memory in use by this process and its children.
     """
 
     device: str
@@ -82,5 +82,5 @@ class MemorySnapshot:
 
     @property
     def free(self) -> int:
-        """What is left, bytes."""
+        """Free memory, bytes."""
         return max(0, self.total - self.used)

@@ -1,7 +1,7 @@
-"""The wire's fixed quantities, and conversions between the units that names in this project end in."""
+"""The wire's fixed quantities, and conversions between units."""
 
 SAMPLE_RATE = 48_000
-"""Samples a second on the wire, Hz."""
+"""Sample rate on the wire, Hz."""
 
 FRAME_MS = 20
 """Duration of a frame, ms."""
@@ -17,5 +17,5 @@ FRAME_S = FRAME_MS / 1000
 
 
 def db_to_gain(db: float) -> float:
-    """Turn decibels into an amplitude factor: 20 dB are a factor of 10."""
+    """Convert decibels to an amplitude factor: 20 dB are a factor of 10."""
     return float(10.0 ** (db / 20.0))

@@ -1,49 +1,47 @@
-"""The worker: its models, its sessions and its readiness, as one thing that RPCs can ask.
+"""The worker: models, sessions and readiness behind one object, which the fronts call.
 
-Decides what the worker tells of itself, and how it drains. Which tasks own what is `ttsw.app`'s to say.
+It decides what the worker reports about itself, and how it drains. `ttsw.app` decides which tasks own its parts.
 """
 
 import logging
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
 import trio
 
-from ttsw import __version__
-from ttsw.adapters.host.engines import Engines
-from ttsw.config import Config, state_dir
+from ttsw.adapters.hosts.engine_processes import EngineProcesses
+from ttsw.concurrency.coalesce import Coalesced
+from ttsw.concurrency.threads import Lane, run_in
+from ttsw.config import Config
 from ttsw.device import Device, find_devices
 from ttsw.device.wanted import check_gpus
 from ttsw.errors import UnavailableError
-from ttsw.hosting import Hosting
-from ttsw.joining import Joined
-from ttsw.models.abilities import Abilities, sum_up
-from ttsw.models.limits import Limits
+from ttsw.loader import VoiceLoader
+from ttsw.models.limits import ResidencyLimits
 from ttsw.models.manager import ModelManager
-from ttsw.models.records import Measured, RecordBook
-from ttsw.models.shelf import Library, Shelf, open_library
-from ttsw.models.source import PackSource
+from ttsw.models.measurements import MeasurementStore, ModelSize, open_measurements, state_folder
+from ttsw.models.source import Loader, PackReader, PackSource
+from ttsw.packs.capabilities import ModelCapabilities, combine
+from ttsw.packs.catalogue import Catalogue, open_packs
+from ttsw.placement import Placement
 from ttsw.registry.record import WorkerRecord
 from ttsw.sessions.admission import refuse_while
-from ttsw.sessions.session import Link, Session
+from ttsw.sessions.session import ConnectionLink, Session
 from ttsw.sessions.stats import Stats
 from ttsw.sessions.table import SessionTable
 from ttsw.sessions.utterance import Utterance
 from ttsw.sessions.voice import Voice
-from ttsw.simulation.source import Simulation
-from ttsw.telemetry.figures import ModelFigures, Snapshot
+from ttsw.simulation.source import SimulatedSource
 from ttsw.telemetry.metrics import Metrics
+from ttsw.telemetry.snapshot import ModelSnapshot, WorkerSnapshot
 from ttsw.telemetry.tracing import NO_TRACER, Tracer
-from ttsw.threads import Lane, run_in
 from ttsw.types import VoicePack
-from ttsw.voices import VoiceLoader
+from ttsw.version import __version__
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +49,7 @@ MB = 1e6
 
 
 class Readiness(StrEnum):
-    """Whether the worker takes work."""
+    """Whether the worker accepts work."""
 
     STARTING = "starting"
     READY = "ready"
@@ -59,14 +57,14 @@ class Readiness(StrEnum):
 
 
 class Worker:
-    """Everything that an RPC can ask.
+    """A worker's state, and every operation that a front may call.
 
     Args:
         config: The configuration.
-        metrics: What is told of it; metrics of its own if None.
-        tracer: What follows its utterances.
-        simulation: What stands in the place of this machine's devices and models; None for these.
-        devices: This machine's devices; searched for if None, which may block.
+        metrics: Where its metrics are counted; None creates them.
+        tracer: Traces its utterances.
+        simulation: Replaces this machine's devices and models; None uses the real ones.
+        devices: This machine's devices; None searches for them, which may block.
     """
 
     def __init__(
@@ -76,43 +74,46 @@ class Worker:
         devices: Sequence[Device] | None = None,
         metrics: Metrics | None = None,
         tracer: Tracer = NO_TRACER,
-        simulation: Simulation | None = None,
+        simulation: SimulatedSource | None = None,
     ) -> None:
         self.config = config
         self.metrics = metrics or Metrics(config.worker.name)
         self.tracer = tracer
         self.changed: Callable[[], None] = lambda: None
-        """Called when readiness changes, or what is in memory."""
+        """Called when the readiness or the set of loaded models changes."""
         self._readiness = Readiness.STARTING
         self.stats = Stats()
         self._utterance_ends = trio.lowlevel.ParkingLot()
-        self.known_models = Joined(partial(run_in, Lane.LISTING, self._known_models, abandon=True))
-        """The voice packs there are now, and what was measured of them at earlier loads, by id and device."""
-        self._usable_packs = Joined(partial(run_in, Lane.LISTING, self._usable, abandon=True))
-        models, worker = config.model_manager, config.worker
-        self._engines = Engines()
-        self.library: Library | Simulation
+        self.known_models = Coalesced(partial(run_in, Lane.LISTING, self._known_models, abandon=True))
+        """Returns the current catalogue, and the sizes measured at earlier loads, by model id and device."""
+        self._usable_packs = Coalesced(partial(run_in, Lane.LISTING, self._usable, abandon=True))
+        self._engines = EngineProcesses()
+        self.pack_reader: PackReader
         self.devices: Sequence[Device]
+        loader: Loader[Voice]
         if simulation is None:
             self.devices = find_devices() if devices is None else devices
-            self.library, self.book = open_packs(config), open_book(config)
+            self.pack_reader, self.measurements = open_packs(config), open_measurements(config)
             check_gpus(config, self.devices)
-            hosting = Hosting(config, self._engines, self.devices)
-            self._usable_here = hosting.usable
-            load: VoiceLoader | Simulation = VoiceLoader(config, hosting, self.book, self._relieve)
+            placement = Placement(config, self._engines, self.devices)
+            self._usable_here = placement.usable
+            loader = VoiceLoader(config, placement, self.measurements, self._relieve)
         else:
-            self.library, self.devices = simulation, [simulation.device]
-            self.book = RecordBook(state_folder(config) / "simulated" / simulation.profile.name)
-            self._usable_here, load = simulation.usable, simulation
-        self._source = PackSource[Voice](self.library.refresh, self.book, self.devices, load.places, load)
+            self.pack_reader, self.devices, loader = simulation, [simulation.device], simulation
+            self.measurements = MeasurementStore(state_folder(config) / "simulated" / simulation.profile.name)
+            self._usable_here = simulation.usable
+        self._source = PackSource[Voice](
+            self.pack_reader.refresh, self.measurements, self.devices, loader.devices_for, loader.load
+        )
+        models, worker = config.model_manager, config.worker
         self.models = ModelManager[Voice](
             self._source,
-            limits(config),
+            residency_limits(config),
             check_s=models.evict_check_interval_ms / 1000,
             watcher=self,
         )
         self.sessions = SessionTable(
-            self.models.take,
+            self.models.acquire,
             limit_of=self.session_limit,
             mixed=models.mixed_sessions or math.inf,
             idle_timeout_s=worker.session_idle_timeout_s,
@@ -124,7 +125,7 @@ class Worker:
 
     @property
     def readiness(self) -> Readiness:
-        """Whether it takes work."""
+        """Whether the worker accepts work."""
         return self._readiness
 
     @readiness.setter
@@ -136,12 +137,12 @@ class Worker:
         return f"<Worker {self.readiness}, {self.sessions!r}, {self.models!r}>"
 
     async def run_models(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Own the models, and the processes that some of them are in, until cancelled."""
-        async with self._engines.owned():  # which outlast the manager, so that it can have them closed in order
+        """Own the models and the engine processes until cancelled."""
+        async with self._engines.owned():  # the processes outlast the manager, which closes them in order
             await self.models.run(task_status=task_status)
 
     async def preload(self) -> None:
-        """Load the default model and those to be preloaded, and be ready.
+        """Load the default model and the configured others, then become ready.
 
         Raises:
             TtswError: One of them can't be loaded.
@@ -152,7 +153,7 @@ class Worker:
         self.readiness = Readiness.READY
 
     async def drain(self) -> None:
-        """Take no new work, let speech finish within `drain_timeout_s`, then end what is left."""
+        """Refuse new work, let speech finish within `drain_timeout_s`, then end the remaining sessions."""
         self.readiness, self.sessions.draining = Readiness.DRAINING, True
         timeout_s = self.config.worker.drain_timeout_s
         log.info("draining", sessions=len(self.sessions), speaking=self.sessions.speaking, timeout_s=timeout_s)
@@ -163,36 +164,36 @@ class Worker:
         log.info("drained", utterances_cut=cut)
 
     async def start_session(
-        self, session_id: str, model_id: str, options: dict[str, str], link: Link | None = None
+        self, session_id: str, model_id: str, options: dict[str, str], link: ConnectionLink | None = None
     ) -> Session:
-        """Start a session; see `SessionTable.start`, and `named` for the model."""
+        """Start a session; see `SessionTable.start`. An empty model id means the default model."""
         return await self.sessions.start(session_id, self.named(model_id), options, link)
 
     def session_limit(self, model_id: str) -> int:
-        """How many sessions a model takes where it has the worker to itself.
+        """Return a model's session limit when no other model is in use.
 
-        That is what the configuration or a profile says. Without either, it is the worker's limit, or a low number
-        where the model is made for a GPU; a voice that stands on another model has that one's.
+        The configuration or a profile sets it. Otherwise it is the worker's limit, or a low number for a model made for
+        a GPU. A voice has the limit of the model that it is based on.
         """
-        pack = self.models.packs.get(model_id) or self.library.shelf.packs.get(model_id)
-        told = self.config.model_manager.max_sessions
+        pack = self.models.packs.get(model_id) or self.pack_reader.catalogue.packs.get(model_id)
+        configured = self.config.model_manager.max_sessions
         limit = self.config.worker.capabilities.max_concurrent_sessions
-        if model_id in told or pack is None:
-            return told.get(model_id, limit)
+        if model_id in configured or pack is None:
+            return configured.get(model_id, limit)
         if pack.base:
             return self.session_limit(pack.base)
         return int(min(limit, cautious_sessions(pack)))
 
     def named(self, model_id: str) -> str:
-        """The model that a client means: an empty id is the default model's."""
+        """Return a model id, or the default model's for an empty one."""
         return model_id or self.config.model_manager.default_model_id
 
     async def begin(self, session_id: str, metadata: Mapping[str, object] | None = None) -> tuple[Session, Utterance]:
-        """Begin an utterance of a session; waits a moment for the end of an earlier one.
+        """Begin an utterance of a session, after waiting briefly for the end of an earlier one.
 
         Raises:
-            NotFoundError: There is no such session.
-            FailedPreconditionError: It is speaking.
+            NotFoundError: No session has this id.
+            FailedPreconditionError: The session is speaking.
             UnavailableError: The worker is draining.
         """
         session = self.sessions[session_id]
@@ -203,7 +204,7 @@ class Worker:
         return session, utterance
 
     def record(self, session: Session, utterance: Utterance) -> None:
-        """Take note of an utterance that has ended: one line in the log, and the figures."""
+        """Log a finished utterance, and update the metrics."""
         report = session.finish(utterance)
         self.stats.add(report)
         self.metrics.utterance_ended(session.model_id, report, report.duration_s)
@@ -228,44 +229,44 @@ class Worker:
             **({"error": report.error} if report.error else {}),
         )
 
-    def look(self) -> Snapshot:
-        """How the worker stands, for the metrics; looks at nothing that could keep the event loop waiting."""
-        standings = {model_id: self.models.standing(model_id) for model_id in {*self.models.packs, *self.models.failed}}
-        return Snapshot(
+    def look(self) -> WorkerSnapshot:
+        """Return a snapshot of the worker for the metrics, without anything that could block the event loop."""
+        statuses = {model_id: self.models.status(model_id) for model_id in {*self.models.packs, *self.models.failed}}
+        return WorkerSnapshot(
             state=self.readiness.value,
             sessions=len(self.sessions),
             sessions_limit=self.session_limit(self.named("")),
             speaking=self.sessions.speaking,
             queued=sum(voice.host.waiting for voice in self.models.residents.values()),
-            models=[ModelFigures(name, each.state.value, each.device, each.size) for name, each in standings.items()],
+            models=[ModelSnapshot(name, each.state.value, each.device, each.size) for name, each in statuses.items()],
             memory=self.models.seen,
             silent=tuple(self.silent_devices),
         )
 
     @property
     def silent_devices(self) -> Mapping[str, str]:
-        """The devices that don't answer, and why not; what is told of their memory is what was last seen."""
+        """Devices that don't respond, with the reason; their reported memory is the last known."""
         return self._source.silent
 
     def model_loaded(self, model_id: str, load_s: float) -> None:
-        """See `ttsw.models.manager.Watcher`."""
+        """See `ttsw.models.manager.ModelObserver`."""
         self.metrics.model_loaded(model_id, load_s)
         self.changed()
 
     def model_load_failed(self, model_id: str) -> None:
-        """See `ttsw.models.manager.Watcher`."""
+        """See `ttsw.models.manager.ModelObserver`."""
         self.metrics.model_load_failed(model_id)
 
     def model_unloaded(self, cause: str) -> None:
-        """See `ttsw.models.manager.Watcher`."""
+        """See `ttsw.models.manager.ModelObserver`."""
         self.metrics.model_unloaded(cause)
         self.changed()
 
     async def describe(self, addr: str) -> WorkerRecord:
-        """What the registry is told.
+        """Return the worker's record for the registry.
 
         Args:
-            addr: Where others reach the worker, `grpc://HOST:PORT`.
+            addr: The worker's address for others, `grpc://HOST:PORT`.
         """
         figures = await self.figures()
         free_mb = figures["device_memory_total_mb"] - figures["device_memory_used_mb"]
@@ -277,7 +278,7 @@ class Worker:
                 "state": self.readiness.value,
                 "version": __version__,
                 "device": ",".join(device.id for device in self.devices),
-                "models": sorted(self.library.shelf.packs),
+                "models": sorted(self.pack_reader.catalogue.packs),
                 "max_sessions": {model_id: self.session_limit(model_id) for model_id in sorted(self.models.residents)},
             },
             tuple(sorted(self.models.residents)),
@@ -285,25 +286,27 @@ class Worker:
         )
 
     async def capabilities(self) -> dict[str, Any]:
-        """What it can do, by the names of the wire: as the configuration tells, else the sum of what its models can."""
+        """Return the capabilities by their names on the wire: as configured, else those of all models combined."""
         usable = await self._usable_packs()
         infos = self.model_infos()
-        able = sum_up(Abilities.of(pack, infos.get(pack.model_id)) for pack in (self.models.packs | usable).values())
-        told = self.config.worker.capabilities.model_dump(exclude_none=True)
-        capabilities = asdict(able.capabilities) | {"languages": able.languages} | told
+        able = combine(
+            ModelCapabilities.of(pack, infos.get(pack.model_id)) for pack in (self.models.packs | usable).values()
+        )
+        configured = self.config.worker.capabilities.model_dump(exclude_none=True)
+        capabilities = asdict(able.capabilities) | {"languages": able.languages} | configured
         capabilities["max_concurrent_sessions"] = self.session_limit(self.named(""))
         return capabilities | {"languages": [*capabilities["languages"]]}
 
     def model_infos(self) -> dict[str, Mapping[str, Any]]:
-        """What the models that are loaded say of themselves, by id."""
+        """Return the descriptions of the loaded models, by id."""
         return {model_id: voice.host.model.info for model_id, voice in self.models.residents.items()}
 
     def _usable(self) -> dict[str, VoicePack]:
-        packs = self.library.refresh().packs
+        packs = self.pack_reader.refresh().packs
         return {model_id: pack for model_id, pack in packs.items() if self._usable_here(pack)}
 
     async def figures(self) -> dict[str, float]:
-        """The worker's figures by name, as GetCapabilities gives them. Memory is that of GPUs where there are any."""
+        """Return the worker's metrics by name, for GetCapabilities; memory is that of the GPUs, if any."""
         hosts = [voice.host for voice in self.models.residents.values()]
         seen = await self.models.look()
         shown = [memory for memory in seen if memory.device != "cpu"] or seen
@@ -317,19 +320,19 @@ class Worker:
             "device_memory_used_mb": sum(memory.used for memory in shown) / MB,
             "device_memory_total_mb": sum(memory.total for memory in shown) / MB,
             "devices_silent": float(len(self.silent_devices)),
-            "models_memory_mb": sum(self.models.standing(each).size for each in self.models.packs) / MB,
+            "models_memory_mb": sum(self.models.status(each).size for each in self.models.packs) / MB,
         }
 
-    def _known_models(self) -> tuple[Shelf, dict[str, Mapping[str, Measured]]]:
-        shelf = self.library.refresh()
-        return shelf, {model_id: self.book[model_id].measured for model_id in shelf.packs}
+    def _known_models(self) -> tuple[Catalogue, dict[str, Mapping[str, ModelSize]]]:
+        catalogue = self.pack_reader.refresh()
+        return catalogue, {model_id: self.measurements[model_id].measured for model_id in catalogue.packs}
 
     async def _relieve(self, model_id: str) -> bool:
         return await self.models.relieve(model_id)
 
 
 def cautious_sessions(pack: VoicePack) -> float:
-    """How many sessions a model may be given of which nobody has measured what it can: by its size on a GPU.
+    """Return a session limit for a model that has never been measured, by its size on a GPU.
 
     >>> from pathlib import Path
     >>> [cautious_sessions(VoicePack("f", "a", Path(), vram_mb=size)) for size in (0, 900, 4096, 6000)]
@@ -340,10 +343,10 @@ def cautious_sessions(pack: VoicePack) -> float:
     return 4 if pack.vram_mb < 2_000 else 3 if pack.vram_mb < 5_500 else 2
 
 
-def limits(config: Config) -> Limits:
-    """What residency keeps to, by the configuration."""
+def residency_limits(config: Config) -> ResidencyLimits:
+    """Return the limits of residency that a configuration sets."""
     models = config.model_manager
-    return Limits(
+    return ResidencyLimits(
         cap=models.resident_cap,
         loads=models.max_parallel_loads,
         ttl_s=models.ttl_ms / 1000,
@@ -352,23 +355,3 @@ def limits(config: Config) -> Limits:
         budget={device: size_mb * MB for device, size_mb in models.memory_budget_mb.items()},
         headroom=models.memory_headroom_mb * MB,
     )
-
-
-def open_book(config: Config) -> RecordBook:
-    """Open what was measured of models at earlier loads."""
-    return RecordBook(state_folder(config) / "models")
-
-
-def state_folder(config: Config) -> Path:
-    """Give the folder of what the worker keeps."""
-    return config.model_manager.state_dir or state_dir(os.environ)
-
-
-def open_packs(config: Config) -> Library:
-    """Open the voice packs that are shipped, and those of the user's folder, which win."""
-    return open_library(config.model_manager.voicepacks_dir, os.environ)
-
-
-def find_packs(config: Config) -> Shelf:
-    """Read the voice packs once; see `open_packs`."""
-    return open_packs(config).shelf

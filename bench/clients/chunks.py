@@ -16,14 +16,14 @@ import trio
 from bench.clients import stamping
 from bench.clients.sessions import tell
 from ttsw.adapters.base import EngineSettings
-from ttsw.adapters.host.base import Host
-from ttsw.adapters.host.engines import open_engines
-from ttsw.adapters.host.launch import Launch
-from ttsw.adapters.host.thread import open_thread_host
+from ttsw.adapters.hosts.base import Host
+from ttsw.adapters.hosts.engine_processes import open_engine_processes
+from ttsw.adapters.hosts.launch import Launch
+from ttsw.adapters.hosts.thread import open_thread_host
 from ttsw.app import settle_interpreter
-from ttsw.logs import configure_logging
 from ttsw.options import OptionValue
 from ttsw.sessions.stats import percentile
+from ttsw.system.logs import configure_logging
 from ttsw.types import Samples, VoicePack
 
 PACK = VoicePack("stamping", "bench", Path(), sample_rate=24_000)
@@ -57,7 +57,7 @@ async def compare(chunk_ms: float, utterances: int, chunks: int, rounds: int) ->
     launch = Launch("stamping:Stamping", packages={"stamping": Path(stamping.__file__)})
     options = {"chunk_ms": chunk_ms, "wait_ms": EVERY_MS * (1 if utterances == 1 else 4)}
     found: dict[str, list[Mapping[str, float]]] = {"thread": [], "process": []}
-    async with open_engines() as engines:
+    async with open_engine_processes() as engines:
         hosts: dict[str, Host] = {
             "thread": await open_thread_host(PACK, settings, lambda _: stamping.Stamping),
             "process": await engines.open(PACK, settings, launch),

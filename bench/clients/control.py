@@ -15,8 +15,8 @@ import trio
 
 from bench.clients.sessions import SERVICE, rounds, tell
 from ttsw.errors import TtswError
-from ttsw.rpc.client import TTSClient, open_client
-from ttsw.rpc.generated.tts import AudioFrame, ControlCommand, StartSessionRequest, TextChunk
+from ttsw.fronts.abi.client import TTSClient, open_client
+from ttsw.fronts.abi.generated.tts import AudioFrame, ControlCommand, StartSessionRequest, TextChunk
 
 TEXT = "x" * 60
 LISTENED_S = 0.06

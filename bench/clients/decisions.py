@@ -16,8 +16,8 @@ from bench.clients.sessions import tell
 from ttsw.app import settle_interpreter
 from ttsw.errors import FailedPreconditionError, InternalError
 from ttsw.models.effects import Demand, Effect, StartLoad, StartUnload, Weigh
-from ttsw.models.instances import Instance, Place, Request, State
-from ttsw.models.limits import Limits
+from ttsw.models.instances import Footprint, Instance, ModelState, Request
+from ttsw.models.limits import ResidencyLimits
 from ttsw.models.residency import Residency
 from ttsw.sessions.stats import percentile
 from ttsw.types import MemorySnapshot
@@ -28,7 +28,7 @@ SMALL, BIG, HUGE = 10 * MB, 40 * MB, 2_000 * MB
 KINDS = {SMALL: "line up behind it", BIG: "evict four for it", HUGE: "refuse it"}
 DEVICES = ("cpu", "cuda:0")
 NAMES = [f"family-voice-{number:04}" for number in range(KNOWN)]
-LIMITS = Limits(
+LIMITS = ResidencyLimits(
     ttl_s=600, min_residency_s=120, pinned=frozenset(NAMES[:1]), budget=dict.fromkeys(DEVICES, RESIDENT // 2 * SMALL)
 )
 
@@ -92,13 +92,13 @@ class World:
     def _ask(self, name: str, size: int, *, leases: bool = True) -> Request:
         request = Request(name, "session", leases=leases)
         self._event("ask for one that is absent", self.residency.ask, request, self._now)
-        places = [Place(device, size) for device in self._dice.sample(DEVICES, 2)]
+        places = [Footprint(device, size) for device in self._dice.sample(DEVICES, 2)]
         while self._weighing:
             self._event(KINDS[size], self.residency.weighed, self._weighing.popleft(), places, self._now)
         return request
 
     def _go_on(self) -> None:
-        ready = [instance for instance in self.residency.instances if instance.state is State.READY]
+        ready = [instance for instance in self.residency.instances if instance.state is ModelState.READY]
         for instance in self._dice.sample(ready, 5):
             request = Request(instance.model_id, "session")
             self._event("ask for one that is there", self.residency.ask, request, self._now)

@@ -12,7 +12,7 @@ import grpc.aio
 
 from bench.clients.sessions import SERVICE, SYNTHESIZE, rounds, tell, text_chunk
 from bench.samples import text_of
-from ttsw.rpc.generated.tts import StartSessionRequest
+from ttsw.fronts.abi.generated.tts import StartSessionRequest
 
 
 async def _drain(channel: grpc.aio.Channel, request: bytes) -> int:

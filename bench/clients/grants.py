@@ -18,10 +18,10 @@ from bench.clients.decisions import LEASED, NAMES, RESIDENT, SMALL, spread
 from bench.clients.sessions import tell
 from ttsw.app import settle_interpreter
 from ttsw.errors import TtswError
-from ttsw.logs import configure_logging
-from ttsw.models.instances import Place
+from ttsw.models.instances import Footprint
 from ttsw.models.manager import ModelManager
-from ttsw.models.records import Measured
+from ttsw.models.measurements import ModelSize
+from ttsw.system.logs import configure_logging
 from ttsw.types import MemorySnapshot, VoicePack
 
 
@@ -39,15 +39,15 @@ class Model:
 
 
 class Models:
-    """Has every model that is asked for; see `ttsw.models.source.Source`. The last one's load doesn't end."""
+    """Has every model that is asked for; see `ttsw.models.source.ModelSource`. The last one's load doesn't end."""
 
-    async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
+    async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Footprint]]:
         """Find a model."""
         await trio.lowlevel.checkpoint()
         family, _, name = model_id.partition("-")
-        return VoicePack(family, name, Path()), [Place("cpu", SMALL)]
+        return VoicePack(family, name, Path()), [Footprint("cpu", SMALL)]
 
-    async def open(self, pack: VoicePack, place: Place, loaded: Callable[[], None], base: Model | None) -> Model:
+    async def open(self, pack: VoicePack, place: Footprint, loaded: Callable[[], None], base: Model | None) -> Model:
         """Load one."""
         if pack.model_id == NAMES[-1]:
             await trio.sleep_forever()
@@ -59,7 +59,7 @@ class Models:
         await trio.lowlevel.checkpoint()
         return []
 
-    async def keep(self, pack: VoicePack, device: str, measured: Measured) -> Measured:
+    async def keep(self, pack: VoicePack, device: str, measured: ModelSize) -> ModelSize:
         """Remember nothing."""
         await trio.lowlevel.checkpoint()
         return measured
@@ -73,14 +73,14 @@ async def take(times: int) -> Mapping[str, float]:
         await nursery.start(manager.run)
         for name in NAMES[:RESIDENT]:
             await manager.load(name)
-        held = [await manager.take(name, holder="session") for name in NAMES[:LEASED]]
+        held = [await manager.acquire(name, holder="session") for name in NAMES[:LEASED]]
         for name in NAMES[:-12:-1]:
             nursery.start_soon(manager.load, name)
         await trio.testing.wait_all_tasks_blocked()
         for _ in range(times):
             name = dice.choice(NAMES[:RESIDENT])
             computed, began = thread_time_ns(), perf_counter_ns()
-            lease = await manager.take(name, holder="session")
+            lease = await manager.acquire(name, holder="session")
             took_ns.append(perf_counter_ns() - began)
             computed_ns.append(thread_time_ns() - computed)
             lease.release()

@@ -17,13 +17,13 @@ from bench.clients import burning
 from bench.clients.chunks import as_it_is
 from bench.clients.sessions import tell
 from ttsw.adapters.base import EngineSettings
-from ttsw.adapters.host.engines import open_engines
-from ttsw.adapters.host.launch import Launch
-from ttsw.adapters.host.process import ProcessHost
+from ttsw.adapters.hosts.engine_processes import open_engine_processes
+from ttsw.adapters.hosts.launch import Launch
+from ttsw.adapters.hosts.process import ProcessHost
 from ttsw.app import settle_interpreter
-from ttsw.logs import configure_logging
 from ttsw.options import parse_options
 from ttsw.sessions.stats import percentile
+from ttsw.system.logs import configure_logging
 from ttsw.types import Samples, VoicePack
 
 PACK = VoicePack("burning", "bench", Path(), sample_rate=24_000)
@@ -62,7 +62,7 @@ async def halts(utterances: int, trials: int) -> Mapping[str, float]:
     """Try it again and again."""
     dice = random.Random(20)
     launch = Launch("burning:Burning", packages={"burning": Path(burning.__file__)})
-    async with open_engines() as engines:
+    async with open_engine_processes() as engines:
         host = await engines.open(PACK, EngineSettings(), launch)
         settle_interpreter()
         took = [await halt(host, utterances, dice) for _ in range(trials)]

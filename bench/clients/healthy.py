@@ -8,8 +8,8 @@ import sys
 import trio
 
 from bench.clients.sessions import tell
-from ttsw.rpc.client import open_client
-from ttsw.rpc.generated.tts import TextChunk
+from ttsw.fronts.abi.client import open_client
+from ttsw.fronts.abi.generated.tts import TextChunk
 from ttsw.units import FRAME_S
 
 SESSION = "healthy"

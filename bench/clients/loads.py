@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.clients.sessions import SERVICE, rounds, tell
 from bench.wire import Client
-from ttsw.rpc.generated.tts import (
+from ttsw.fronts.abi.generated.tts import (
     ListModelsResponse,
     LoadModelRequest,
     LoadModelResponse,

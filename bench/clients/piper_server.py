@@ -11,7 +11,7 @@ from time import monotonic, time_ns
 
 from bench.clients.sessions import SERVICE, SYNTHESIZE, is_empty, rounds, start_session, tell, text_chunk
 from bench.wire import Call, Client, Connection
-from ttsw.rpc.generated.tts import ControlCommand, ControlRequest
+from ttsw.fronts.abi.generated.tts import ControlCommand, ControlRequest
 
 
 class Session:

@@ -16,7 +16,7 @@ from typing import Any
 from bench.clients.sessions import SERVICE, SYNTHESIZE, is_empty, rounds, start_session, tell, text_chunk
 from bench.samples import text_of
 from bench.wire import Call, Client, Connection
-from ttsw.rpc.generated.tts import ControlCommand, ControlRequest
+from ttsw.fronts.abi.generated.tts import ControlCommand, ControlRequest
 from ttsw.sessions.stats import percentile
 
 LEAD_IN = 5

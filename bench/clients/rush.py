@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.clients.sessions import SERVICE, repeat
 from bench.wire import Client
-from ttsw.rpc.generated.tts import StartSessionRequest, StartSessionResponse
+from ttsw.fronts.abi.generated.tts import StartSessionRequest, StartSessionResponse
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bench.wire import Client, Connection
-from ttsw.rpc.generated.tts import StartSessionRequest, StartSessionResponse, TextChunk
+from ttsw.fronts.abi.generated.tts import StartSessionRequest, StartSessionResponse, TextChunk
 
 SERVICE = "/tts.TTSService/"
 SYNTHESIZE = SERVICE + "Synthesize"

@@ -10,7 +10,7 @@ from time import time_ns
 
 from bench.clients.sessions import SERVICE, SYNTHESIZE, rounds, tell, text_chunk
 from bench.wire import Call, Client
-from ttsw.rpc.generated.tts import ControlCommand, ControlRequest
+from ttsw.fronts.abi.generated.tts import ControlCommand, ControlRequest
 from ttsw.sessions.stats import percentile
 
 PATIENCE_S = 5.0

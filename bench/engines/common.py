@@ -10,7 +10,7 @@ import torch
 import trio
 
 from ttsw.adapters.base import TTSAdapter
-from ttsw.adapters.host.thread import ThreadHost
+from ttsw.adapters.hosts.thread import ThreadHost
 from ttsw.types import Samples
 
 TEXT = "The birch canoe slid on the smooth planks, and nobody saw it go."

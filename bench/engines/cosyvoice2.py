@@ -8,15 +8,13 @@ piece as its `tts` does, without that one's thread and its waiting.
 
 import argparse
 import json
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,8 +22,8 @@ import trio
 
 from bench.engines.common import TEXT, Figures, allocated, peak, show, speak_together, stop_to_idle, timed
 from ttsw.adapters.base import EngineSettings
-from ttsw.adapters.bootstrap import Finder
-from ttsw.adapters.cosyvoice2 import speech
+from ttsw.adapters.cosyvoice2 import language_model as speech
+from ttsw.adapters.cosyvoice2 import random_pack
 from ttsw.adapters.cosyvoice2.adapter import CosyVoice2Adapter, next_goal
 from ttsw.adapters.cosyvoice2.checkpoint import load_model
 from ttsw.adapters.cosyvoice2.encoder import AHEAD
@@ -56,11 +54,9 @@ def main() -> None:
         args.json.write_text(json.dumps(figures, indent=2), "utf-8")
 
 
-def make_pack(root: Path, size: str) -> Path:
+def make_pack(root: Path, size: Literal["tiny", "full"]) -> Path:
     """Write a voice pack of random weights."""
-    testing = Path(__file__).parents[2] / "ttsw" / "testing"
-    sys.meta_path.insert(0, Finder({"random_cosyvoice2": testing / "random_cosyvoice2.py"}))
-    import_module("random_cosyvoice2").build(root, size)
+    random_pack.build(root, size)
     return root
 
 

@@ -8,16 +8,13 @@ ratios are those that can be compared.
 
 import argparse
 import json
-import sys
 import warnings
 from collections.abc import Sequence
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +23,7 @@ from transformers import CsmForConditionalGeneration
 
 from bench.engines.common import TEXT, Figures, allocated, peak, show, speak_together, stop_to_idle, timed
 from ttsw.adapters.base import EngineSettings, TTSAdapter
-from ttsw.adapters.bootstrap import Finder
-from ttsw.adapters.sesame import text
+from ttsw.adapters.sesame import random_pack, text
 from ttsw.adapters.sesame.adapter import SesameAdapter
 from ttsw.adapters.sesame.engine import CHUNK
 from ttsw.adapters.sesame.loras import NONE
@@ -51,11 +47,10 @@ def main() -> None:
     args = asked.parse_args()
     torch.set_num_threads(args.threads)
     sessions = [int(each) for each in args.sessions.split(",")]
-    sys.meta_path.insert(0, Finder({"random_csm": Path(__file__).parents[2] / "ttsw" / "testing" / "random_csm.py"}))
     with TemporaryDirectory() as folder:
         root = args.pack or Path(folder) / args.size
         if args.pack is None:
-            import_module("random_csm").build(root, args.size)
+            random_pack.build(root, args.size)
         figures = measure(root, Path(folder), args.device, sessions, args.frames, library=not args.no_library)
     show(figures)
     if args.json:
@@ -124,14 +119,14 @@ def codec_ms(adapter: SesameAdapter, size: int) -> float:
 
 def lora(adapter: SesameAdapter, root: Path, folder: Path, rows: int) -> Figures:
     """What voices over one model cost: to load, to change, to keep, and in steps of all of them."""
-    make: Any = import_module("random_csm").build_lora
-    derived: list[TTSAdapter] = []
+    make = random_pack.build_lora
+    attached: list[TTSAdapter] = []
     figures: Figures = {}
     make(folder / "lora", root, rank=RANK)
     loads = []
     for _ in range(LORAS):
         started = perf_counter()
-        derived.append(adapter.derive(read_pack(folder / "lora", adapter.pack.model_id)))
+        attached.append(adapter.attach(read_pack(folder / "lora", adapter.pack.model_id)))
         loads.append(perf_counter() - started)
     loras = adapter._engine.loras
     numbers = sorted(loras.numbers)
@@ -143,12 +138,12 @@ def lora(adapter: SesameAdapter, root: Path, folder: Path, rows: int) -> Figures
     mixed = [(NONE, *numbers)[number % (LORAS + 1)] for number in range(rows)]
     figures[f"step_ms_{rows}_rows_mixed"] = many = step_ms(adapter, mixed)
     figures |= {"one_voice_to_plain": one / plain, "mixed_to_plain": many / plain}
-    figures["change_of_voice_ms"] = change_ms(derived)
-    figures["together"] = trio.run(speak_together, [adapter, *derived])
+    figures["change_of_voice_ms"] = change_ms(attached)
+    figures["together"] = trio.run(speak_together, [adapter, *attached])
     started = perf_counter()
-    derived.pop().close()
+    attached.pop().close()
     figures["unload_ms"] = (perf_counter() - started) * 1000
-    for each in derived:
+    for each in attached:
         each.close()
     return figures
 

@@ -7,14 +7,12 @@ Random weights cost what trained ones do; a model of them never ends by itself, 
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,10 +20,9 @@ import trio
 
 from bench.engines.common import TEXT, Figures, allocated, peak, show, speak_together, stop_to_idle, timed
 from ttsw.adapters.base import EngineSettings
-from ttsw.adapters.bootstrap import Finder
-from ttsw.adapters.xtts import text
+from ttsw.adapters.xtts import random_pack, text
 from ttsw.adapters.xtts.adapter import CHUNK, XttsAdapter
-from ttsw.adapters.xtts.conditioning import Voice
+from ttsw.adapters.xtts.reference_voice import XttsReference
 from ttsw.types import VoicePack
 
 TOKENS_PER_S = 22_050 / 1024
@@ -50,11 +47,9 @@ def main() -> None:
         args.json.write_text(json.dumps(figures, indent=2), "utf-8")
 
 
-def make_pack(root: Path, size: str) -> Path:
+def make_pack(root: Path, size: Literal["tiny", "full"]) -> Path:
     """Write a voice pack of random weights."""
-    testing = Path(__file__).parents[2] / "ttsw" / "testing"
-    sys.meta_path.insert(0, Finder({"random_xtts": testing / "random_xtts.py"}))
-    import_module("random_xtts").build(root, size, most_tokens=602)
+    random_pack.build(root, size, most_tokens=602)
     return root
 
 
@@ -117,7 +112,7 @@ def chunk_times(adapter: XttsAdapter, tokens: int) -> Figures:
     }
 
 
-def by_library(adapter: XttsAdapter, voice: Voice, tokens: int) -> Iterator[Any]:
+def by_library(adapter: XttsAdapter, voice: XttsReference, tokens: int) -> Iterator[Any]:
     """Give the library's stream of the same weights."""
     model = adapter._model
     if not hasattr(model.gpt, "gpt_inference"):

@@ -1,6 +1,6 @@
 """Ready-made AudioFrames, as the worker would encode them."""
 
-from ttsw.rpc.frames import FrameEncoder
+from ttsw.fronts.abi.audio_frame import FrameEncoder
 from ttsw.sessions.frames import Frame
 from ttsw.units import FRAME_BYTES, FRAME_SAMPLES
 

@@ -8,7 +8,7 @@ from bench.references.raw_codec import Bytes, Calls, Service
 from ttsw.grpc_trio import Server, serve
 
 if TYPE_CHECKING:
-    from ttsw.grpc_trio import Stream
+    from ttsw.grpc_trio import ServerStream
 
 
 class Encoded(Service):
@@ -17,7 +17,7 @@ class Encoded(Service):
     @staticmethod
     async def send(stream: Calls, frame: bytes) -> None:
         """Send one message."""
-        await cast("Stream[Bytes, Bytes]", stream).send_encoded((frame,))
+        await cast("ServerStream[Bytes, Bytes]", stream).send_encoded((frame,))
 
 
 async def _main() -> None:

@@ -3,7 +3,7 @@
 import sys
 
 from bench.references.frames import encoded_frames
-from ttsw.rpc.generated.tts import ControlRequest, TextChunk
+from ttsw.fronts.abi.generated.tts import ControlRequest, TextChunk
 
 SUCCESS = b"\x08\x01"  # field 1 of every answer is `success`
 KEPT = 1_000

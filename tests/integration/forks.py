@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -72,9 +73,12 @@ def main() -> None:
     import ttsw.cli  # noqa: PLC0415 - in this process alone
     from ttsw.adapters.families import adapter_class  # noqa: PLC0415
     from ttsw.audio.loudness import load_meter  # noqa: PLC0415
+    from ttsw.cli.main import COMMANDS  # noqa: PLC0415
 
     assert ttsw.cli
     # Imported here, once for all, and because another user may have no right to read the interpreter's folder:
+    for command in COMMANDS.values():
+        import_module(command.partition(":")[0])
     load_meter()
     adapter_class("mock")
     b"x".decode("utf-8-sig")

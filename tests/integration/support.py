@@ -14,7 +14,7 @@ from typing import Self
 
 import grpc
 
-from ttsw.rpc.generated.tts import (
+from ttsw.fronts.abi.generated.tts import (
     AudioFrame,
     ControlCommand,
     ControlRequest,
@@ -47,9 +47,13 @@ PAUSE, RESUME, STOP, RELOAD = (
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """This environment, without what configures a worker, and with `extra`."""
+    """This environment, without what configures a worker, and with `extra`.
+
+    Each engine computes in one thread: the threads of several would spin on the same cores.
+    """
     ours = ("TTSW_", "WORKER_NAME", "LOG_LEVEL")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | extra
+    found = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return found | {"OMP_NUM_THREADS": "1"} | extra
 
 
 def serve_in_vain(*arguments, **environment):

@@ -9,7 +9,7 @@ import h2.connection
 import pytest
 
 from tests.integration.support import Client, check_frames, eventually, pcm, refused, text_chunks
-from ttsw.rpc.generated.tts import (
+from ttsw.fronts.abi.generated.tts import (
     ControlRequest,
     ControlResponse,
     ErrorCode,

@@ -57,12 +57,11 @@ def commands() -> Iterator[tuple[tuple[str, ...], object]]:
     """Walk over every command that there is."""
 
     def walk(command, path):
-        inner = getattr(command, "commands", None)
-        if inner is None:
+        if not hasattr(command, "list_commands"):
             yield path, command
         else:
-            for name, each in inner.items():
-                yield from walk(each, (*path, name))
+            for name in command.list_commands(None):
+                yield from walk(command.get_command(None, name), (*path, name))
 
     yield from walk(typer.main.get_command(app), ())
 

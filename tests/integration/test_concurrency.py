@@ -8,8 +8,10 @@ import trio
 
 from tests.integration.support import PAUSE, RESUME, STOP, check_frames, eventually, numbers, text_chunks
 from ttsw.errors import TtswError
-from ttsw.rpc.client import open_client
-from ttsw.rpc.generated.tts import TextChunk
+from ttsw.fronts.abi.client import open_client
+from ttsw.fronts.abi.generated.tts import TextChunk
+
+pytestmark = pytest.mark.alone
 
 SESSIONS = 48
 ROUNDS = 8

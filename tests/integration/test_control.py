@@ -18,7 +18,7 @@ from tests.integration.support import (
     pcm,
     refused,
 )
-from ttsw.rpc.generated.tts import ErrorCode
+from ttsw.fronts.abi.generated.tts import ErrorCode
 
 WORDS = "One sentence of speech. Two sentences of speech. Three sentences of it."
 

@@ -16,7 +16,9 @@ import pytest
 
 from tests.integration.support import check_frames, eventually
 from tests.integration.test_bad_input import NAMES, goaways, read_to_end
-from ttsw.rpc.generated.grpc.health.v1 import HealthCheckRequest, HealthCheckResponse
+from ttsw.fronts.abi.generated.grpc.health.v1 import HealthCheckRequest, HealthCheckResponse
+
+pytestmark = pytest.mark.alone
 
 MB = 1e6
 

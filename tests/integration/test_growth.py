@@ -2,13 +2,16 @@
 
 import gc
 
+import pytest
 import trio
 
 from ttsw.config import load_config
+from ttsw.fronts.abi.client import TTSClient, open_client
+from ttsw.fronts.abi.generated.tts import TextChunk
 from ttsw.grpc_trio.h2state import H2State
-from ttsw.rpc.client import TTSClient, open_client
-from ttsw.rpc.generated.tts import TextChunk
 from ttsw.testing import open_worker
+
+pytestmark = pytest.mark.alone
 
 FLAGS = {
     "worker.grpc_host": "127.0.0.1",

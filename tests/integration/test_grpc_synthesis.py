@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.integration.support import STOP, check_frames, numbers, pcm, refused, text_chunks
-from ttsw.rpc.generated.tts import TextChunk
+from ttsw.fronts.abi.generated.tts import TextChunk
 
 SENTENCES = "One short sentence. And here is another one. The last of them."
 

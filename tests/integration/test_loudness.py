@@ -12,8 +12,8 @@ from pyloudnorm import Meter
 from tests.integration.support import Client, pcm
 from ttsw.adapters.base import EngineSettings
 from ttsw.adapters.families import adapter_class
-from ttsw.models.shelf import open_library
 from ttsw.options import parse_options
+from ttsw.packs.catalogue import open_catalogue
 
 TARGET_LUFS = -16.0
 VOICES = ("mock-440hz", "piper-en-us-joe-medium", "hibari-heart")
@@ -34,7 +34,7 @@ SENTENCES = (
 
 def load(model_id):
     """Load a voice into this process, or skip where it isn't installed."""
-    pack = open_library(None, os.environ).shelf[model_id]
+    pack = open_catalogue(None, os.environ).catalogue[model_id]
     if pack.family != "mock":
         package = {"piper": "piper", "hibari": "hibari"}[pack.family]
         pytest.importorskip(package, reason=f"the voice comes with the extra `{pack.family}`, which is not installed")

@@ -12,8 +12,8 @@ import grpc
 import pytest
 
 from tests.integration.support import STOP, check_frames, eventually, pcm, refused
-from ttsw.models.shelf import open_library
-from ttsw.rpc.generated.tts import ErrorCode
+from ttsw.fronts.abi.generated.tts import ErrorCode
+from ttsw.packs.catalogue import open_catalogue
 
 MOCK = """\
 family: mock
@@ -66,7 +66,7 @@ def state(client, model_id):
 
 def joe():
     pytest.importorskip("piper", reason="the voice comes with the extra `piper`, which is not installed")
-    return open_library(None, os.environ).shelf["piper-en-us-joe-medium"]
+    return open_catalogue(None, os.environ).catalogue["piper-en-us-joe-medium"]
 
 
 def test_a_piper_voice_added_by_hand_is_listed_loaded_spoken_with_and_evicted(start, packs):

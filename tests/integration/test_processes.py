@@ -1,6 +1,5 @@
 """Engines in processes of their own, as a client sees them: speech, crashes, and that others don't notice."""
 
-import itertools
 import os
 import random
 import signal
@@ -12,7 +11,7 @@ import psutil
 import pytest
 
 from tests.integration.support import PAUSE, RESUME, STOP, check_frames, eventually, pcm, refused
-from ttsw.rpc.generated.tts import ErrorCode
+from ttsw.fronts.abi.generated.tts import ErrorCode
 
 HEART, MOCK = "hibari-heart", "mock-440hz"
 TEXT = "The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background."
@@ -215,7 +214,7 @@ def test_a_worker_that_is_interrupted_lets_its_engines_speak_to_the_end(start):
 
 
 @pytest.mark.slow
-def test_a_hundred_deaths_of_one_engine_harm_nobody_else(start):
+def test_twenty_deaths_of_one_engine_harm_nobody_else(start):
     """Twenty sessions speak with another model meanwhile, and each hears what it would hear alone."""
     worker, client = start(
         engines__mock__host="process",
@@ -223,7 +222,7 @@ def test_a_hundred_deaths_of_one_engine_harm_nobody_else(start):
         model_manager__evict_check_interval_ms=1_000,
     )
     alone = pcm(client.say(TEXT, seed=5))
-    over, faults, spoken = threading.Event(), [], itertools.count()
+    over, faults, spoken = threading.Event(), [], []
 
     def speak_on():
         try:
@@ -232,7 +231,7 @@ def test_a_hundred_deaths_of_one_engine_harm_nobody_else(start):
                     frames = client.speak(session_id, TEXT)
                     check_frames(frames, session_id)
                     assert pcm(frames) == alone
-                    next(spoken)
+                    spoken.append(session_id)
         except Exception as error:  # told below
             faults.append(error)
 
@@ -241,7 +240,7 @@ def test_a_hundred_deaths_of_one_engine_harm_nobody_else(start):
         other.start()
     dice, told = random.Random(20), []
     try:
-        for _ in range(100):
+        for _ in range(20):
             answer = client.load(MOCK)  # a load that is asked for isn't held back
             assert answer.success, answer.message
             child = engine(worker)
@@ -255,12 +254,13 @@ def test_a_hundred_deaths_of_one_engine_harm_nobody_else(start):
                 child.kill()
             child.wait()
             eventually(lambda: client.models()[MOCK].metadata["state"] != "ready")
+        eventually(lambda: len(spoken) >= 40 or faults)  # each has spoken twice, more or less
     finally:
         over.set()
         for other in others:
             other.join(60)
     assert not faults
-    assert next(spoken) >= 40, "each has spoken twice and more"
+    assert len(spoken) >= 40
     assert {code for code, _ in told} == {grpc.StatusCode.UNAVAILABLE}
-    assert len(worker.lines("engine lost")) == 100
+    assert len(worker.lines("engine lost")) == 20
     assert psutil.Process(worker.process.pid).num_fds() < 100

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from tests.integration.support import TTSW, check_frames, clean_environment, eventually, serve_in_vain
+from ttsw.fronts.abi.generated.tts import ErrorCode
 from ttsw.profiles.files import find_profile, read_profile
 from ttsw.profiles.schema import Profile
-from ttsw.rpc.generated.tts import ErrorCode
 
 TEXT = "The birch canoe slid on the smooth planks."
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.integration.support import PATIENCE_S
 
+pytestmark = pytest.mark.alone
+
 SESSIONS, CALLS, TRIES = 20, 1_000, 5
 LATE_S = 0.020
 THREADS = 8
@@ -21,8 +23,8 @@ BUSY = 0.28
 LISTEN = """
 import json, sys, time
 import trio
-from ttsw.rpc.client import open_client
-from ttsw.rpc.generated.tts import TextChunk
+from ttsw.fronts.abi.client import open_client
+from ttsw.fronts.abi.generated.tts import TextChunk
 
 heard = []
 

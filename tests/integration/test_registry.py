@@ -13,12 +13,12 @@ from ttsw.config import RedisConfig
 from ttsw.errors import AlreadyExistsError
 from ttsw.registry.discovery import Wanted, find_workers, pick
 from ttsw.registry.faults import RegistryError
+from ttsw.registry.heartbeat import Condition, HeartbeatTiming
 from ttsw.registry.opening import open_connection
-from ttsw.registry.pulse import Condition, Tempo
 from ttsw.registry.record import WorkerRecord
 from ttsw.registry.registrar import Registrar
 
-QUICK = Tempo(0.2, gap_s=0.02, backoff_s=0.05, most_backoff_s=0.2)
+QUICK = HeartbeatTiming(0.2, gap_s=0.02, backoff_s=0.05, max_backoff_s=0.2)
 SOON_S = 10.0
 
 
@@ -29,7 +29,7 @@ class Server:
         self.state, self.name, self.addr = "starting", name, addr
         settings = RedisConfig(url=url or server.url, registration_ttl_seconds=ttl_s)
         connect = lambda: open_connection(settings.url, timeout_s=0.3)  # noqa: E731
-        self.registrar = Registrar(settings, self.describe, **({"tempo": QUICK, "connect": connect} | how))
+        self.registrar = Registrar(settings, self.describe, **({"timing": QUICK, "connect": connect} | how))
 
     async def describe(self):
         capabilities = {"state": self.state, "max_concurrent_sessions": 4, "models": ["mock-440hz"]}
@@ -102,7 +102,7 @@ async def test_a_worker_is_there_while_it_runs_and_gone_afterwards(redis, lines)
 
 
 async def test_a_change_is_written_at_once(redis):
-    worker = Server(redis, tempo=Tempo(20.0))
+    worker = Server(redis, timing=HeartbeatTiming(20.0))
     async with running(worker):
         worker.state = "ready"
         worker.registrar.notify()
@@ -119,7 +119,7 @@ async def test_it_beats(redis):
 @pytest.mark.parametrize(
     ("hurt", "heal", "condition"),
     [
-        (RedisServer.kill, RedisServer.start, Condition.AWAY),
+        (RedisServer.kill, RedisServer.start, Condition.UNREACHABLE),
         (RedisServer.freeze, RedisServer.thaw, Condition.SLOW),
     ],
 )
@@ -158,7 +158,7 @@ async def test_a_registry_that_is_away_at_the_start_is_no_reason_not_to_start(st
     redis = RedisServer(tmp_path)
     worker = Server(redis)
     async with running(worker):
-        assert worker.registrar.condition is Condition.AWAY
+        assert worker.registrar.condition is Condition.UNREACHABLE
         start_redis(port=redis.port)
         await worker.become(Condition.REGISTERED)
     assert [line["event"] for line in lines] == ["not registered", "registered"]
@@ -249,9 +249,9 @@ async def test_tls(redis, tmp_path):
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     async with tls_front(redis, context) as port:
         url = f"rediss://127.0.0.1:{port}"
-        with pytest.raises(RegistryError, match=f"the registry {url} is {Condition.AWAY}: .") as caught:
+        with pytest.raises(RegistryError, match=f"the registry {url} is {Condition.UNREACHABLE}: .") as caught:
             await listed(url)
-        assert caught.value.condition is Condition.AWAY
+        assert caught.value.condition is Condition.UNREACHABLE
         url += f"?ssl_ca_certs={tmp_path}/ca.pem"
         worker = Server(redis, url=url)
         async with running(worker):

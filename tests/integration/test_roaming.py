@@ -86,7 +86,7 @@ def test_what_workers_cannot_do_is_said_in_a_line(server):
     for arguments, words in (
         ((), "no registry: give --redis URL"),
         (("--redis", "http://x"), "redis.url"),
-        (("--redis", f"redis://:secret@127.0.0.1:{free_port()}"), "is away"),
+        (("--redis", f"redis://:secret@127.0.0.1:{free_port()}"), "is unreachable"),
     ):
         _, said = ttsw("workers", *arguments, code=1)
         assert words in said
@@ -114,7 +114,7 @@ def test_watching_outlives_the_registry(tmp_path):
             assert running.poll() is None
         running.send_signal(signal.SIGINT)
         stdout, said = running.communicate(timeout=PATIENCE_S)
-    assert b"is away" in stdout
+    assert b"is unreachable" in stdout
     assert b"Traceback" not in said
     assert running.returncode == 130
 

@@ -18,7 +18,7 @@ from tests.integration.support import (
     serve_in_vain,
 )
 from ttsw.app import OPEN
-from ttsw.rpc.generated.tts import ErrorCode
+from ttsw.fronts.abi.generated.tts import ErrorCode
 
 COLD = {"model_manager__warmup_enabled": "false"}
 
@@ -172,8 +172,8 @@ def test_sigusr1_logs_the_nursery_tree(start_worker, connect):
     call = client.open(client.start("talker", duration_ms=60_000), "a")
     next(call)
     own.signal(signal.SIGUSR1)
-    eventually(lambda: own.lines("nursery tree"))
-    tree = "\n".join(own.lines("nursery tree")[0]["tree"])
+    eventually(lambda: own.lines("task tree"))
+    tree = "\n".join(own.lines("task tree")[0]["tree"])
     for task in ("ModelManager.run", "gRPC listener", "session talker", "utterance of talker", "watch_signals"):
         assert task in tree
     call.cancel()

@@ -21,7 +21,7 @@ from tests.integration.support import (
     refused,
     text_chunks,
 )
-from ttsw.rpc.generated.tts import ErrorCode
+from ttsw.fronts.abi.generated.tts import ErrorCode
 
 MODELS = ("mock-440hz", "piper-en-us-joe-medium")
 METRICS = (
@@ -104,7 +104,7 @@ def test_speech_and_commands_are_activity(brief):
 
 def test_an_utterance_paused_for_too_long_ends_with_its_session(brief):
     session_id = brief.start()
-    call = brief.open(session_id, "This will be left unsaid.")
+    call = brief.open(session_id, "This will be left unsaid. " * 20)
     next(call)
     brief.control(session_id, PAUSE)
     code, text = refused(call)

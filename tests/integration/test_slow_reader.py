@@ -14,7 +14,9 @@ import h2.settings
 import pytest
 
 from tests.integration.support import PAUSE, RESUME, STOP, numbers
-from ttsw.rpc.generated.tts import AudioFrame, ControlRequest, ControlResponse, TextChunk
+from ttsw.fronts.abi.generated.tts import AudioFrame, ControlRequest, ControlResponse, TextChunk
+
+pytestmark = pytest.mark.alone
 
 WINDOW = 16_384
 

@@ -5,7 +5,7 @@ import pytest
 import trustme
 
 from tests.integration.support import PATIENCE_S
-from ttsw.rpc.generated.tts import AudioFrame, StartSessionRequest, StartSessionResponse, TextChunk
+from ttsw.fronts.abi.generated.tts import AudioFrame, StartSessionRequest, StartSessionResponse, TextChunk
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import time
 
 from tests.integration.support import check_frames
-from ttsw.rpc.generated.tts import TextChunk
+from ttsw.fronts.abi.generated.tts import TextChunk
 
 SENTENCE = "Let me check that for you."
 PAUSE_S = 2.0

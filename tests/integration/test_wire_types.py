@@ -5,8 +5,8 @@ import pytest
 
 from tests.integration.support import check_frames
 from tests.unit.grpc_trio.test_schema import CONTENTS, field, meta
-from ttsw.rpc.generated import tts
-from ttsw.rpc.generated.grpc.health.v1 import HealthCheckRequest
+from ttsw.fronts.abi.generated import tts
+from ttsw.fronts.abi.generated.grpc.health.v1 import HealthCheckRequest
 
 UNARY = {
     f"/tts.TTSService/{name}": getattr(tts, f"{name}Request")

@@ -13,7 +13,7 @@ import soundfile
 
 from tests.integration.support import PAUSE, RESUME, STOP, check_frames, eventually, refused
 from tests.integration.tiny import ROUNDING, build, difference, processes, samples, say_at_once, ttsw
-from ttsw.rpc.generated.tts import ErrorCode
+from ttsw.fronts.abi.generated.tts import ErrorCode
 
 TINY = "xtts-v2-tiny"
 TEXT = "The birch canoe slid on the smooth planks."

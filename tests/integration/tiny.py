@@ -10,8 +10,8 @@ import numpy as np
 import psutil
 
 from tests.integration.support import TTSW, clean_environment, pcm
-from ttsw.adapters.environments import State, find
-from ttsw.cli.engine_checks import BUILDERS
+from ttsw.adapters.envs.environment import EnvironmentState, find
+from ttsw.cli.engines.check import BUILDERS
 
 ROOT = Path(__file__).parents[2]
 ROUNDING = 1e-2
@@ -27,10 +27,10 @@ def build(family: str, statements: str, **names: Path) -> None:
         names: Paths that the statements name.
     """
     environment = find(family, os.environ)
-    assert environment.state is State.READY, f"make test makes it, or: ttsw engines install {family}"
+    assert environment.state is EnvironmentState.READY, f"make test makes it, or: ttsw engines install {family}"
     given = "; ".join(f"{name} = Path({str(path)!r})" for name, path in names.items())
     code = (
-        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'ttsw' / 'testing')!r}]\n"
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         f"from pathlib import Path; import {BUILDERS[family]} as builder\n{given}\n{statements}"
     )
     subprocess.run([environment.python, "-I", "-W", "ignore", "-c", code], check=True, timeout=300)

@@ -9,7 +9,7 @@ import ttsw.adapters.families
 from ttsw.config import load_config
 from ttsw.errors import FailedPreconditionError, NotFoundError, UnavailableError
 from ttsw.testing.workers import open_worker
-from ttsw.worker import Readiness, Worker, limits
+from ttsw.worker import Readiness, Worker, residency_limits
 
 FLAGS = {"model_manager.default_model_id": "mock-440hz", "model_manager.warmup_enabled": False}
 
@@ -86,7 +86,7 @@ async def test_memory_is_told(worker):
 
 def test_the_configuration_bounds_residency():
     flags = {"model_manager.memory_budget_mb.cpu": 300, "model_manager.ttl_ms": 5_000, "model_manager.resident_cap": 2}
-    bounds = limits(load_config(None, {}, FLAGS | flags))
+    bounds = residency_limits(load_config(None, {}, FLAGS | flags))
     assert (bounds.budget, bounds.ttl_s, bounds.cap) == ({"cpu": 300e6}, 5, 2)
     assert bounds.pinned == {"mock-440hz"}
 
@@ -141,6 +141,7 @@ class Closer(TTSAdapter):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["process", "thread"])
 @pytest.mark.parametrize("asked", [True, False])
 async def test_an_engine_is_told_to_close_when_it_is_unloaded_and_when_the_worker_stops(
@@ -172,7 +173,7 @@ async def test_an_engine_is_told_to_close_when_it_is_unloaded_and_when_the_worke
 async def test_a_thousand_who_ask_at_once_share_a_look_and_few_threads(worker, monkeypatch):
     await worker.preload()
     looks, refreshes = 0, 0
-    refresh, snapshot = worker.library.refresh, worker.devices[0].snapshot
+    refresh, snapshot = worker.pack_reader.refresh, worker.devices[0].snapshot
 
     def counted_refresh():
         nonlocal refreshes
@@ -184,7 +185,7 @@ async def test_a_thousand_who_ask_at_once_share_a_look_and_few_threads(worker, m
         looks += 1
         return snapshot()
 
-    monkeypatch.setattr(worker.library, "refresh", counted_refresh)
+    monkeypatch.setattr(worker.pack_reader, "refresh", counted_refresh)
     monkeypatch.setattr(worker.devices[0], "snapshot", counted_snapshot)
     threads, answers = threading.active_count(), []
 

@@ -1,7 +1,7 @@
 """The contract between ttsw and an engine: text in, float32 chunks at the engine's own rate out.
 
-An adapter decides how its engine is loaded and called. It leaves everything else (segmenting, resampling, loudness,
-20 ms frames, pacing, pause, stop) to the layers above, and where its code runs to a host (`ttsw.adapters.host`).
+An adapter decides how its engine is loaded and called. Segmenting, resampling, loudness, framing, pacing, pause and
+stop belong to the layers above; a host runs the adapter's code (`ttsw.adapters.hosts`).
 """
 
 from abc import ABC, abstractmethod
@@ -17,14 +17,14 @@ from ttsw.types import Samples, VoicePack
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What a worker says to an engine that it loads (`engines.<family>` of its configuration, and places).
+    """Settings of an engine, from `engines.<family>` of the configuration and from placement.
 
     Args:
-        threads: Threads that one inference may use; None leaves the choice to the adapter.
-        concurrency: Inferences at once on one loaded model; None leaves the choice to the adapter.
-        device: Where the model is to be, as this process names it: `cpu`, or `cuda:0`.
-        clips: Folder of the reference recordings that users have registered, `<name>.wav`; None where there is none.
-        cache: Folder for what a family computes once and may lose at any time; None where nothing is kept.
+        threads: Threads per inference; None lets the adapter choose.
+        concurrency: Concurrent inferences on one model; None lets the adapter choose.
+        device: The model's device, as this process numbers it: `cpu`, or `cuda:0`.
+        clips: Folder of registered reference recordings, `<name>.wav`; None if there is none.
+        cache: Folder for computed data that may be lost at any time; None disables caching.
     """
 
     threads: int | None = None
@@ -37,19 +37,19 @@ class EngineSettings:
 class TTSAdapter(ABC):
     """One loaded model. A family's package names its subclass in the entry point group `ttsw.adapters`.
 
-    Every method is synchronous and runs in a worker thread, never in the event loop. Several utterances may be under
-    way at once, their steps interleaved: keep what belongs to an utterance in the iterator that `speak` returns.
+    All methods are synchronous and run in worker threads, never in the event loop. Several utterances may be in
+    progress at once, with their steps interleaved: keep the state of an utterance in the iterator that `speak` returns.
     """
 
     options: ClassVar[Mapping[str, Option]] = {}
-    """The session options that this family understands.
+    """The session options of this family.
 
-    A family that remembers what it has said declares an internal option `session`: its value is the same for all
-    utterances of a session, and never another's. Sessions end without a word, so what is remembered needs a bound.
+    A family with conversation history declares an internal option `session`: its value is the same for all utterances
+    of a session, and unique to it. Sessions end without notice, so bound the history.
     """
 
     concurrency: int = 1
-    """How many steps may run at the same time on this model."""
+    """Most concurrent steps on this model."""
 
     def __init__(self, pack: VoicePack) -> None:
         self.pack = pack
@@ -57,27 +57,27 @@ class TTSAdapter(ABC):
     @classmethod
     @abstractmethod
     def load(cls, pack: VoicePack, settings: EngineSettings) -> Self:
-        """Load the model that `pack` describes. Blocks for as long as that takes.
+        """Load the model that `pack` describes. Blocks until it is loaded.
 
         Raises:
-            TtswError: The pack cannot be loaded; the text says what is wrong with which file.
+            TtswError: The pack cannot be loaded; the message names the file and the fault.
         """
 
     @property
     def sample_rate(self) -> int:
-        """The rate of the chunks that `speak` yields, Hz."""
+        """Sample rate of the chunks that `speak` yields, Hz."""
         return self.pack.sample_rate
 
     @abstractmethod
     def speak(self, text: str, options: Mapping[str, OptionValue]) -> Iterator[Samples]:
         """Speak one segment of text (a sentence or a part of one, never empty, without control characters).
 
-        Each `next()` is one step: it may be as long as the engine needs for a chunk, and a cancelled utterance is
-        left between two steps (then the iterator is closed). A long wait inside a step is to be one that trio can
-        cancel: `trio.from_thread.run(trio.sleep, seconds)`, or calls of `trio.from_thread.check_cancelled()`.
+        Each `next()` is one step, of whatever duration the engine needs for a chunk. An utterance is cancelled between
+        two steps, by closing the iterator. A long wait inside a step must be cancellable by trio: use
+        `trio.from_thread.run(trio.sleep, seconds)`, or call `trio.from_thread.check_cancelled()` regularly.
 
         Args:
-            text: What to say.
+            text: The text.
             options: Values of the options in `self.options`, parsed and within their bounds.
 
         Yields:
@@ -85,45 +85,45 @@ class TTSAdapter(ABC):
         """
 
     def prepare(self, options: Mapping[str, OptionValue]) -> None:  # noqa: B027 - most engines need nothing
-        """Get ready to speak with these options, before there is a text: a session starts with this.
+        """Prepare for speaking with these options; called when a session starts, before any text.
 
-        Here belong checks that need more than an option's text (is there such a recording?), and work that the first
-        utterance would otherwise wait for.
+        Check here what an option's text alone can't show (does the recording exist?), and do work that would delay the
+        first utterance.
 
         Args:
-            options: Values as `speak` gets them.
+            options: Values as for `speak`.
 
         Raises:
-            TtswError: Nothing can be spoken with them; the text says why.
+            TtswError: Nothing can be spoken with these options; the message says why.
         """
 
-    def derive(self, pack: VoicePack) -> "TTSAdapter":
-        """Load a voice that stands on this model, as `pack.base` says: its own weights beside those that it shares.
+    def attach(self, pack: VoicePack) -> "TTSAdapter":
+        """Load a voice that is based on this model, as `pack.base` says, sharing this model's weights.
 
-        What is made so speaks beside this one, and beside others made so, without a change of either. Its `close`
-        gives back what is its own; it is closed before this one is.
+        The returned adapter speaks concurrently with this one and with other attached voices, and changes none of them.
+        Its `close` frees only its own memory; it is closed before this one.
 
         Raises:
-            TtswError: The pack can't be loaded, or doesn't fit this model; the text says why.
+            TtswError: The pack can't be loaded, or doesn't fit this model; the message says why.
         """
         raise UnavailableError(
-            f"voice pack {pack.root}: nothing stands on {pack.base}, since no two voices of the family "
+            f"voice pack {pack.root}: nothing is based on {pack.base}, since no two voices of the family "
             f"{self.pack.family!r} share a model"
         )
 
     def session_options(self) -> Mapping[str, Option]:
-        """The options of this very model: those of the family, narrowed to what the model has (its speakers, say)."""
+        """Return this model's options: the family's, narrowed to what the model has, such as its speakers."""
         return self.options
 
     def close(self) -> None:  # noqa: B027 - most engines free everything when they are dropped
-        """Give back what garbage collection would not."""
+        """Free what garbage collection would not."""
 
     @property
     def model_info(self) -> dict[str, Any]:
-        """What the model is and can do, in plain values.
+        """Return a description of the model and its capabilities, in plain values.
 
-        `scripts` says what it can read where its languages don't: `any`, or `languages` for a model that tells its
-        languages apart by itself, so that a text may be in several.
+        `scripts` says which scripts it reads, if its languages don't tell: `any`, or `languages` for a model that
+        detects the language by itself, so that one text may mix several.
         """
         pack = self.pack
         return {

@@ -1,4 +1,4 @@
-"""Which families there are: the entry points of the group `ttsw.adapters`, ours and those of other packages."""
+"""The installed engine families: the entry points of the group `ttsw.adapters`, from this and other packages."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -9,25 +9,25 @@ from types import MappingProxyType
 
 from ttsw.adapters.base import TTSAdapter
 from ttsw.errors import NotFoundError, UnavailableError
-from ttsw.extras import install_hint
+from ttsw.system.extras import install_hint
 
 GROUP = "ttsw.adapters"
 
 
 @cache
 def families() -> Mapping[str, EntryPoint]:
-    """Every installed family by name; nothing of them is imported yet.
+    """Return all installed families by name, without importing them.
 
-    All distributions are searched once in a process: that takes milliseconds, and installed ones don't change under it.
+    The distributions are searched once per process, which takes milliseconds.
     """
     return MappingProxyType({entry.name: entry for entry in entry_points(group=GROUP)})
 
 
 def find_family(family: str) -> EntryPoint:
-    """Find a family's adapter, and import nothing.
+    """Return a family's entry point, without importing it.
 
     Raises:
-        NotFoundError: No installed package brings this family; the message lists those that are.
+        NotFoundError: No installed package provides this family; the message lists the installed ones.
     """
     known = families()
     if family not in known:
@@ -39,8 +39,8 @@ def adapter_class(family: str) -> type[TTSAdapter]:
     """Import a family's adapter.
 
     Raises:
-        NotFoundError: No installed package brings this family.
-        UnavailableError: The family is known, but what it stands on is not installed, or isn't an adapter.
+        NotFoundError: No installed package provides this family.
+        UnavailableError: A library of the family isn't installed, or the entry point isn't an adapter.
     """
     entry = find_family(family)
     try:
@@ -55,7 +55,7 @@ def adapter_class(family: str) -> type[TTSAdapter]:
 
 
 def home(entry: EntryPoint) -> dict[str, Path]:
-    """Give the top package that an adapter is in, and its folder or file, for an interpreter that doesn't have it."""
+    """Return the top-level package of an adapter and its path, for an interpreter that lacks it."""
     top = entry.module.partition(".")[0]
     spec = find_spec(top)
     if spec is None or spec.origin is None:

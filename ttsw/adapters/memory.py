@@ -1,22 +1,14 @@
-"""Memory as engines meet it: to give it back, and to know a lack of it, or of what else a machine has, by any name."""
+"""Recognising a lack of memory, or another fault of the machine, in the errors of engine libraries."""
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ttsw.errors import OutOfMemoryError
-from ttsw.machine import explain_fault
-
-
-def trim_memory() -> None:
-    """Have the C library return what is free to the system: after a load 130 MB, after an unload a whole voice."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-    if trim is not None:
-        trim(0)
+from ttsw.system.machine import explain_fault
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an engine's error says that a device has no memory left; each library has its own words for it.
+    """Return whether an engine's error means that a device is out of memory; each library words that differently.
 
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
     (True, True)
@@ -30,10 +22,10 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def raise_machine_fault(error: Exception, what: str) -> None:
-    """Raise what a library's error says of the machine; return if it says nothing of that, so that a file is at fault.
+    """Raise the fault of the machine that a library's error reports; return if it reports none.
 
     Args:
-        error: The library's error; one that says that memory is lacking is raised as it is.
+        error: The library's error; an out-of-memory error is raised unchanged.
         what: What failed: "/voices/joe.onnx cannot be opened".
 
     Raises:
@@ -47,10 +39,10 @@ def raise_machine_fault(error: Exception, what: str) -> None:
 
 @contextmanager
 def telling_memory(purpose: str) -> Iterator[None]:
-    """Raise a lack of memory as what it is; let all else through.
+    """Raise an out-of-memory error of any library as `OutOfMemoryError`; let other errors through.
 
     Raises:
-        OutOfMemoryError: There was none left.
+        OutOfMemoryError: The device is out of memory.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""The mock family: a 440 Hz sine, 50 ms a character by default, on no weights at all. For tests and for load.
+"""The mock family: a 440 Hz sine, by default 50 ms per character, without weights. For tests and load tests.
 
-It can be told to be short, slow, chunky or to fail by session options, which costs nobody but the session; to take
-memory or time that others have a use for, only by its voice pack's.
+Session options make it short, slow, chunky or failing, which affects only that session. Only its voice pack can make it
+take memory or time that others need.
 """
 
 import math
@@ -22,7 +22,7 @@ LEVEL = 0.25
 
 
 class MockAdapter(TTSAdapter):
-    """Speaks any text as a sine whose length follows the text's, in chunks of `chunk_ms`."""
+    """Speaks any text as a sine whose duration follows its length, in chunks of `chunk_ms`."""
 
     options: ClassVar[Mapping[str, Option]] = {
         "speed": Option("float", "tempo, 1 is the voice's own", 1.0, 0.25, 4),
@@ -44,12 +44,12 @@ class MockAdapter(TTSAdapter):
 
     @property
     def model_info(self) -> dict[str, Any]:
-        """What the model is; a tone reads any script."""
+        """Return the description of the model; a tone reads any script."""
         return super().model_info | {"scripts": "any"}
 
     @classmethod
     def load(cls, pack: VoicePack, settings: EngineSettings) -> Self:
-        """Make a mock voice. There is nothing to load; its pack may have it take time and memory all the same."""
+        """Make a mock voice. Its pack may make the load take time and memory."""
         given = {name: text for name, text in pack.options.items() if name in cls.options}
         try:
             options = parse_options(given, cls.options)
@@ -63,7 +63,7 @@ class MockAdapter(TTSAdapter):
         return adapter
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._weights = np.empty(0, np.float32)
 
     def speak(self, text: str, options: Mapping[str, OptionValue]) -> Iterator[Samples]:
@@ -96,6 +96,6 @@ def _memory(size_mb: float) -> Samples:
 
 @cache
 def _periods(sample_rate: int) -> Samples:
-    """The shortest run of whole samples that holds whole periods of the sine; a second at most."""
+    """Return the shortest run of samples that holds whole periods of the sine, at most a second."""
     length = sample_rate // math.gcd(sample_rate, PITCH_HZ)
     return np.asarray(LEVEL * np.sin(np.arange(length) * (2 * np.pi * PITCH_HZ / sample_rate)), np.float32)

@@ -10,23 +10,23 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ttsw.adapters.environments import own_families
+from ttsw.adapters.envs.environment import own_families
 from ttsw.adapters.families import families
-from ttsw.cli.console import err, out, write_text
+from ttsw.cli.ui.console import err, out, write_text
 from ttsw.config import Config, to_yaml, trace_config
 from ttsw.device import find_devices
 from ttsw.device.wanted import missing_gpus
+from ttsw.packs.catalogue import find_packs
 from ttsw.registry.faults import redact
-from ttsw.worker import find_packs
 
 config_app = typer.Typer(help="Check or show the configuration.", no_args_is_help=True)
 
-File = Annotated[Path | None, typer.Argument(help="Configuration file (YAML); none means the defaults.")]
+File = Annotated[Path | None, typer.Argument(help="Configuration file (YAML); by default none.")]
 
 
 @config_app.command()
 def check(file: File = None) -> None:
-    """Check a configuration, together with the environment; exit with 1 and all faults if it can't be used.
+    """Check a configuration, together with the environment; exit with 1 and all errors if it isn't valid.
 
     What it names and this machine lacks, a model or a GPU, is a warning: it may be another machine's.
     """
@@ -38,9 +38,10 @@ def check(file: File = None) -> None:
 
 @config_app.command()
 def show(
-    file: File = None, origins: Annotated[bool, typer.Option("--origins", help="Say where each value is from.")] = False
+    file: File = None,
+    origins: Annotated[bool, typer.Option("--origins", help="Show the origin of each value.")] = False,
 ) -> None:
-    """Show the configuration in force, as YAML or with the origin of each value; a password is not shown."""
+    """Show the effective configuration, as YAML or with the origin of each value; passwords are hidden."""
     config, origin = trace_config(file, os.environ, {})
     if config.redis.url is not None:
         hidden = config.redis.model_copy(update={"url": redact(config.redis.url)})
@@ -55,7 +56,7 @@ def show(
 
 
 def _missing(config: Config) -> Iterator[str]:
-    """What a configuration names, and isn't here."""
+    """Return warnings about names in a configuration that don't exist here."""
     models, shelf = config.model_manager, find_packs(config)
     named = dict.fromkeys(models.preload_model_ids, "preload_model_ids") | dict.fromkeys(
         models.max_sessions, "max_sessions"

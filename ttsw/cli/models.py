@@ -10,13 +10,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ttsw.cli.console import err, out, write_json
-from ttsw.cli.reaching import HERE, open_worker, parse_address
-from ttsw.cli.watching import Seen
-from ttsw.cli.watching import watch as watch_on
+from ttsw.cli.connect import HERE, open_worker, parse_address
+from ttsw.cli.ui.console import err, out, write_json
+from ttsw.cli.ui.watch import WatchView
+from ttsw.cli.ui.watch import watch as watch_on
 from ttsw.errors import NotFoundError
-from ttsw.rpc.client import TTSClient
-from ttsw.rpc.generated.tts import ModelInfo
+from ttsw.fronts.abi.client import TTSClient
+from ttsw.fronts.abi.generated.tts import ModelInfo
 
 models_app = typer.Typer(help="List, load or unload the models of a running worker.", no_args_is_help=True)
 
@@ -41,10 +41,12 @@ T = TypeVar("T")
 @models_app.command("list")
 def list_models(
     addr: Addr = HERE,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write a JSON list; with --watch, one on each line.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat until Ctrl-C.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write a JSON list; with --watch, one list per line.")
+    ] = False,
 ) -> None:
-    """List the worker's models: state, memory, who uses them."""
+    """List the worker's models: state, memory, sessions."""
     if watch:
         _with_client(addr, partial(_watch, as_json=as_json))
         return
@@ -61,7 +63,7 @@ def list_models(
 
 @models_app.command()
 def show(model_id: str, addr: Addr = HERE) -> None:
-    """Show all that the worker tells of one model."""
+    """Show details of one model."""
     info = _find(_with_client(addr, TTSClient.list_models), model_id)
     table = Table(box=None, show_header=False)
     for name, value in _plain(info).items():
@@ -74,7 +76,7 @@ def load(
     model_id: str,
     addr: Addr = HERE,
     preload_only: Annotated[
-        bool, typer.Option("--preload-only", help="Only into free room: evict no other model for it.")
+        bool, typer.Option("--preload-only", help="Only into free memory, without evicting other models.")
     ] = False,
 ) -> None:
     """Load a model, and wait until it is ready."""
@@ -93,10 +95,10 @@ def unload(
     model_id: str,
     addr: Addr = HERE,
     force: Annotated[
-        bool, typer.Option("--force", help="Even if it is in use: as soon as what it says has been said.")
+        bool, typer.Option("--force", help="Even if it is in use, once running utterances have ended.")
     ] = False,
 ) -> None:
-    """Unload a model, and wait until its memory is back."""
+    """Unload a model, and wait until its memory is free."""
     _with_client(addr, partial(_wait_for, model_id, lambda client: client.unload_model(model_id, force=force)))
     out.print(f"{escape(model_id)}: unloaded", soft_wrap=True)
 
@@ -110,15 +112,15 @@ def _with_client(addr: str, ask: Callable[[TTSClient], Awaitable[T]]) -> T:
 
 
 async def _watch(client: TTSClient, *, as_json: bool) -> None:
-    async def look() -> Seen:
+    async def look() -> WatchView:
         infos = await client.list_models()
-        return Seen(_table(infos), [_plain(info) for info in infos])
+        return WatchView(_table(infos), [_plain(info) for info in infos])
 
     await watch_on(look, LOOK_S, as_json=as_json)
 
 
 async def _wait_for(model_id: str, ask: Callable[[TTSClient], Awaitable[None]], client: TTSClient) -> None:
-    """Show how a model stands while the worker does what is asked; a bar where it knows how long a load takes."""
+    """Show a model's state while the worker loads or unloads it; a progress bar if the duration is known."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(escape(model_id), total=None)

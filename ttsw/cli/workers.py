@@ -12,9 +12,9 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from ttsw.cli.console import out, write_json
-from ttsw.cli.watching import Seen
-from ttsw.cli.watching import watch as watch_on
+from ttsw.cli.ui.console import out, write_json
+from ttsw.cli.ui.watch import WatchView
+from ttsw.cli.ui.watch import watch as watch_on
 from ttsw.config import load_config
 from ttsw.errors import InvalidArgumentError
 from ttsw.registry.discovery import Listing, Wanted, find_workers, fits
@@ -23,7 +23,7 @@ from ttsw.registry.opening import open_connection
 from ttsw.registry.record import WorkerRecord
 
 if TYPE_CHECKING:
-    from ttsw.registry.connection import Connection
+    from ttsw.registry.connection import RegistryConnection
 
 LOOK_S = 0.5
 """How often the registry is read while somebody watches, s."""
@@ -33,15 +33,18 @@ _COLOURS = {"ready": "green", "starting": "cyan", "draining": "yellow", "stale":
 
 def workers(
     redis: Annotated[
-        str | None, typer.Option(help="The registry; TTSW_REDIS__URL sets it too, and hides a password.", metavar="URL")
+        str | None,
+        typer.Option(help="URL of the registry; TTSW_REDIS__URL sets it without showing a password.", metavar="URL"),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON; with --watch, a line for each look.")] = False,
-    model: Annotated[str, typer.Option(help="Only those that have this model, or could load it.")] = "",
-    language: Annotated[str, typer.Option(help="Only those that speak this language, such as en.")] = "",
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file that names it.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON; with --watch, one object per line.")] = False,
+    model: Annotated[str, typer.Option(help="Only workers that have this model, or can load it.")] = "",
+    language: Annotated[str, typer.Option(help="Only workers that speak this language, such as en.")] = "",
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Configuration file that names the registry.")
+    ] = None,
 ) -> None:
-    """List the workers that are registered: state, load, models, speed."""
+    """List the registered workers: state, load, models, speed."""
     url = registry_url(redis, config)
     wanted = Wanted(model, language, states=frozenset())
     if watch:
@@ -55,7 +58,7 @@ def workers(
 
 
 def registry_url(given: str | None, file: Path | None = None) -> str:
-    """The registry: the one given, or the configuration's.
+    """Return the registry's URL: the one given, or the configured one.
 
     Raises:
         ConfigError: It is no registry's URL.
@@ -74,7 +77,7 @@ async def _look(url: str, wanted: Wanted) -> Listing:
         return await _find(connection, wanted)
 
 
-async def _find(connection: "Connection", wanted: Wanted) -> Listing:
+async def _find(connection: "RegistryConnection", wanted: Wanted) -> Listing:
     listing = await find_workers(connection)
     return Listing(tuple(each for each in listing.workers if fits(each, wanted)), listing.faults, listing.now)
 
@@ -83,14 +86,14 @@ async def _watch(url: str, wanted: Wanted, *, as_json: bool) -> None:
     async with open_connection(url) as connection:
         last: RenderableType = ""
 
-        async def look() -> Seen:
+        async def look() -> WatchView:
             nonlocal last
             try:
                 listing = await _find(connection, wanted)
             except RegistryError as error:  # it may come back, and what was seen last is still worth something
-                return Seen(Group(last, f"[red]{escape(str(error))}[/]"), {"error": str(error)})
+                return WatchView(Group(last, f"[red]{escape(str(error))}[/]"), {"error": str(error)})
             last = _shown(listing)
-            return Seen(last, _plain(listing))
+            return WatchView(last, _plain(listing))
 
         await watch_on(look, LOOK_S, as_json=as_json)
 

@@ -1,4 +1,4 @@
-"""The configuration: a frozen, strict schema, the layers that fill it, and what is shipped with the package.
+"""The configuration: a frozen, strict schema, the layers that fill it, and the files shipped with the package.
 
 >>> config = load_config(None, {"TTSW_WORKER__GRPC_PORT": "0"}, {"worker.name": "alto"})
 >>> config.worker.name, config.worker.grpc_port, config.redis.url

@@ -1,4 +1,4 @@
-"""Writing a configuration as YAML that loads as the same configuration; with comments, the file that we ship."""
+"""Writing a configuration as YAML that loads as the same configuration; with comments, it is the shipped file."""
 
 import textwrap
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _HEAD = """\
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes 600000.0 as 600000, a path as a text, a list on one line."""
+    """Writes 600000.0 as 600000, a path as text, and a list on one line."""
 
 
 def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.Node:
@@ -43,11 +43,11 @@ _Dumper.add_multi_representer(PurePath, _represent_path)
 
 
 def to_yaml(config: Config, *, comments: bool = False) -> str:
-    """Write `config` with all its keys.
+    """Return `config` as YAML, with all its keys.
 
     Args:
-        config: What to write.
-        comments: Whether to say above each key what it means.
+        config: The configuration.
+        comments: Whether to document each key in a comment.
     """
     return _HEAD + "\n".join(_commented(config, "")) + "\n" if comments else _dump(config.model_dump())
 

@@ -1,8 +1,8 @@
 """Settings from environment variables.
 
-`TTSW_<SECTION>__<KEY>` sets a key, deeper by further `__`; `WORKER_NAME` and `LOG_LEVEL` are short for two of them, and
-count as unset where empty. A `TTSW_` variable without `__` sets nothing, and is told as a stray. What the key and the
-value are worth is judged with all other settings, in `ttsw.config.load`.
+`TTSW_<SECTION>__<KEY>` sets a key, with further `__` for deeper keys. `WORKER_NAME` and `LOG_LEVEL` are short forms of
+two of them, and are ignored if empty. A `TTSW_` variable without `__` sets nothing, and is reported as a stray.
+`ttsw.config.load` validates keys and values.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ _SHORT: dict[str, Key] = {"WORKER_NAME": ("worker", "name"), "LOG_LEVEL": ("logg
 
 
 def environment_settings(environ: Mapping[str, str]) -> Settings:
-    """Read the settings that `environ` gives, each with its variable's name as its origin. The long form wins.
+    """Return the settings in `environ`, each with its variable's name as origin. The long form takes precedence.
 
     >>> environment_settings({"TTSW_WORKER__GRPC_PORT": "0", "HOME": "/"})
     {('worker', 'grpc_port'): Setting(value=0, origin='TTSW_WORKER__GRPC_PORT')}
@@ -30,7 +30,7 @@ def environment_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def key_of(variable: str) -> Key:
-    """Give the key that a variable sets. A family's hyphens are underscores in a variable's name.
+    """Return the key that a variable sets. Underscores in a variable stand for hyphens in a family's name.
 
     >>> key_of("TTSW_ENGINES__XTTS_V2__THREADS")
     ('engines', 'xtts-v2', 'threads')
@@ -42,7 +42,7 @@ def key_of(variable: str) -> Key:
 
 
 def stray_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Find the variables that look like ours and set nothing, each with the nearest that does, if one is near.
+    """Return the variables that look like settings but set nothing, each with the most similar valid one, if any.
 
     >>> stray_variables({"TTSW_WORKER_PORT": "3", "TTSW_WORKER__NAME": "alto"})
     {'TTSW_WORKER_PORT': 'TTSW_WORKER__GRPC_PORT'}
@@ -62,10 +62,10 @@ def _all_keys(above: Key = ()) -> Iterator[Key]:
 
 
 def variable_of(key: Key) -> str:
-    """Name the variable that sets `key`: the inverse of `key_of`."""
+    """Return the variable that sets `key`; the inverse of `key_of`."""
     return _PREFIX + "__".join(key).replace("-", "_").upper()
 
 
 def is_variable(origin: str) -> bool:
-    """Whether an origin is an environment variable."""
+    """Return whether an origin is an environment variable."""
     return origin in _SHORT or origin.startswith(_PREFIX)

@@ -1,4 +1,4 @@
-"""Turning pydantic's errors into sentences: where it was given, which key, what was given, what would be right."""
+"""Turning pydantic's errors into messages: origin, key, given value, valid values."""
 
 import difflib
 import re
@@ -27,14 +27,14 @@ _WANTED = {
     "greater_than_equal": "must be {ge:g} or more",
     "less_than_equal": "must be {le:g} or less",
 }
-"""What is valid, by pydantic's name of the error."""
+"""Valid values, by pydantic's error type."""
 
 _shorten = reprlib.Repr()
 _shorten.maxstring = _shorten.maxother = 60
 
 
 def explain(errors: Iterable[ErrorDetails], settings: Settings) -> str:
-    """Say all faults in one text: one alone as a sentence, several as a list."""
+    """Return one message for all errors: a sentence for one, a list for several."""
     faults = [_sentence(error, settings) for error in errors]
     return faults[0] if len(faults) == 1 else f"{len(faults)} faults:\n" + "\n".join(f"- {fault}" for fault in faults)
 
@@ -72,13 +72,13 @@ def _unknown(key: Key, settings: Settings) -> str:
 
 
 def _spell(above: Iterable[str], names: Iterable[str]) -> list[str]:
-    """Spell keys as variables; `__…` says that one goes on."""
+    """Spell keys as variables; a trailing `__…` stands for deeper keys."""
     keys = [(*above, name) for name in names]
     return [variable_of(key) + "__…" * is_branch(key) for key in keys]
 
 
 def _origins(keys: Iterable[Key], settings: Settings) -> str:
-    """Where the keys, or what lies above or below them, were given."""
+    """Return the origins of the keys, or of those above or below them."""
     return " and ".join(dict.fromkeys(origin for key in keys for origin in _near(key, settings)))
 
 
@@ -90,6 +90,6 @@ def _near(key: Key, settings: Settings) -> Iterator[str]:
 
 
 def _dotted(key: Key) -> str:
-    """A key in dots; an item of a list as [i]."""
+    """Return a dotted key; list items are [i]."""
     items = [is_list(key[:depth]) for depth in range(len(key))]
     return "".join(f"[{part}]" if item else f".{part}" for part, item in zip(key, items, strict=True)).removeprefix(".")

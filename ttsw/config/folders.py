@@ -1,6 +1,6 @@
-"""Where a user's own voice packs and the worker's memory of models are, after the XDG base directory specification.
+"""The user's folders for voice packs and for the worker's state, by the XDG base directory specification.
 
-A user without a home directory gets a temporary folder: a voice can be spoken with all the same.
+A user without a home directory gets a temporary folder, so that voices work all the same.
 """
 
 import os
@@ -14,7 +14,7 @@ from ttsw.errors import ConfigError
 
 
 def data_dir(environ: Mapping[str, str]) -> Path:
-    """Give the folder for what a user adds: `$XDG_DATA_HOME/ttsw`, by default `~/.local/share/ttsw`.
+    """Return the folder for the user's data: `$XDG_DATA_HOME/ttsw`, by default `~/.local/share/ttsw`.
 
     >>> data_dir({"XDG_DATA_HOME": "/data"}).as_posix()
     '/data/ttsw'
@@ -23,12 +23,12 @@ def data_dir(environ: Mapping[str, str]) -> Path:
 
 
 def state_dir(environ: Mapping[str, str]) -> Path:
-    """Give the folder for what can be measured again: `$XDG_STATE_HOME/ttsw`, by default `~/.local/state/ttsw`."""
+    """Return the folder for state that can be recreated: `$XDG_STATE_HOME/ttsw`, by default `~/.local/state/ttsw`."""
     return _base(environ, "XDG_STATE_HOME", ".local/state")
 
 
 def homeless(environ: Mapping[str, str]) -> Path | None:
-    """Give the temporary folder that stands for a home directory where the user has none; None where nothing does."""
+    """Return the temporary folder that replaces the home directory; None if it isn't needed."""
     named = (Path(environ.get(each, "")).is_absolute() for each in ("XDG_DATA_HOME", "XDG_STATE_HOME"))
     if all(named):
         return None
@@ -41,7 +41,7 @@ def homeless(environ: Mapping[str, str]) -> Path | None:
 
 def _base(environ: Mapping[str, str], variable: str, default: str) -> Path:
     named = Path(environ.get(variable, ""))
-    if named.is_absolute():  # the specification has a relative path ignored
+    if named.is_absolute():  # the specification says to ignore relative paths
         return named / "ttsw"
     try:
         return Path.home() / default / "ttsw"
@@ -50,10 +50,10 @@ def _base(environ: Mapping[str, str], variable: str, default: str) -> Path:
 
 
 def _homeless(variable: str) -> Path:
-    """Give a folder to a user who has no home directory; what is there may be gone tomorrow.
+    """Return a temporary folder for a user without a home directory; its content may be lost.
 
     Raises:
-        ConfigError: There is none that is safe from other users.
+        ConfigError: No folder is safe from other users.
     """
     try:
         return _private_temporary()
@@ -65,7 +65,7 @@ def _homeless(variable: str) -> Path:
 
 @cache
 def _private_temporary() -> Path:
-    """Make a folder that only this user writes to, once; where the disk is full it stays unmade."""
+    """Create a folder that only this user can write to, once; on a full disk it is not created."""
     user = os.getuid()
     folder = Path(os.environ.get("TMPDIR") or "/tmp") / f"ttsw-{user}"
     try:
@@ -75,5 +75,5 @@ def _private_temporary() -> Path:
         if not stat.S_ISDIR(told.st_mode) or told.st_uid != user or told.st_mode & 0o022:
             folder = Path(mkdtemp(prefix="ttsw-"))
     except OSError:
-        pass  # whoever writes there says so
+        pass  # a later write reports the error
     return folder

@@ -1,7 +1,7 @@
-"""Keys: the path of a setting, what the schema has there, and a text's value for it.
+"""Keys of settings, their types in the schema, and reading a text as a key's value.
 
-A layer of the configuration is a flat `Settings`: key to value and origin. Laying one layer over another is then the
-union of two dicts. Nothing here judges a value: what fits no schema is passed on as it is, for pydantic to refuse.
+A layer of the configuration is a flat `Settings`, from key to value and origin, so layers merge as dicts do. Nothing is
+validated here: invalid values are passed on, for pydantic to refuse.
 """
 
 import types
@@ -17,7 +17,7 @@ Key = tuple[str, ...]
 
 
 class Setting(NamedTuple):
-    """A value and where it was given: a file and line, a variable's name, a flag."""
+    """A value and its origin: a file and line, a variable, or a flag."""
 
     value: object
     origin: str
@@ -30,7 +30,7 @@ _NULLS = ("", "null", "~")
 
 
 def type_at(key: Key) -> Any:  # noqa: ANN401  # an annotation can be any object
-    """Give the annotation that the schema has at `key`; None where it has no such key.
+    """Return the schema's annotation of `key`; None if the schema has no such key.
 
     >>> type_at(("worker", "grpc_port")), type_at(("worker", "port"))
     (<class 'int'>, None)
@@ -46,23 +46,23 @@ def type_at(key: Key) -> Any:  # noqa: ANN401  # an annotation can be any object
 
 
 def names_at(key: Key) -> tuple[str, ...]:
-    """List the names that the section at `key` knows; empty where any name is possible or it is no section."""
+    """Return the names in the section at `key`; empty if any name is valid, or if it is no section."""
     here = type_at(key)
     return tuple(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else ()
 
 
 def is_branch(key: Key) -> bool:
-    """Whether the schema has keys below `key`."""
+    """Return whether the schema has keys below `key`."""
     return bool(names_at(key)) or get_origin(type_at(key)) is Mapping
 
 
 def is_list(key: Key) -> bool:
-    """Whether the schema has a list at `key`, be it one that may be absent."""
+    """Return whether `key` is a list in the schema, possibly an optional one."""
     return tuple in set(_members(type_at(key)))
 
 
 def leaves(tree: object, key: Key = ()) -> Iterator[tuple[Key, object]]:
-    """Walk a nested mapping down to the settings. A section left empty (`redis:`) sets nothing."""
+    """Yield the settings of a nested mapping. An empty section (`redis:`) sets nothing."""
     if is_branch(key) and isinstance(tree, Mapping):
         for name, value in tree.items():
             yield from leaves(value, (*key, str(name)))
@@ -71,10 +71,10 @@ def leaves(tree: object, key: Key = ()) -> Iterator[tuple[Key, object]]:
 
 
 def nest(settings: Settings) -> dict[str, object]:
-    """Turn settings back into a nested mapping.
+    """Turn settings into a nested mapping.
 
-    Where one key is part of another, one of them is wrong, and the wrong one stays, to be refused: a number in a
-    section's place, or keys below a number.
+    If one key is a prefix of another, the invalid one is kept, to be refused: a number in place of a section, or keys
+    below a number.
     """
     tree: dict[str, Any] = {}
     for key, setting in sorted(settings.items()):
@@ -91,7 +91,7 @@ def nest(settings: Settings) -> dict[str, object]:
 
 
 def from_text(text: str, key: Key) -> object:
-    """Read `text` as the value that `key` wants; a text that is no such value is given back, to be refused.
+    """Read `text` as a value for `key`; return the text itself if it isn't one, to be refused.
 
     >>> from_text("7002", ("worker", "grpc_port")), from_text("en, de", ("worker", "capabilities", "languages"))
     (7002, ['en', 'de'])
@@ -120,7 +120,7 @@ def from_text(text: str, key: Key) -> object:
 
 
 def _item_types(annotation: Any) -> Iterator[type]:  # noqa: ANN401
-    """The plain types of a list's items."""
+    """Yield the plain types of a list's items."""
     if get_origin(annotation) is tuple:
         yield from _members(get_args(annotation)[0])
     else:
@@ -129,7 +129,7 @@ def _item_types(annotation: Any) -> Iterator[type]:  # noqa: ANN401
 
 
 def _members(annotation: Any) -> Iterator[type]:  # noqa: ANN401
-    """The plain types of an annotation: of a union's members, of a literal's values."""
+    """Yield the plain types of an annotation: of a union's members, or of a literal's values."""
     origin = get_origin(annotation)
     if origin is Annotated:
         yield from _members(get_args(annotation)[0])

@@ -1,7 +1,7 @@
-"""Laying the layers: defaults < file < profile < environment < flags, validated once as a whole.
+"""Merging the layers of the configuration: defaults < file < profile < environment < flags.
 
-Validating the whole, rather than each layer, lets a certificate come from the file and its key from the environment;
-each fault still names the layer that gave it.
+The merged whole is validated, rather than each layer, so that a certificate may come from the file and its key from the
+environment. Each error still names the origin of the value.
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ def load_config(
 
     Args:
         path: The YAML file; None for none.
-        environ: The environment's variables.
-        flags: Values by dotted key (`worker.grpc_port`), as a command line gives them; a None counts as not given.
-        profile: What a profile sets: over the file, under the environment.
+        environ: The environment variables.
+        flags: Command-line values by dotted key (`worker.grpc_port`); None counts as not given.
+        profile: Values set by a profile.
 
     Raises:
-        ConfigError: Something can't be used; the text lists all faults, each with origin, key, value and what is valid.
+        ConfigError: A value isn't valid; the message lists all errors, each with origin, key, value and valid values.
     """
     return trace_config(path, environ, flags, profile)[0]
 
@@ -37,13 +37,13 @@ def load_config(
 def trace_config(
     path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object], profile: Settings | None = None
 ) -> tuple[Config, dict[str, str]]:
-    """Load the configuration, and say where each value comes from.
+    """Load the configuration, with the origin of each value.
 
     Returns:
-        The configuration, and by dotted key the origin: "default", a file with its line, a variable, a flag.
+        The configuration, and the origins by dotted key: "default", a file with its line, a variable, or a flag.
 
     Raises:
-        ConfigError: As `load_config`.
+        ConfigError: See `load_config`.
     """
     file = read_settings(path) if path else {}
     given = file | (profile or {}) | environment_settings(environ) | _flag_settings(flags)
@@ -56,7 +56,7 @@ def trace_config(
 
 
 def _flag_settings(flags: Mapping[str, object]) -> Settings:
-    """Flags as settings; a flag's text is read as a variable's is."""
+    """Return flags as settings; their texts are read like those of variables."""
     return {
         key: Setting(from_text(value, key) if isinstance(value, str) else value, f"flag {name}")
         for name, top in flags.items()

@@ -1,8 +1,7 @@
-"""The configuration's shape: which keys exist, what each means, which values are possible.
+"""The schema of the configuration: keys, their documentation, and valid values.
 
-A key's docstring is its documentation: it becomes the comment in `configs/worker.yaml`. Where values come from (file,
-environment, flags) is `ttsw.config.load`'s business; whether a model or a file named here exists is found out by those
-who open it.
+A key's docstring becomes its comment in `configs/worker.yaml`. `ttsw.config.load` merges values from the file, the
+environment and flags. Whether a named model or file exists is checked when it is opened.
 """
 
 import re
@@ -57,19 +56,19 @@ EngineDevice = Annotated[str, _require(r"cpu|cuda(:\d{1,3})?", "cpu, cuda (any G
 Megabytes = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Duration = Annotated[float, Field(ge=0)]
-"""A time, `inf` meaning for ever."""
+"""A duration; `inf` means forever."""
 Deadline = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-"""A time that must end."""
+"""A finite duration."""
 OptionText = Annotated[str, BeforeValidator(_number_as_text)]
 
 
 def _conflict(keys: Iterable[str], text: str) -> PydanticCustomError:
-    """A fault between keys of one section; `keys` lead the reader to where each was given."""
+    """Return an error about conflicting keys of one section; `keys` are those to locate."""
     return PydanticCustomError("conflict", "{text}", {"text": text, "keys": tuple(keys)})
 
 
 class Section(BaseModel):
-    """What all sections share: frozen, strict about types, closed to unknown keys."""
+    """Base of all sections: frozen, strict about types, closed to unknown keys."""
 
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
@@ -77,54 +76,57 @@ class Section(BaseModel):
 
 
 class CapabilitiesConfig(Section):
-    """What the worker announces to clients and to the registry; null announces what its models can do, summed."""
+    """Capabilities announced to clients and to the registry; null announces those of all models combined."""
 
     streaming: bool | None = None
-    """Audio is sent while it is being made."""
+    """Whether audio is sent while it is synthesised."""
     zero_shot: bool | None = None
-    """A voice can be cloned from reference audio."""
+    """Whether a voice can be cloned from reference audio."""
     lora: bool | None = None
-    """There are LoRA voices, or they can be chosen per session."""
+    """Whether LoRA voices exist, or can be chosen per session."""
     cpu_ok: bool | None = None
-    """Something runs without a GPU."""
+    """Whether some model runs without a GPU."""
     emotive_zero_prompt: bool | None = None
-    """Emotion can be asked for without a prompt."""
+    """Whether emotion can be requested without a prompt."""
     languages: Annotated[tuple[Language, ...], Field(strict=False), AfterValidator(_not_empty)] | None = None
-    """Languages spoken."""
+    """Languages, BCP 47."""
     max_concurrent_sessions: Count = 16
-    """Sessions admitted at once; the next is refused. 16 suit a CPU voice at RTF 0.1 on some cores, 3 a GPU family."""
+    """Most concurrent sessions; further ones are refused. 16 suit a CPU voice at RTF 0.1 on a few cores, 3 a GPU
+    family.
+    """
 
 
 class WorkerConfig(Section):
-    """The worker: its name, where it listens, what it admits."""
+    """The worker: name, addresses, limits."""
 
     name: Text = "tts-worker-0"
-    """The worker's name in the registry, unique among workers. WORKER_NAME sets it too."""
+    """The worker's name in the registry, unique among workers. WORKER_NAME sets it, too."""
     grpc_host: Text = "127.0.0.1"
-    """Address to listen on: 127.0.0.1 is for this machine only; 0.0.0.0 lets in everyone who reaches the port."""
+    """Address to listen on: 127.0.0.1 is this machine only; 0.0.0.0 admits everyone who reaches the port."""
     grpc_port: Annotated[int, Field(ge=0, le=65_535)] = 7002
-    """Port to listen on; 0 takes a free one."""
+    """Port to listen on; 0 chooses a free one."""
     advertise_addr: Address | None = None
-    """HOST:PORT at which others reach this worker, for the registry; null is this machine's name and the port."""
+    """The worker's HOST:PORT for others, in the registry; null uses this machine's name and the port."""
     tls_cert: File | None = None
-    """PEM file of the server's certificate chain, with tls_key; null serves without TLS."""
+    """PEM file with the server's certificate chain, together with tls_key; null serves without TLS."""
     tls_key: File | None = None
-    """PEM file of the certificate's private key."""
+    """PEM file with the certificate's private key."""
     session_idle_timeout_s: Annotated[float, Field(gt=0)] = 300.0
-    """A session without activity for this long ends, s; .inf for never."""
+    """Time without activity after which a session ends, seconds; .inf disables it."""
     session_orphan_timeout_s: Annotated[float, Field(gt=0)] = 30.0
-    """An idle session ends this long after the last connection that used it was closed or lost, s; .inf for never."""
+    """Time after which an idle session ends once its last connection has closed, seconds; .inf disables it."""
     drain_timeout_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0
-    """On shutdown, running speech may finish within this time, s."""
+    """Time for running speech to finish on shutdown, seconds."""
     max_message_bytes: Count = 262_144
-    """Largest gRPC message taken, bytes; a longer text is sent in several chunks."""
+    """Largest gRPC message accepted, bytes; send a longer text in several chunks."""
     max_text_chars: Count = 100_000
     """Longest text of one utterance, characters."""
     profile: str | None = None
-    """Profile to run by: a name (ttsw profiles list), a file, or auto, which chooses by the device. It sets memory
-    budgets, resident_cap and max_sessions. serve --profile sets it too."""
+    """Profile to run by: a name (ttsw profiles list), a file, or auto, which matches the device. It sets memory
+    budgets, resident_cap and max_sessions. serve --profile sets it, too.
+    """
     strict_profile: bool = False
-    """Don't start where the profile is of another device, driver or model; otherwise that is only said."""
+    """Refuse to start if the profile is of another device, driver or model; otherwise only log the mismatch."""
     capabilities: CapabilitiesConfig = CapabilitiesConfig()
 
     @model_validator(mode="after")
@@ -135,42 +137,44 @@ class WorkerConfig(Section):
 
 
 class ModelManagerConfig(Section):
-    """Which models are in memory, and for how long."""
+    """Models in memory."""
 
     default_model_id: Text = "hibari-heart"
-    """The model of a session that names none; loaded at start."""
+    """Model of sessions that name none; loaded at start."""
     preload_model_ids: Annotated[tuple[Text, ...], Field(strict=False)] = ()
-    """More models to load at start."""
+    """Further models to load at start."""
     voicepacks_dir: File | None = None
-    """Folder of voice packs, <family>/<model>/metadata.yaml, beside those shipped, and before them; null is the
-    user's own, $XDG_DATA_HOME/ttsw/voicepacks."""
+    """Folder of voice packs, <family>/<model>/metadata.yaml, which take precedence over the shipped ones; null is the
+    user's own, $XDG_DATA_HOME/ttsw/voicepacks.
+    """
     state_dir: File | None = None
-    """Folder of what was measured of each model: size, load time, loudness; null is $XDG_STATE_HOME/ttsw."""
+    """Folder for measurements of models (size, load time, loudness); null is $XDG_STATE_HOME/ttsw."""
     gpus: Annotated[tuple[Annotated[int, Field(ge=0, le=999)], ...], Field(strict=False)] | None = None
-    """GPUs that models may be on, by number ([0, 2]); null is all there are, [] none. serve --gpu sets it too."""
+    """GPUs for models, by number ([0, 2]); null means all, [] none. serve --gpu sets it, too."""
     memory_budget_mb: Mapping[Device, Megabytes] = Field(default_factory=dict)
-    """Most memory for models, MB, by device (cpu: 4000, cuda:0: 20000); one not named may be filled."""
+    """Memory limit for models by device, MB (cpu: 4000, cuda:0: 20000); a device that is not listed may be filled."""
     memory_headroom_mb: Megabytes = 256.0
-    """Memory of each device that is left to others, MB."""
+    """Memory of each device left to other programs, MB."""
     ttl_ms: Duration = 600_000.0
-    """A model unused for this long is unloaded, ms; .inf for never."""
+    """Idle time after which a model is unloaded, ms; .inf disables it."""
     min_residency_ms: Duration = 120_000.0
-    """A model stays at least this long once loaded, against thrashing, ms."""
+    """Minimum time that a loaded model stays in memory, against thrashing, ms."""
     evict_check_interval_ms: Deadline = 30_000.0
-    """How often idle models are looked for, ms."""
+    """Interval between checks for idle models, ms."""
     max_sessions: Mapping[Text, Count] = Field(default_factory=dict)
-    """Sessions at once by model, where it has the worker to itself ({hibari-heart: 24}); one not named takes
-    worker.capabilities.max_concurrent_sessions, or 2 to 4 if it is made for a GPU. A profile sets it."""
+    """Most concurrent sessions by model, when no other model is in use ({hibari-heart: 24}). A model that is not listed
+    gets worker.capabilities.max_concurrent_sessions, or 2 to 4 if it is made for a GPU. A profile sets it.
+    """
     mixed_sessions: Count | None = None
-    """Sessions at once where they are on several models; null leaves it to their shares of max_sessions alone."""
+    """Most concurrent sessions while several models are in use; null applies only their shares of max_sessions."""
     resident_cap: Count = 3
-    """Most models in memory at once."""
+    """Most models in memory."""
     max_parallel_loads: Count = 1
-    """Most loads at once; more risks running out of memory."""
+    """Most concurrent loads; more risk running out of memory."""
     warmup_enabled: bool = True
     """Speak warmup_text once after loading, so that the first session finds the model warm."""
     warmup_text: str = "This is a warmup test."
-    """What is spoken, and thrown away, to warm up."""
+    """Text spoken, and discarded, as warm-up."""
 
     @model_validator(mode="after")
     def _start_fits(self) -> Self:
@@ -186,28 +190,30 @@ class ModelManagerConfig(Section):
 
 
 class EngineConfig(Section):
-    """How one family's engine runs. A family that the configuration doesn't name runs with these defaults."""
+    """Engine of one family. Families that are not listed use these defaults."""
 
     threads: Count | None = None
-    """Threads of one inference; null leaves it to the family. Several sessions gain more from concurrency."""
+    """Threads per inference; null lets the family choose. Several sessions gain more from concurrency."""
     concurrency: Count | None = None
-    """Inferences of one model at once; null leaves it to the family. More than there are cores only slows each."""
+    """Concurrent inferences per model; null lets the family choose. More than the number of cores slows each down."""
     host: Literal["thread", "process"] | None = None
-    """Where the engine runs: in threads of the worker, or each model in a process of its own; null leaves it to the
-    family."""
+    """Where the engine runs: in threads of the worker, or each model in a process of its own; null lets the family
+    choose.
+    """
     python: File | None = None
-    """Interpreter of the engine's processes; null is that of the family's own environment (see ttsw engines), or
-    ours."""
+    """Interpreter of the engine processes; null uses the family's own environment (see ttsw engines), or the worker's
+    interpreter.
+    """
     device: EngineDevice | None = None
-    """Where models of the family go: cpu, cuda (any GPU), cuda:0 …; null leaves it to the family and to the pack."""
+    """Device of the models: cpu, cuda (any GPU), cuda:0 …; null lets the family and the pack choose."""
     load_timeout_s: Deadline = 600.0
-    """A process whose model has not loaded by then is ended, s,"""
+    """Time after which a process that is still loading is killed, seconds."""
     answer_timeout_s: Deadline = 10.0
-    """one that doesn't answer for this long is ended, s,"""
+    """Time after which a process that does not respond is killed, seconds."""
     step_timeout_s: Deadline = 60.0
-    """and one that is at a single step for this long, s."""
+    """Time after which a process that is still in the same step is killed, seconds."""
     options: Mapping[str, OptionText] = Field(default_factory=dict)
-    """Defaults for the family's session options, by name; a session's own options win."""
+    """Defaults for the family's session options, by name; a session's own options take precedence."""
 
     @model_validator(mode="after")
     def _python_is_used(self) -> Self:
@@ -219,31 +225,32 @@ class EngineConfig(Section):
 
 
 class AudioConfig(Section):
-    """What leaves the worker."""
+    """Audio output."""
 
     output_sample_rate: Literal[48_000] = 48_000
-    """Sample rate on the wire, Hz; the contract knows only 48000."""
+    """Sample rate on the wire, Hz; the contract allows only 48000."""
     frame_duration_ms: Literal[20] = 20
-    """Duration of a frame, ms; the contract knows only 20."""
+    """Duration of a frame, ms; the contract allows only 20."""
     loudness_target_lufs: Annotated[float, Field(ge=-40, le=-5)] = -16.0
-    """Loudness that voices are brought to, LUFS."""
+    """Target loudness of voices, LUFS."""
     normalization_enabled: bool = True
-    """Bring voices to that loudness; false sends what the model made, only limited."""
+    """Normalise voices to that loudness; false sends the model's own level, only limited."""
     lead_ms: Annotated[float, Field(ge=FRAME_MS, le=60_000)] = 40.0
-    """Audio sent ahead of real time, ms: a client's jitter buffer, and the most that a PAUSE leaves to play."""
+    """Audio sent ahead of real time, ms: the jitter buffer of a client, and the most it has left to play after PAUSE.
+    """
 
 
 class RedisConfig(Section):
     """The service registry."""
 
     url: RedisUrl | None = None
-    """The registry, such as redis://localhost:6379; null registers nowhere."""
+    """URL of the registry, such as redis://localhost:6379; null disables registration."""
     takeover: bool = False
-    """Take the name from a worker that has it, rather than refuse to start."""
+    """Take the name over from a live worker instead of refusing to start."""
     registration_ttl_seconds: Count = 30
-    """A worker silent for this long drops out of the registry, s."""
+    """Time without a heartbeat after which a worker drops out of the registry, seconds."""
     heartbeat_interval_seconds: Deadline = 10.0
-    """How often the worker renews its registration, s; shorter than registration_ttl_seconds."""
+    """Interval between heartbeats, seconds; shorter than registration_ttl_seconds."""
 
     @model_validator(mode="after")
     def _beats_in_time(self) -> Self:
@@ -258,41 +265,41 @@ class RedisConfig(Section):
 
 
 class MetricsConfig(Section):
-    """The HTTP port for machines that watch the worker: /metrics, /healthz and /readyz."""
+    """HTTP port for monitoring: /metrics, /healthz and /readyz."""
 
     http_host: Text = "127.0.0.1"
     """Address to listen on."""
     http_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
-    """Port to listen on; 0 takes a free one, null serves none."""
+    """Port to listen on; 0 chooses a free one, null disables it."""
 
 
 class TracingConfig(Section):
     """OpenTelemetry traces: a span for each utterance; needs the extra `otel`."""
 
     enabled: bool = False
-    """Export traces, to where OTEL_EXPORTER_OTLP_ENDPOINT and its like say."""
+    """Export traces, as OTEL_EXPORTER_OTLP_ENDPOINT and related variables say."""
     sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Share of utterances traced, of those whose client doesn't decide."""
+    """Share of utterances traced, unless the client's traceparent decides."""
 
 
 class LoggingConfig(Section):
-    """What is logged, and how."""
+    """Logging."""
 
     level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
-    """Least severity logged: DEBUG, INFO, WARNING, ERROR or CRITICAL. LOG_LEVEL sets it too."""
+    """Lowest severity logged: DEBUG, INFO, WARNING, ERROR or CRITICAL. LOG_LEVEL sets it, too."""
     format: Literal["json", "console"] = "json"
-    """json: one object a line, for machines; console: for eyes."""
+    """json: one object per line, for programs; console: for people."""
     include_session_id: bool = True
-    """Put the session's id on each line that belongs to one."""
+    """Add the session's id to each of its log lines."""
 
 
 class Config(Section):
-    """The whole configuration. `Config()` is the defaults."""
+    """The whole configuration; `Config()` has the defaults."""
 
     worker: WorkerConfig = WorkerConfig()
     model_manager: ModelManagerConfig = ModelManagerConfig()
     engines: Mapping[Family, EngineConfig] = Field(default_factory=dict)
-    """How a family's engine runs, by family; one that isn't named runs with the defaults."""
+    """Engines, by family; families that are not listed use the defaults."""
     audio: AudioConfig = AudioConfig()
     redis: RedisConfig = RedisConfig()
     metrics: MetricsConfig = MetricsConfig()
@@ -300,7 +307,7 @@ class Config(Section):
     logging: LoggingConfig = LoggingConfig()
 
     def engine(self, family: str) -> EngineConfig:
-        """Give a family's settings; the defaults where the configuration doesn't name it."""
+        """Return a family's settings, or the defaults if the family isn't configured."""
         return self.engines.get(family, _ENGINE_DEFAULTS)
 
 

@@ -1,4 +1,4 @@
-"""Finding what is shipped with the package: voice packs, configurations, the wire contract."""
+"""Finding the files shipped with the package: voice packs, configurations, profiles, the wire contract."""
 
 from pathlib import Path
 from typing import Literal
@@ -9,14 +9,14 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def shipped_dir(name: Literal["voicepacks", "configs", "profiles", "proto"], package: Path = _PACKAGE) -> Path:
-    """Find a shipped folder: inside an installed wheel's package, or beside it in a checkout.
+    """Return a shipped folder: inside the installed package, or beside it in a checkout.
 
     Args:
         name: The folder.
         package: The folder of the package `ttsw`.
 
     Raises:
-        NotFoundError: The installation lacks the folder; the text names the places looked at.
+        NotFoundError: The installation lacks the folder; the message names the places searched.
     """
     places = (package / "_shipped" / name, package.parent / name)
     for place in places:

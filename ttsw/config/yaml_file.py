@@ -1,7 +1,7 @@
-"""Reading a YAML file strictly: into what it holds and each key's line, or into an error that names file and line.
+"""Reading a YAML file strictly: its content and each key's line, or an error that names file and line.
 
-Configurations, profiles and voice packs' metadata are read here. A file may come from anyone, so reading is bounded in
-time and memory. YAML's own leniencies end here: a key given twice is refused, and so are several documents.
+Used for configurations, profiles and metadata of voice packs. Files may be hostile, so reading is bounded in time and
+memory. Stricter than YAML itself: repeated keys and multiple documents are refused.
 """
 
 import os
@@ -16,7 +16,7 @@ import yaml
 
 from ttsw.config.keys import Key, Setting, Settings, leaves
 from ttsw.errors import ConfigError
-from ttsw.terminal import make_safe
+from ttsw.system.terminal import make_safe
 
 if TYPE_CHECKING:
     from yaml import SafeLoader as _Parser
@@ -28,9 +28,9 @@ else:
 
 MOST_DEPTH = 20
 MOST_CHARACTERS = 3_000
-"""Longest text; as a number in hexadecimal it still has fewer digits than Python agrees to print."""
+"""Longest text, characters; a hexadecimal number of this length still has fewer digits than Python converts."""
 _WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What PyYAML's constructors raise where a text isn't what its tag says."""
+"""Exceptions of PyYAML's constructors for a text that doesn't match its tag."""
 _shorten = reprlib.Repr()
 _shorten.maxstring = _shorten.maxother = 60
 
@@ -41,8 +41,8 @@ class Kind:
 
     Args:
         name: Its name in errors, with an article.
-        most_bytes: Size of the largest one, bytes.
-        is_own: Whether it is the operator's own: it may be a pipe then, and have aliases.
+        most_bytes: Largest size, bytes.
+        is_own: Whether it is the operator's own, so that it may be a pipe and have aliases.
     """
 
     name: str
@@ -54,7 +54,7 @@ CONFIGURATION = Kind("a configuration", 1_000_000, is_own=True)
 
 
 def read_settings(path: Path) -> Settings:
-    """Read the settings that `path` gives, each with file and line as its origin.
+    """Return the settings in a file, each with file and line as origin.
 
     Raises:
         ConfigError: The file can't be read, isn't UTF-8 or YAML, repeats a key, or isn't a mapping.
@@ -69,9 +69,9 @@ def read_settings(path: Path) -> Settings:
 
 
 def read_yaml(path: Path, kind: Kind) -> tuple[object, dict[Key, int]]:
-    """Read a file of one document: what it holds (None where it is empty), and each key's line.
+    """Read a file with one document: its content (None if empty), and each key's line.
 
-    In the keys, an item of a list has its number as its name.
+    In keys, list items are named by their index.
 
     Raises:
         ConfigError: The file can't be read, is too large, isn't UTF-8 or YAML, or repeats a key.
@@ -93,13 +93,13 @@ def read_yaml(path: Path, kind: Kind) -> tuple[object, dict[Key, int]]:
 
 
 class _Loader(_Parser):
-    """A loader whose every refusal has a place."""
+    """A loader whose errors always have a position."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
-        """Construct what a node stands for.
+        """Construct a node's value.
 
         Raises:
-            yaml.YAMLError: It can't be.
+            yaml.YAMLError: The value can't be constructed.
         """
         try:
             return super().construct_object(node, deep)
@@ -131,7 +131,7 @@ def _read(path: Path, kind: Kind) -> str:
 
 
 def _check_bounds(text: str, path: Path, kind: Kind) -> None:
-    """Refuse what would grow when it is constructed."""
+    """Refuse content that would grow when constructed."""
     depth = 0
     for event in yaml.parse(text, _Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -147,7 +147,7 @@ def _check_bounds(text: str, path: Path, kind: Kind) -> None:
 
 
 def _lines(node: yaml.Node, key: Key, dotted: str, seen: set[int], path: Path) -> Iterator[tuple[Key, int]]:
-    """Find each key's line; `seen` keeps aliases from being walked twice, or for ever."""
+    """Yield each key's line; `seen` prevents walking aliases twice, or endlessly."""
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -159,7 +159,7 @@ def _lines(node: yaml.Node, key: Key, dotted: str, seen: set[int], path: Path) -
         first: dict[str, int] = {}
         for name, value in node.value:
             if not isinstance(name, yaml.ScalarNode):
-                continue  # constructing the document refuses it, and says where
+                continue  # constructing the document reports it with its position
             line, here = name.start_mark.line + 1, f"{dotted}.{name.value}".removeprefix(".")
             if name.value in first:
                 place = _place(path, name.start_mark)

@@ -1,4 +1,4 @@
-"""Devices that models live on, and how their memory stands: one immutable snapshot type for main memory and GPUs."""
+"""Devices that hold models, and snapshots of their memory: main memory and GPUs."""
 
 from ttsw.device.cpu import CpuDevice
 from ttsw.device.nvml import NvmlDevice, find_gpus
@@ -10,9 +10,10 @@ __all__ = ["CpuDevice", "Device", "MemorySnapshot", "NvmlDevice", "find_devices"
 
 
 def find_devices() -> tuple[Device, ...]:
-    """Find the devices of this process: main memory first, then the GPUs, if any.
+    """Return this process's devices: main memory first, then the GPUs, if any.
 
-    Blocks for some 100 ms, or for as long as a GPU's driver hangs: `ttsw.models.lookout.search_devices` doesn't.
+    Blocks for about 100 ms, or as long as a GPU driver hangs; `ttsw.models.device_monitor.search_devices` has a
+    deadline.
     """
     tree = ProcessTree()
     return CpuDevice(tree), *find_gpus(tree=tree)

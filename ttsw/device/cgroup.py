@@ -21,7 +21,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the files, and the entries of `memory.stat`, are called in one version of cgroups."""
+    """Names of the files, and of the entries in `memory.stat`, in one version of cgroups."""
 
     limits: tuple[str, ...]
     usage: str
@@ -46,23 +46,23 @@ V1: Final = Names(
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Cgroup:
     """One cgroup.
 
     Args:
-        folder: Where its files are.
-        names: What they are called.
+        folder: The folder of its files.
+        names: The names of its files.
     """
 
     folder: Path
     names: Names
 
     def limit(self) -> float:
-        """Read what it may have, bytes; inf where that isn't limited."""
+        """Return its memory limit, bytes; inf if unlimited."""
         return min(_number(self._read(name)) for name in self.names.limits)
 
     def used(self) -> int:
-        """Read what it has, bytes, without the page cache that can be dropped at once."""
+        """Return its memory usage, bytes, without page cache that can be dropped at once."""
         usage = _number(self._read(self.names.usage))
         if math.isinf(usage):
             return 0
@@ -78,12 +78,14 @@ class Group:
             return b""
 
 
-def find_groups(membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> tuple[Group, ...]:
-    """Find the cgroups whose limits hold for this process: its own and those above.
+def find_groups(
+    membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> tuple[Cgroup, ...]:
+    """Return the cgroups whose limits apply to this process: its own and its ancestors.
 
     Args:
-        membership: The kernel's list of the cgroups that this process is in.
-        root: Where cgroups are mounted.
+        membership: The kernel's list of this process's cgroups.
+        root: Mount point of the cgroup file system.
     """
     try:
         lines = membership.read_text("utf-8", "replace").splitlines()
@@ -92,7 +94,7 @@ def find_groups(membership: Path = Path("/proc/self/cgroup"), root: Path = Path(
     return tuple(group for line in lines if line.count(":") >= 2 for group in _groups(line, root))
 
 
-def _groups(line: str, root: Path) -> Iterator[Group]:
+def _groups(line: str, root: Path) -> Iterator[Cgroup]:
     number, controllers, path = line.split(":", 2)
     if number == "0":  # v2; beside v1 it has a place of its own
         mount, names = root if (root / "cgroup.controllers").is_file() else root / "unified", V2
@@ -106,11 +108,11 @@ def _groups(line: str, root: Path) -> Iterator[Group]:
     own = mount.joinpath(*parts)
     for folder in (own, *own.parents):
         if any((folder / name).is_file() for name in names.limits):
-            yield Group(folder, names)
+            yield Cgroup(folder, names)
         if folder == mount:
             return
 
 
 def _number(text: bytes) -> float:
-    """Read a file's number; `max`, and a file that isn't there, are no limit."""
+    """Read a number from a file; `max` or a missing file mean no limit."""
     return float(int(text)) if text.strip().isdigit() else math.inf

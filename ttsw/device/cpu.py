@@ -1,4 +1,4 @@
-"""Main memory, as far as this process may have it."""
+"""Main memory, within the limits of this process."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from ttsw.device.cgroup import Group, find_groups
+from ttsw.device.cgroup import Cgroup, find_groups
 from ttsw.device.processes import ProcessTree, resident_bytes
 from ttsw.types import MemorySnapshot
 
@@ -27,7 +27,7 @@ class CpuDevice:
         groups: The cgroups that limit them; those of this process where it is None.
     """
 
-    def __init__(self, tree: ProcessTree | None = None, groups: Sequence[Group] | None = None) -> None:
+    def __init__(self, tree: ProcessTree | None = None, groups: Sequence[Cgroup] | None = None) -> None:
         self.id = "cpu"
         self.name = processor_name()
         self._tree = tree or ProcessTree()
@@ -51,12 +51,12 @@ class CpuDevice:
 
 
 def tightest(total: int, available: int, limited: Iterable[tuple[float, int]]) -> tuple[int, int]:
-    """Decide what there is in all and what is taken, bytes, so that the rest is what every limit leaves.
+    """Return total and used memory, bytes, such that the difference satisfies every limit.
 
     Args:
         total: The machine's memory.
-        available: What of it can be had.
-        limited: Each cgroup's limit, and what it uses.
+        available: The available part of it.
+        limited: Limit and usage of each cgroup.
     """
     free = available
     for limit, used in limited:
@@ -80,7 +80,7 @@ def spare_bytes(zoneinfo: Path = Path("/proc/zoneinfo")) -> int:
 
 
 def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Find the processor's product name, or else its architecture."""
+    """Return the processor's product name, or its architecture."""
     try:
         with cpuinfo.open(encoding="utf-8", errors="replace") as lines:
             name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -1,8 +1,8 @@
-"""Which processes are ours: this one and its descendants, or another one and its.
+"""Process trees: a process and its descendants.
 
-psutil's `children(recursive=True)` reads the parent of every process of the system each time: 24 ms beside 480 of them.
-A stranger never becomes our child, so here each process is asked for its parent once, when it is first seen; a look
-costs one listing of their numbers.
+psutil's `children(recursive=True)` reads every process's parent each time: 24 ms with 480 processes. A foreign process
+never becomes a descendant, so each process's parent is read once, when it is first seen; a look costs one listing of
+process ids.
 """
 
 import os
@@ -40,7 +40,7 @@ class ProcessTree:
         return f"<ProcessTree of {self._own}, {len(self._ours)} processes>"
 
     def look(self) -> dict[int, psutil.Process]:
-        """Give those there are now, by their number."""
+        """Return the current processes, by id."""
         with self._lock:
             present = {self._own, *psutil.pids()}
             self._ours = {pid: process for pid, process in self._ours.items() if pid in present}
@@ -49,7 +49,7 @@ class ProcessTree:
             return self._ours
 
     def _sort(self, new: set[int]) -> None:
-        """Tell which of those seen for the first time are ours; a new child may have children already."""
+        """Classify newly seen processes; a new child may already have children."""
         parents: dict[int, int] = {}
         found: dict[int, psutil.Process] = {}
         for pid in new:
@@ -66,9 +66,9 @@ class ProcessTree:
 
 
 def resident_bytes(process: psutil.Process) -> int:
-    """Memory of a process that is in RAM, bytes; 0 once it has ended.
+    """Return the resident memory of a process, bytes; 0 once it has ended.
 
-    Pages that processes share (libraries, or what a fork has not yet written to) count for each of them.
+    Shared pages (libraries, or pages not yet written after a fork) count for each process.
     """
     try:
         return int(process.memory_info().rss)

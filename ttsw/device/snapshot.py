@@ -1,4 +1,4 @@
-"""What can be asked how its memory stands."""
+"""The interface of a device."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -7,27 +7,27 @@ from ttsw.types import MemorySnapshot
 
 
 class Device(Protocol):
-    """Something that models are loaded on."""
+    """A device that holds models."""
 
     @property
     def id(self) -> str:
-        """Its short name: `cpu`, `cuda:0`."""
+        """Its id: `cpu`, `cuda:0`."""
         ...
 
     @property
     def name(self) -> str:
-        """What it is, for a person: a processor's or a GPU's product name."""
+        """Its product name."""
         ...
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """What a process finds in its environment that is to use this device alone; a GPU is its `cuda:0`."""
+        """Environment variables that restrict a process to this device; a GPU then is its `cuda:0`."""
         ...
 
     def snapshot(self) -> MemorySnapshot:
-        """Look at its memory; may block for some milliseconds, so call it in a thread.
+        """Return a snapshot of its memory. May block for some milliseconds, so call it in a thread.
 
         Raises:
-            UnavailableError: The device no longer answers.
+            UnavailableError: The device no longer responds.
         """
         ...

@@ -1,4 +1,4 @@
-"""Which GPUs CUDA shows to a program, and in what order: CUDA_VISIBLE_DEVICES, as CUDA itself and torch read it."""
+"""The GPUs that CUDA shows to a program, and their order: CUDA_VISIBLE_DEVICES, as CUDA and torch read it."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -32,7 +32,7 @@ def visible(value: str | None, uuids: Sequence[str]) -> tuple[str, ...]:
 
 
 def _until_none(found: Iterable[str | None]) -> tuple[str, ...]:
-    """Take what comes before the first None; nothing if the same comes twice."""
+    """Return the items before the first None; nothing if an item repeats."""
     taken: list[str] = []
     for one in found:
         if one is None:
@@ -53,6 +53,6 @@ def _only(uuids: Sequence[str], beginning: str) -> str | None:
 
 
 def _number(entry: str) -> str | None:
-    """Read a number as C does: what follows the digits doesn't count."""
+    """Read a number as C does: characters after the digits are ignored."""
     digits = re.match(r"\s*\+?0*([0-9]+)", entry)
     return digits[1] if digits else None

@@ -1,4 +1,4 @@
-"""Whether the GPUs that a configuration names are here. One that isn't is an error: it was asked for."""
+"""Checking that the GPUs named in the configuration exist; a missing one is an error."""
 
 import os
 from collections.abc import Iterable
@@ -9,14 +9,14 @@ from ttsw.errors import UnavailableError
 
 
 def check_gpus(config: Config, devices: Iterable[Device]) -> None:
-    """Refuse a configuration that names a GPU that isn't here.
+    """Refuse a configuration that names a missing GPU.
 
     Args:
         config: The configuration.
-        devices: The devices of this machine.
+        devices: This machine's devices.
 
     Raises:
-        UnavailableError: A GPU is missing; the text names each, who asks for it, and those that are here.
+        UnavailableError: A GPU is missing; the message names it, the setting that names it, and the existing GPUs.
     """
     faults = missing_gpus(config, devices)
     if faults:
@@ -24,7 +24,7 @@ def check_gpus(config: Config, devices: Iterable[Device]) -> None:
 
 
 def missing_gpus(config: Config, devices: Iterable[Device]) -> list[str]:
-    """Say which GPUs a configuration names that aren't here; empty where all are."""
+    """Return the missing GPUs, in words; empty if none is missing."""
     gpus = {device.id: device.name for device in devices if device.id != "cpu"}
     asked = {f"cuda:{number}": "--gpu or model_manager.gpus" for number in config.model_manager.gpus or ()}
     asked |= {engine.device: f"engines.{name}.device" for name, engine in config.engines.items() if engine.device}
@@ -39,7 +39,7 @@ def missing_gpus(config: Config, devices: Iterable[Device]) -> list[str]:
 
 
 def named(device: str) -> str:
-    """Name a device to a person.
+    """Return a device's name for people.
 
     >>> named("cuda:3"), named("cuda")
     ('GPU 3', 'GPU')

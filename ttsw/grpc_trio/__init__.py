@@ -1,8 +1,8 @@
-"""gRPC on trio: an HTTP/2 server under grpclib's service API, and a small client. Knows nothing else of ttsw."""
+"""gRPC on trio: an HTTP/2 server for grpclib services, and a small client. Independent of the rest of ttsw."""
 
 from ttsw.grpc_trio.client import Call, Channel, open_channel
 from ttsw.grpc_trio.server import Server, serve
 from ttsw.grpc_trio.settings import Settings
-from ttsw.grpc_trio.stream import Stream
+from ttsw.grpc_trio.stream import ServerStream
 
-__all__ = ["Call", "Channel", "Server", "Settings", "Stream", "open_channel", "serve"]
+__all__ = ["Call", "Channel", "Server", "ServerStream", "Settings", "open_channel", "serve"]

@@ -1,7 +1,7 @@
-"""A small gRPC client: one connection, calls on it, their statuses as errors.
+"""A small gRPC client: one connection per channel, with statuses other than OK raised as errors.
 
-Decides how a response's headers and trailers become a result. Time is the caller's: a cancel scope around a call ends
-it, and the server hears of it through RST_STREAM. It neither reconnects nor retries.
+Maps a response's headers and trailers to a result. The caller sets timeouts with cancel scopes; a cancelled call sends
+RST_STREAM to the server. The client neither reconnects nor retries.
 """
 
 import re
@@ -19,22 +19,22 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from grpclib.metadata import _Metadata, _MetadataLike, decode_grpc_message, decode_metadata, encode_metadata
 from h2.errors import ErrorCodes
 
-from ttsw.grpc_trio.connection import Connection, ResetError, name_of
-from ttsw.grpc_trio.exchange import Exchange, Headers, lost
+from ttsw.grpc_trio.call import Headers, Http2Call, connection_lost
+from ttsw.grpc_trio.connection import Connection, ResetError, code_name
 from ttsw.grpc_trio.settings import Settings
 from ttsw.grpc_trio.stream import decode
 
 
 class Message(Protocol):
-    """What a message type has to offer; betterproto2's do."""
+    """Interface of a message type, which betterproto2's messages implement."""
 
     def __bytes__(self) -> bytes:
-        """Encode."""
+        """Encode the message."""
         ...
 
     @classmethod
     def parse(cls, data: bytes, /) -> Self:
-        """Decode."""
+        """Decode a message."""
         ...
 
 
@@ -61,41 +61,41 @@ _HTTP_STATUSES = {
 
 
 class ClientConnection(Connection):
-    """A connection on which we make the calls."""
+    """The client side of a connection: starts calls and waits for free streams."""
 
     def __init__(self, transport: trio.abc.Stream, settings: Settings, name: str) -> None:
         super().__init__(transport, settings, client=True, name=name)
         self._slots = trio.lowlevel.ParkingLot()
-        self._farewell = ""  # what the server's GOAWAY said
+        self._goaway_reason = ""
 
-    async def begin(self, headers: Headers) -> Exchange:
-        """Send a request's headers; waits while the server has as many calls as it allows.
+    async def begin(self, headers: Headers) -> Http2Call:
+        """Send a request's headers, after waiting until the server allows another call.
 
         Raises:
-            GRPCError: UNAVAILABLE, the connection ends or is lost.
+            GRPCError: UNAVAILABLE; the connection is closing or lost.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self.reason and len(self.exchanges) >= self.h2.remote_settings.max_concurrent_streams:
+        while not self.reason and len(self.calls) >= self.h2.remote_settings.max_concurrent_streams:
             await self._slots.park()
         if self.reason or self.draining:
-            raise lost(self.reason or self._farewell)
+            raise connection_lost(self.reason or self._goaway_reason)
         stream_id = self.h2.get_next_available_stream_id()
         self.h2.send_headers(stream_id, headers)
-        exchange = Exchange(self, stream_id)
-        self.register(exchange)
-        self._watch.busy()
+        call = Http2Call(self, stream_id)
+        self.register(call)
+        self._keepalive.on_call()
         self.flush_h2()
-        return exchange
+        return call
 
-    def forget(self, exchange: Exchange) -> None:
-        """Let go of a call, and of the connection after the last one if the server asked for that."""
-        super().forget(exchange)
+    def unregister(self, call: Http2Call) -> None:
+        """Remove a call; after the last one, close the connection if the server has sent GOAWAY."""
+        super().unregister(call)
         self._slots.unpark()
-        if self.draining and not self.exchanges:
-            self.close(self._farewell)
+        if self.draining and not self.calls:
+            self.close(self._goaway_reason)
 
-    def _lose(self, reason: str) -> None:
-        super()._lose(self._farewell or f"{self.name}: {reason}")
+    def _mark_lost(self, reason: str) -> None:
+        super()._mark_lost(self._goaway_reason or f"{self.name}: {reason}")
         self._slots.unpark_all()
 
     def _on_settings(self, event: h2e.RemoteSettingsChanged) -> None:
@@ -104,40 +104,40 @@ class ClientConnection(Connection):
 
     def _on_stream_end(self, event: h2e.StreamEnded) -> None:
         super()._on_stream_end(event)
-        exchange = self.exchanges.get(event.stream_id or 0)
-        if exchange is not None and not exchange.ended:  # the server wants no more of the request
-            exchange.reset_nowait(ErrorCodes.NO_ERROR)
+        call = self.calls.get(event.stream_id or 0)
+        if call is not None and not call.ended:  # the server has ended the call before our last message
+            call.reset_nowait(ErrorCodes.NO_ERROR)
 
     def _on_goaway(self, event: h2e.ConnectionTerminated) -> None:
         self.draining = True
-        self._farewell = f"{self.name}: the server is shutting down"
+        self._goaway_reason = f"{self.name}: the server is shutting down"
         if event.error_code:
-            said = (event.additional_data or b"").decode(errors="replace")
-            self._farewell = (
-                f"{self.name}: the server ended the connection: {name_of(event.error_code)} {said}".rstrip()
+            detail = (event.additional_data or b"").decode(errors="replace")
+            self._goaway_reason = (
+                f"{self.name}: the server ended the connection: {code_name(event.error_code)} {detail}".rstrip()
             )
         self._slots.unpark_all()
-        for exchange in list(self.exchanges.values()):
-            if exchange.id > (event.last_stream_id or 0):
-                exchange.terminate(lost(self._farewell))
-        if not self.exchanges:
-            self.close(self._farewell)
+        for call in list(self.calls.values()):
+            if call.id > (event.last_stream_id or 0):
+                call.terminate(connection_lost(self._goaway_reason))
+        if not self.calls:
+            self.close(self._goaway_reason)
 
 
 class Call(Generic[_Request, _Reply]):
-    """A call in progress. Iterating gives the replies; a status other than OK is raised after the last."""
+    """A call in progress. Iteration yields the replies, then raises the status if it isn't OK."""
 
-    def __init__(self, exchange: Exchange, reply_type: type[_Reply]) -> None:
-        self._exchange = exchange
+    def __init__(self, call: Http2Call, reply_type: type[_Reply]) -> None:
+        self._call = call
         self._reply_type = reply_type
 
     def __repr__(self) -> str:
-        return f"<Call {self._exchange!r}>"
+        return f"<Call {self._call!r}>"
 
     @property
     def metadata(self) -> _Metadata | None:
-        """The server's initial metadata, None until they are here."""
-        return None if self._exchange.headers is None else decode_metadata(self._exchange.headers)
+        """The server's initial metadata, None until received."""
+        return None if self._call.headers is None else decode_metadata(self._call.headers)
 
     @property
     def trailing_metadata(self) -> _Metadata | None:
@@ -149,40 +149,40 @@ class Call(Generic[_Request, _Reply]):
         """Wait for the server's first headers and return their metadata.
 
         Raises:
-            GRPCError: The call ended before.
+            GRPCError: The call ended without headers.
         """
-        await self._exchange.wait_for_headers()
+        await self._call.wait_for_headers()
         if (metadata := self.metadata) is None:
             raise self._fault()
         return metadata
 
     async def send(self, message: _Request) -> None:
-        """Send a message; waits while there is no room. A cancel may leave a call that can only be left.
+        """Send a message, waiting for room. After a cancellation here, the call may accept no further message.
 
         Raises:
-            GRPCError: The call has ended with this status.
-            grpclib.exceptions.StreamTerminatedError: The server has ended the call with OK.
+            GRPCError: The call ended with this status.
+            grpclib.exceptions.StreamTerminatedError: The server ended the call with OK.
         """
         try:
-            await self._exchange.send((bytes(message),))
+            await self._call.send((bytes(message),))
         except StreamTerminatedError as error:
             if self._trailers() is not None and self._status() is None:
                 raise StreamTerminatedError("the server has ended the call") from error
             raise self._fault() from error
 
     async def end(self) -> None:
-        """Say that no more messages come."""
+        """End the request: no more messages follow."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._exchange.end_nowait()
+        self._call.end_nowait()
 
     async def receive(self) -> _Reply | None:
-        """Return the next reply, or None after the last one of a call that ended with OK.
+        """Return the next reply, or None after the last one if the status is OK.
 
         Raises:
-            GRPCError: The call has ended with this status.
+            GRPCError: The call ended with this status.
         """
         try:
-            data = await self._exchange.receive()
+            data = await self._call.receive()
         except StreamTerminatedError as error:
             raise self._fault() from error
         if data is not None:
@@ -206,21 +206,21 @@ class Call(Generic[_Request, _Reply]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        exchange = self._exchange
-        if not (exchange.inbox.ended and exchange.ended):
-            exchange.reset_nowait(ErrorCodes.CANCEL)
-        exchange.connection.forget(exchange)
+        call = self._call
+        if not (call.inbox.ended and call.ended):
+            call.reset_nowait(ErrorCodes.CANCEL)
+        call.connection.unregister(call)
 
     def _trailers(self) -> Headers | None:
-        exchange = self._exchange
-        return exchange.trailers or (exchange.headers if exchange.inbox.ended else None)
+        call = self._call
+        return call.trailers or (call.headers if call.inbox.ended else None)
 
     def _status(self) -> GRPCError | None:
-        """Return the status that the call has ended with, None for OK."""
+        """Return the call's final status as an error, None for OK."""
         names = dict(self._trailers() or ())
         code = names.get("grpc-status")
         if code is None:
-            http = dict(self._exchange.headers or ()).get(":status", "")
+            http = dict(self._call.headers or ()).get(":status", "")
             return GRPCError(
                 _HTTP_STATUSES.get(http, Status.UNKNOWN), f"no gRPC status, HTTP status {http or 'missing'}"
             )
@@ -228,8 +228,8 @@ class Call(Generic[_Request, _Reply]):
         return None if status is Status.OK else GRPCError(status, decode_grpc_message(names.get("grpc-message", "")))
 
     def _fault(self) -> GRPCError:
-        """Return the status of a call that went wrong."""
-        error = self._exchange.error
+        """Return the error of a failed call."""
+        error = self._call.error
         if self._trailers() is not None and (fault := self._status()) is not None:
             return fault
         if isinstance(error, GRPCError):
@@ -240,7 +240,7 @@ class Call(Generic[_Request, _Reply]):
 
 
 class Channel:
-    """Makes calls on one connection; from `open_channel`."""
+    """One connection for any number of calls; see `open_channel`."""
 
     def __init__(self, connection: ClientConnection, scheme: str) -> None:
         self._connection = connection
@@ -258,29 +258,29 @@ class Channel:
         *,
         metadata: _MetadataLike = (),
     ) -> AsyncIterator[Call[_Request, _Reply]]:
-        """Open a call; leaving the block before the server has ended it cancels it there.
+        """Open a call. Leaving the block before the server has ended the call cancels it on the server.
 
         Args:
-            path: "/package.Service/Method".
-            request_type: The type of the messages sent.
-            reply_type: The type of the messages received.
-            metadata: Sent with the request.
+            path: Method path, "/package.Service/Method".
+            request_type: Type of the messages sent.
+            reply_type: Type of the messages received.
+            metadata: Request metadata.
 
         Raises:
-            GRPCError: UNAVAILABLE, the connection ends or is lost.
+            GRPCError: UNAVAILABLE; the connection is closing or lost.
         """
-        del request_type  # binds the type of what Call.send takes
-        exchange = await self._connection.begin(self._headers(path, metadata))
-        async with Call[_Request, _Reply](exchange, reply_type) as call:
+        del request_type  # only binds the argument type of Call.send
+        http2_call = await self._connection.begin(self._headers(path, metadata))
+        async with Call[_Request, _Reply](http2_call, reply_type) as call:
             yield call
 
     async def unary(
         self, path: str, request: Message, reply_type: type[_Reply], *, metadata: _MetadataLike = ()
     ) -> _Reply:
-        """Make a call of one request and one reply.
+        """Make a call with one request and one reply.
 
         Raises:
-            GRPCError: The call's status, if it isn't OK; UNAVAILABLE if the connection ends or is lost.
+            GRPCError: The call's status, if it isn't OK; UNAVAILABLE if the connection is closing or lost.
         """
         async with self.stream(path, type(request), reply_type, metadata=metadata) as call:
             await call.send(request)
@@ -309,16 +309,16 @@ class Channel:
 async def open_channel(
     host: str, port: int, *, ssl_context: ssl.SSLContext | None = None, settings: Settings | None = None
 ) -> AsyncIterator[Channel]:
-    """Connect to a server; the connection is closed, and its calls end, with the block.
+    """Connect to a server. Leaving the block closes the connection and ends its calls.
 
     Args:
-        host: Name or address.
+        host: Host name or address.
         port: TCP port.
-        ssl_context: A client's context for TLS; its ALPN protocols are set to h2.
-        settings: Limits; the defaults if None.
+        ssl_context: Client context for TLS, whose ALPN protocols are set to h2; None for plain TCP.
+        settings: Limits; None for the defaults.
 
     Raises:
-        GRPCError: UNAVAILABLE, there is no connection to be had.
+        GRPCError: UNAVAILABLE; the connection or TLS handshake failed.
     """
     transport = await _connect(host, port, ssl_context)
     connection = ClientConnection(transport, settings or Settings(), _authority(host, port))
@@ -327,7 +327,7 @@ async def open_channel(
         nursery.start_soon(connection.run)
         try:
             yield Channel(connection, "http" if ssl_context is None else "https")
-        except Exception as error:  # raised below, so that no exception group is made of it
+        except Exception as error:  # raised outside the nursery, which would wrap it in an exception group
             failure = error
         finally:
             connection.close("the channel was closed")
@@ -345,8 +345,8 @@ async def _connect(host: str, port: int, ssl_context: ssl.SSLContext | None) -> 
     except OSError as error:
         cause: BaseException = error
         while inner := getattr(cause, "exceptions", ()) or (cause.__cause__ and (cause.__cause__,)):
-            cause = inner[0]  # trio gathers one error per address it tried
-        raise lost(f"can't connect to {_authority(host, port)}: {cause}") from error
+            cause = inner[0]  # trio groups one error per address
+        raise connection_lost(f"can't connect to {_authority(host, port)}: {cause}") from error
     if ssl_context is None:
         return transport
     ssl_context.set_alpn_protocols(["h2"])
@@ -355,7 +355,8 @@ async def _connect(host: str, port: int, ssl_context: ssl.SSLContext | None) -> 
         await stream.do_handshake()
     except trio.BrokenResourceError as error:
         await trio.aclose_forcefully(transport)
-        raise lost(f"no TLS with {_authority(host, port)}: {error.__cause__ or error}") from error
+        reason = error.__cause__ or error
+        raise connection_lost(f"TLS handshake with {_authority(host, port)} failed: {reason}") from error
     except BaseException:
         await trio.aclose_forcefully(transport)
         raise

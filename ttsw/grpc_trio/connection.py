@@ -1,7 +1,7 @@
-"""One HTTP/2 connection on a trio stream: the tasks, the output queue, and the way from h2's events to the calls.
+"""One HTTP/2 connection on a trio stream: its tasks, its output queue, and the dispatch of h2's events to calls.
 
-Both sides share it; `server` and `client` say what new headers mean. When a call's sender waits is left to
-`exchange`, which peers are a nuisance to `guard`, and when silence is too long to `watch`.
+Shared by `server` and `client`, which handle new headers. `call` decides when a sender waits, `flood_guard` detects
+abusive peers, and `keepalive` detects silent ones.
 """
 
 import logging
@@ -15,12 +15,12 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
-from ttsw.grpc_trio.exchange import Exchange, lost
+from ttsw.grpc_trio.call import Http2Call, connection_lost
+from ttsw.grpc_trio.flood_guard import PREFACE_BYTES, FloodError, FloodGuard
 from ttsw.grpc_trio.frames import MAX_STREAM_ID, goaway, header_list_bytes
-from ttsw.grpc_trio.guard import PREFACE_BYTES, FloodError, FloodGuard
 from ttsw.grpc_trio.h2state import H2State
+from ttsw.grpc_trio.keepalive import Keepalive
 from ttsw.grpc_trio.settings import Settings
-from ttsw.grpc_trio.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,33 +28,40 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _READ_BYTES = 64 * 1024
-_WOKEN_AT_ONCE = 8  # senders woken per write; each of them wakes one more while there is room
-_LEAST_SHARE_BYTES = 8 * 1024  # a few messages, so that taking turns costs little
+_WAKE_BATCH = 8  # senders woken per write; each wakes another one while there is room
+_MIN_SHARE_BYTES = 8 * 1024  # a few messages; smaller shares would switch between senders too often
 _DRAIN_PING = b"draining"
-_DRAIN_ACK_S = 1.0
+_DRAIN_ACK_TIMEOUT_S = 1.0
 _LINGER_S = 0.5
-_ENDED_AT_ONCE = 8
+_TEARDOWN_BATCH = 8
 
 
 class Connection:
-    """The core of a connection; `run` owns all its tasks.
+    """Base class of client and server connections; `run` owns all tasks.
 
     Attributes:
-        exchanges: Calls in progress, by stream; each stays until its task has ended.
-        out: Output not yet given to the transport.
-        room: Senders that wait for `out` to shrink or for the connection's window.
-        unread_bytes: Input that the calls hold and have not read yet.
-        turn: Counts the writes; in each turn a call may queue about `share_bytes`, so that all get theirs.
-        reason: Why the connection ended or is ending; empty while it is in use.
+        calls: Calls in progress by stream id; a call is removed when its task has ended.
+        out: Output not yet passed to the transport.
+        room: Senders waiting for `out` to shrink or for the connection's window.
+        unread_bytes: Received input that the calls have not read yet.
+        turn: Number of writes so far. A call may queue about `share_bytes` per turn, for fairness.
+        share_bytes: Output that one call may queue per turn.
+        reason: Reason for closing; empty while the connection is in use.
     """
 
     def __init__(
-        self, transport: trio.abc.Stream, settings: Settings, *, client: bool, name: str, turns: "Turns | None" = None
+        self,
+        transport: trio.abc.Stream,
+        settings: Settings,
+        *,
+        client: bool,
+        name: str,
+        teardown: "TeardownLimiter | None" = None,
     ) -> None:
         self.settings = settings
         self.name = name
         self.h2 = H2State(settings, client=client)
-        self.exchanges: dict[int, Exchange] = {}
+        self.calls: dict[int, Http2Call] = {}
         self.out = bytearray()
         self.room = trio.lowlevel.ParkingLot()
         self.turn = 0
@@ -65,17 +72,17 @@ class Connection:
         self._refusing = False
         self._misbehaved = False
         self._transport = transport
-        self._turns = turns or Turns()
-        self._guard = FloodGuard(settings, skip_bytes=0 if client else PREFACE_BYTES)
-        self._watch = Watch(settings, trio.current_time())
+        self._teardown = teardown or TeardownLimiter()
+        self._flood_guard = FloodGuard(settings, skip_bytes=0 if client else PREFACE_BYTES)
+        self._keepalive = Keepalive(settings, trio.current_time())
         self._uncredited = 0
         self._reading = trio.CancelScope()
-        self._writing = trio.CancelScope(shield=True)  # ends by its owner's hand, after the last bytes
+        self._writing = trio.CancelScope(shield=True)  # cancelled explicitly, after the last bytes
         self._idle_writer = trio.lowlevel.ParkingLot()
         self._flushed = trio.Event()
         self._drain_acked = trio.Event()
-        self._emptied = trio.Event()
-        self._over = trio.Event()
+        self._calls_ended = trio.Event()
+        self._closed = trio.Event()
         self._tasks: trio.Nursery | None = None
         self._handlers: dict[type[h2e.Event], Callable[[Any], None]] = {
             h2e.RequestReceived: self._on_request,
@@ -94,24 +101,24 @@ class Connection:
 
     def __repr__(self) -> str:
         state = self.reason or ("draining" if self.draining else "open")
-        return f"<{type(self).__name__} {self.name} {state}, {len(self.exchanges)} calls, {len(self.out)} bytes queued>"
+        return f"<{type(self).__name__} {self.name} {state}, {len(self.calls)} calls, {len(self.out)} bytes queued>"
 
-    # ---- life
+    # ---- lifecycle
 
     async def run(self) -> None:
         """Serve the connection until it ends, then close the transport; calls still in progress are cancelled."""
         try:
             async with trio.open_nursery() as tasks:
                 tasks.start_soon(self._write_loop)
-                tasks.start_soon(self._watch_loop)
+                tasks.start_soon(self._keepalive_loop)
                 self._tasks = tasks
                 try:
                     await self._run_calls()
                 finally:
                     with trio.move_on_after(self.settings.flush_s, shield=True):
                         await self._flush()
-                    self._writing.cancel(reason="connection over")
-                    tasks.cancel_scope.cancel(reason="connection over")
+                    self._writing.cancel(reason="connection closed")
+                    tasks.cancel_scope.cancel(reason="connection closed")
         finally:
             if self._misbehaved:
                 with trio.move_on_after(_LINGER_S, shield=True):
@@ -121,8 +128,8 @@ class Connection:
 
     async def _run_calls(self) -> None:
         try:
-            async with trio.open_nursery() as calls:
-                self.calls = calls
+            async with trio.open_nursery() as nursery:
+                self._call_nursery = nursery
                 if self.draining:
                     self._start_drain()
                 with self._reading:
@@ -133,40 +140,40 @@ class Connection:
             self._end_calls_nowait()
 
     def close(self, reason: str, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
-        """End the connection with a GOAWAY; calls in progress are lost."""
+        """Send GOAWAY and close the connection; calls in progress fail."""
         if self.reason:
             return
         if self.h2.usable:
             self.h2.close_connection(code, reason.encode()[:256])
             self.flush_h2()
-        self._lose(reason)
+        self._mark_lost(reason)
 
     async def wait_closed(self) -> None:
-        """Wait until no call can be made over this connection any more."""
-        await self._over.wait()
+        """Wait until the connection is closed or lost."""
+        await self._closed.wait()
 
-    def _lose(self, reason: str) -> None:
+    def _mark_lost(self, reason: str) -> None:
         self.reason = self.reason or reason
-        self._over.set()
+        self._closed.set()
         self._reading.cancel(reason=self.reason)
         self.room.unpark_all()
 
     async def _end_calls(self) -> None:
-        """End the calls that are left, a few at a time: a thousand that unwind at once would keep others waiting."""
-        while self._end_calls_nowait(_ENDED_AT_ONCE):
+        """End the remaining calls in small batches: cancelling a thousand at once would delay other tasks."""
+        while self._end_calls_nowait(_TEARDOWN_BATCH):
             await trio.lowlevel.checkpoint()
 
-    def _end_calls_nowait(self, most: int | None = None) -> bool:
-        """End `most` of the calls that are left; say whether there are more."""
-        going = [exchange for exchange in self.exchanges.values() if exchange.error is None]
-        for exchange in going[:most]:
-            exchange.terminate(lost(self.reason))
+    def _end_calls_nowait(self, limit: int | None = None) -> bool:
+        """End up to `limit` calls (None for all); return whether more remain."""
+        active = [call for call in self.calls.values() if call.error is None]
+        for call in active[:limit]:
+            call.terminate(connection_lost(self.reason))
         self.room.unpark_all()
-        return most is not None and len(going) > most
+        return limit is not None and len(active) > limit
 
     def drain(self) -> None:
-        """Ask the peer for no new calls; the connection ends with the last one."""
-        if not self.draining and not self.reason:  # one that ends has no room for another task
+        """Refuse new calls, finish the current ones, then close the connection."""
+        if not self.draining and not self.reason:  # a closing connection can't start another task
             self.draining = True
             if self._tasks is not None:
                 self._start_drain()
@@ -176,37 +183,37 @@ class Connection:
         self._tasks.start_soon(self._drain)
 
     async def _drain(self) -> None:
-        # In two steps: calls that the peer began before it heard of the drain are still served.
-        if not self._watch.agreed:
+        # Two GOAWAYs: calls that the peer starts before it receives the first one are still served.
+        if not self._keepalive.established:
             self.close("draining")
             return
         self.out += goaway(MAX_STREAM_ID, ErrorCodes.NO_ERROR, b"draining")
         self.h2.ping(_DRAIN_PING)
         self.flush_h2()
-        with trio.move_on_after(_DRAIN_ACK_S):
+        with trio.move_on_after(_DRAIN_ACK_TIMEOUT_S):
             await self._drain_acked.wait()
         self._refusing = True
         self.out += goaway(self.h2.highest_inbound_stream_id, ErrorCodes.NO_ERROR, b"draining")
         self.wake_writer()
-        while self.exchanges:
-            self._emptied = trio.Event()
-            await self._emptied.wait()
+        while self.calls:
+            self._calls_ended = trio.Event()
+            await self._calls_ended.wait()
         self.close("drained")
 
     # ---- output
 
     def flush_h2(self) -> None:
-        """Queue what h2 has written."""
+        """Queue h2's pending output."""
         if data := self.h2.data_to_send():
             self.out += data
             self._idle_writer.unpark()
 
     def wake_writer(self) -> None:
-        """Let the writer take what was added to `out`."""
+        """Wake the writer after output was added to `out`."""
         self._idle_writer.unpark()
 
-    def pass_room_on(self) -> None:
-        """Wake the next waiting sender if there is room for it."""
+    def wake_sender(self) -> None:
+        """Wake the next waiting sender if the queue and the window have room."""
         if self.room and len(self.out) < self.settings.max_queued_bytes and self.h2.outbound_flow_control_window > 0:
             self.room.unpark()
 
@@ -222,8 +229,8 @@ class Connection:
                     if self._flushed.is_set():
                         self._flushed = trio.Event()
                     self.turn += 1
-                    self.share_bytes = max(_LEAST_SHARE_BYTES, self.settings.max_queued_bytes // (1 + len(self.room)))
-                    self.room.unpark(count=_WOKEN_AT_ONCE)
+                    self.share_bytes = max(_MIN_SHARE_BYTES, self.settings.max_queued_bytes // (1 + len(self.room)))
+                    self.room.unpark(count=_WAKE_BATCH)
                     await self._transport.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 self._on_broken(error)
@@ -231,16 +238,16 @@ class Connection:
     def _on_broken(self, error: Exception) -> None:
         self._flushed.set()
         self._writing.cancel(reason="transport broken")
-        self._lose(f"the connection broke: {error}")
+        self._mark_lost(f"connection lost: {error}")
 
     async def _flush(self) -> None:
-        """Wait until the last bytes, a GOAWAY mostly, are out."""
+        """Wait until the last bytes, usually a GOAWAY, are written."""
         while (self.out or not self._flushed.is_set()) and not self._writing.cancel_called:
             await self._flushed.wait()
             await trio.lowlevel.checkpoint()
 
     async def _linger(self) -> None:
-        # Input left unread makes the kernel reset the connection, and that can overtake the GOAWAY which says why.
+        # With unread input, the kernel resets the connection on close, and the peer may lose the GOAWAY.
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             if isinstance(self._transport, trio.abc.HalfCloseableStream):
                 await self._transport.send_eof()
@@ -251,93 +258,93 @@ class Connection:
 
     async def _read_loop(self) -> None:
         while True:
-            while len(self.out) > 4 * self.settings.max_queued_bytes:  # answers to a peer that doesn't read them
+            while len(self.out) > 4 * self.settings.max_queued_bytes:  # the peer doesn't read our replies
                 await self.room.park()
             try:
                 data = await self._transport.receive_some(_READ_BYTES)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                await self._turns.take()
+                await self._teardown.wait_turn()
                 self._on_broken(error)
                 return
             if not data:
-                await self._turns.take()
-                self._lose("the peer closed the connection")
+                await self._teardown.wait_turn()
+                self._mark_lost("the peer closed the connection")
                 return
             if not await self._receive(bytes(data)):
                 return
 
     async def _receive(self, data: bytes) -> bool:
-        """Take bytes from the peer; return False when they end the connection."""
+        """Process bytes from the peer; return False if they end the connection."""
         now = trio.current_time()
-        self._watch.heard(now)
+        self._keepalive.on_input(now)
         try:
-            for number, piece in enumerate(self._guard.pieces(data, now)):
+            for number, piece in enumerate(self._flood_guard.split(data, now)):
                 if number:
                     self.flush_h2()
                     await trio.lowlevel.checkpoint()
-                self._take(piece)
+                self._process(piece)
         except FloodError as error:
-            logger.info("%s: %s: closing", self.name, error)
+            logger.info("%s: %s; closing connection", self.name, error)
             self._misbehaved = True
             self.close(str(error), error.code)
             return False
         except ProtocolError as error:
-            logger.debug("%s: no HTTP/2: %s", self.name, error)
+            logger.debug("%s: HTTP/2 protocol error: %s", self.name, error)
             self._misbehaved = True
             self.flush_h2()
-            self._lose(f"protocol error: {error}")
+            self._mark_lost(f"protocol error: {error}")
             return False
         self.flush_h2()
         return not self.reason
 
-    def _take(self, data: bytes) -> None:
+    def _process(self, data: bytes) -> None:
         for event in self.h2.receive_data(data):
             if (handler := self._handlers.get(type(event))) is not None:
                 handler(event)
 
     def on_open(self, stream_id: int, headers: list[tuple[str, str]]) -> None:
-        """Take a new request. A client never gets one: h2 refuses a server's push, which our settings forbid."""
-        raise AssertionError(f"a request on stream {stream_id} of a connection that takes none")
+        """Handle a new request. Never called on a client: our settings forbid server push, and h2 rejects it."""
+        raise AssertionError(f"unexpected request on stream {stream_id} of a client connection")
 
     def _on_request(self, event: h2e.RequestReceived) -> None:
         stream_id, headers = event.stream_id or 0, event.headers or []
-        self._guard.count_headers(header_list_bytes(headers), trio.current_time())  # type: ignore[arg-type]
+        self._flood_guard.count_headers(header_list_bytes(headers), trio.current_time())  # type: ignore[arg-type]
         stream = self.h2.streams.get(stream_id)
-        if stream is None or stream.closed:  # by a reset in the same read
+        if stream is None or stream.closed:  # reset within the same read
             return
-        if self._refusing or len(self.exchanges) >= self.settings.max_concurrent_streams:
-            self._guard.count_reset(trio.current_time())
+        if self._refusing or len(self.calls) >= self.settings.max_concurrent_streams:
+            self._flood_guard.count_reset(trio.current_time())
             self.h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             return
-        self._watch.busy()
+        self._keepalive.on_call()
         self.on_open(stream_id, headers)  # type: ignore[arg-type]  # header_encoding makes them str
 
     def _on_response(self, event: h2e.ResponseReceived) -> None:
-        if (exchange := self.exchanges.get(event.stream_id or 0)) is not None:
-            exchange.headers = event.headers  # type: ignore[assignment]  # header_encoding makes them str
-            exchange.on_headers()
+        if (call := self.calls.get(event.stream_id or 0)) is not None:
+            call.headers = event.headers  # type: ignore[assignment]  # header_encoding makes them str
+            call.on_headers()
 
     def _on_trailers(self, event: h2e.TrailersReceived) -> None:
-        if (exchange := self.exchanges.get(event.stream_id or 0)) is not None:
-            exchange.trailers = event.headers  # type: ignore[assignment]  # header_encoding makes them str
+        if (call := self.calls.get(event.stream_id or 0)) is not None:
+            call.trailers = event.headers  # type: ignore[assignment]  # header_encoding makes them str
 
     def _on_data(self, event: h2e.DataReceived) -> None:
         used = event.flow_controlled_length or 0
         self._uncredited += used
-        if self._uncredited >= self.h2.credit_step_bytes:  # at once, so that one call unread doesn't stop the others
+        if self._uncredited >= self.h2.credit_step_bytes:  # before the call reads it: a slow call must not block others
             self.h2.increment_flow_control_window(self._uncredited)
             self._uncredited = 0
-        if (exchange := self.exchanges.get(event.stream_id or 0)) is not None:
-            exchange.on_data(event.data or b"", used)
+        if (call := self.calls.get(event.stream_id or 0)) is not None:
+            call.on_data(event.data or b"", used)
             if self.unread_bytes > self.settings.max_unread_bytes:
-                self._make_room()
+                self._end_largest_call()
 
-    def _make_room(self) -> None:
-        """End the call that holds most: it has sent much ahead of its reader, or never ends a message."""
-        most = max(self.exchanges.values(), key=lambda exchange: exchange.inbox.held_bytes)
+    def _end_largest_call(self) -> None:
+        """End the call with the most unread bytes: its reader is far behind, or its message never ends."""
+        largest = max(self.calls.values(), key=lambda call: call.inbox.buffered_bytes)
         limit = self.settings.max_unread_bytes
-        logger.info("%s: call %d ended with %d bytes unread", self.name, most.id, most.inbox.held_bytes)
-        most.overflow(
+        logger.info("%s: call %d ended with %d bytes unread", self.name, largest.id, largest.inbox.buffered_bytes)
+        largest.overflow(
             GRPCError(
                 Status.RESOURCE_EXHAUSTED,
                 f"the calls of this connection have over {limit} bytes unread; send less ahead",
@@ -345,87 +352,87 @@ class Connection:
         )
 
     def _on_stream_end(self, event: h2e.StreamEnded) -> None:
-        if (exchange := self.exchanges.get(event.stream_id or 0)) is not None:
-            exchange.on_end()
+        if (call := self.calls.get(event.stream_id or 0)) is not None:
+            call.on_end()
 
     def _on_reset(self, event: h2e.StreamReset) -> None:
-        if not event.remote_reset:  # h2's answer to the peer's mistake
-            self._guard.count_reset(trio.current_time())
-        if (exchange := self.exchanges.get(event.stream_id or 0)) is not None:
-            exchange.terminate(ResetError(event.error_code or ErrorCodes.NO_ERROR))
+        if not event.remote_reset:  # h2 reset the stream for a protocol error
+            self._flood_guard.count_reset(trio.current_time())
+        if (call := self.calls.get(event.stream_id or 0)) is not None:
+            call.terminate(ResetError(event.error_code or ErrorCodes.NO_ERROR))
 
     def _on_window(self, event: h2e.WindowUpdated) -> None:
         if not event.stream_id:
-            self.room.unpark(count=_WOKEN_AT_ONCE)
-        elif (exchange := self.exchanges.get(event.stream_id)) is not None:
-            exchange.on_window()
+            self.room.unpark(count=_WAKE_BATCH)
+        elif (call := self.calls.get(event.stream_id)) is not None:
+            call.on_window()
 
     def _on_settings(self, _event: h2e.RemoteSettingsChanged) -> None:
-        self._watch.agree()
+        self._keepalive.on_settings()
         self.h2.bound_header_table()
-        for exchange in self.exchanges.values():
-            exchange.on_window()
+        for call in self.calls.values():
+            call.on_window()
 
     def _on_ping_ack(self, event: h2e.PingAckReceived) -> None:
         if event.ping_data == _DRAIN_PING:
             self._drain_acked.set()
 
     def _on_goaway(self, event: h2e.ConnectionTerminated) -> None:
-        """Note the peer's GOAWAY; a server's calls go on."""
+        """Handle the peer's GOAWAY; ignored on a server, whose calls continue."""
 
     # ---- calls
 
-    def register(self, exchange: Exchange) -> None:
-        """Keep a call that begins."""
-        self.exchanges[exchange.id] = exchange
+    def register(self, call: Http2Call) -> None:
+        """Add a new call."""
+        self.calls[call.id] = call
 
-    def forget(self, exchange: Exchange) -> None:
-        """Let go of a call whose task has ended."""
-        if self.exchanges.pop(exchange.id, None) is not None:
-            self.unread_bytes -= exchange.inbox.held_bytes
-        if not self.exchanges:
-            self._watch.idle(trio.current_time())
-            self._emptied.set()
+    def unregister(self, call: Http2Call) -> None:
+        """Remove a call whose task has ended."""
+        if self.calls.pop(call.id, None) is not None:
+            self.unread_bytes -= call.inbox.buffered_bytes
+        if not self.calls:
+            self._keepalive.on_idle(trio.current_time())
+            self._calls_ended.set()
 
-    # ---- silence
+    # ---- keepalive
 
-    async def _watch_loop(self) -> None:
+    async def _keepalive_loop(self) -> None:
         while True:
             now = trio.current_time()
-            verdict, wake_at = self._watch.judge(now)
-            if verdict == "ping":
+            action, wake_at = self._keepalive.check(now)
+            if action == "ping":
                 self.h2.ping(b"keepaliv")
                 self.flush_h2()
-            elif verdict == "idle":
+            elif action == "idle":
                 self.drain()
                 return
-            elif verdict:
-                logger.info("%s: %s", self.name, verdict)
-                self.close(verdict)
+            elif action:
+                logger.info("%s: %s", self.name, action)
+                self.close(action)
                 return
             await trio.sleep_until(wake_at)
 
 
-class Turns:
-    """Lets a few tasks at a time go on: a thousand connections that are lost in one moment end one after the other."""
+class TeardownLimiter:
+    """Limits how many connections are torn down per scheduler pass, in case a thousand are lost at once."""
 
     def __init__(self) -> None:
-        self._places = trio.Semaphore(_ENDED_AT_ONCE)
+        self._slots = trio.Semaphore(_TEARDOWN_BATCH)
 
-    async def take(self) -> None:
-        """Wait for a turn, which lasts for one pass of the scheduler."""
-        async with self._places:
+    async def wait_turn(self) -> None:
+        """Wait for a free slot, and hold it for one scheduler pass."""
+        async with self._slots:
             await trio.lowlevel.checkpoint()
 
 
 class ResetError(StreamTerminatedError):
-    """The peer reset the call; `code` is HTTP/2's reason."""
+    """The peer reset the call; `code` is the HTTP/2 error code."""
 
     def __init__(self, code: ErrorCodes | int) -> None:
         self.code = code
-        super().__init__(f"reset by the peer: {name_of(code)}")
+        super().__init__(f"reset by the peer: {code_name(code)}")
 
 
-def name_of(code: ErrorCodes | int) -> str:
-    """Return HTTP/2's name of an error code, its number if it has none."""
+def code_name(code: ErrorCodes | int) -> str:
+    """Return the HTTP/2 name of an error code, or its number if it is unknown."""
     return code.name if isinstance(code, ErrorCodes) else str(code)

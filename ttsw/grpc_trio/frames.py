@@ -1,13 +1,13 @@
-"""Frames written by hand: gRPC's length prefix, HTTP/2 DATA, the two-step GOAWAY. Bytes only, no state.
+"""Encode and parse the frames handled without h2: gRPC's length prefix, HTTP/2 DATA, and GOAWAY. Stateless.
 
-Whether a frame may be sent, and keeping h2's windows in step with it, is left to `exchange` and `connection`.
+`call` and `connection` decide whether a frame may be sent, and update h2's windows.
 """
 
 from collections.abc import Iterable, Sequence
 from struct import Struct
 
-_HEAD = Struct(">HBBBL")  # an HTTP/2 frame's length in 16 + 8 bits, type, flags, stream
-_PREFIX = Struct(">BL")  # a gRPC message's compressed flag and length
+_HEAD = Struct(">HBBBL")  # HTTP/2 frame header: length as 16 + 8 bits, type, flags, stream id
+_PREFIX = Struct(">BL")  # gRPC message prefix: compressed flag and length
 _GOAWAY = Struct(">LL")
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -17,7 +17,7 @@ MAX_STREAM_ID = 2**31 - 1
 
 
 def join_messages(messages: Sequence[bytes]) -> bytes:
-    """Give each message its gRPC prefix and join them."""
+    """Prefix each message with its gRPC header and join them."""
     if len(messages) == 1:
         return _PREFIX.pack(0, len(messages[0])) + messages[0]
     return b"".join([part for message in messages for part in (_PREFIX.pack(0, len(message)), message)])
@@ -35,25 +35,25 @@ def write_data(out: bytearray, stream_id: int, payload: bytes | memoryview, max_
 
 
 def goaway(last_stream_id: int, error_code: int, reason: bytes = b"") -> bytes:
-    """Return a GOAWAY frame. h2's own ends h2's state with it, and so can't begin a drain."""
+    """Return a GOAWAY frame that starts a drain; h2's own GOAWAY would close the connection state."""
     body = _GOAWAY.pack(last_stream_id, error_code) + reason
     return _HEAD.pack(len(body) >> 8, len(body) & 0xFF, GOAWAY, 0, 0) + body
 
 
 def parse_prefix(data: bytes | bytearray) -> tuple[int, int]:
-    """Return compressed flag and length of the message that `data` begins with."""
+    """Return the compressed flag and length of the message at the start of `data`."""
     flag, size = _PREFIX.unpack_from(data)
     return flag, size
 
 
 def parse_head(data: bytes | bytearray, offset: int = 0) -> tuple[int, int, int, int]:
-    """Return body length, type, flags and stream of the frame at `offset`."""
+    """Return body length, type, flags and stream id of the frame at `offset`."""
     high, low, kind, flags, stream_id = _HEAD.unpack_from(data, offset)
     return high << 8 | low, kind, flags, stream_id
 
 
 def header_list_bytes(headers: Iterable[tuple[str, str]]) -> int:
-    """Return the size of a header list as RFC 9113, section 6.5.2 counts it, bytes.
+    """Return the size of a header list in bytes, as defined by RFC 9113, section 6.5.2.
 
     >>> header_list_bytes([("te", "trailers")])
     42

@@ -1,7 +1,7 @@
-"""h2's connection state with the departures that a long-lived gRPC connection needs.
+"""h2's connection state, adapted to long-lived gRPC connections.
 
-h2 decides what a peer may do, keeps windows and codes headers. Here it is told to let GOAWAY end nothing by itself
-(the calls in progress go on) and to leave one stream too many to us (refusing it costs the peer that stream only).
+h2 validates frames, tracks windows and encodes headers. It differs from plain h2 in two points: a GOAWAY doesn't end
+calls in progress, and a stream above the limit is refused by `connection` instead of ending the connection.
 """
 
 from h2.config import H2Configuration
@@ -14,21 +14,21 @@ from hyperframe.frame import Frame, GoAwayFrame
 
 from ttsw.grpc_trio.settings import Settings
 
-_HARD_HEADER_FACTOR = 2  # up to here a header list too large is decoded and refused, beyond it the connection ends
+_HARD_HEADER_FACTOR = 2  # a header list above the limit is refused; above this multiple, it ends the connection
 _CONNECTION_WINDOW_BYTES = 1024 * 1024
 _DEFAULT_WINDOW_BYTES = 65535
 _HEADER_TABLE_BYTES = 4096
 
 
 class H2State(H2Connection):
-    """h2's H2Connection, set up with our limits; `initiate_connection` is still to be called."""
+    """H2Connection with our limits; call `open_connection` to start it."""
 
     MAX_CLOSED_STREAMS = 1_024
-    """Ended calls that a connection remembers, so as to forgive late frames; h2's own 65 536 take 10 MB."""
+    """Closed streams remembered per connection, whose late frames are ignored; h2's default of 65 536 takes 10 MB."""
 
     def __init__(self, settings: Settings, *, client: bool) -> None:
-        # latin-1 decodes every byte; our own checks stand in for h2's validation, whose every complaint ends the
-        # whole connection.
+        # latin-1 decodes every byte. Our own checks replace h2's validation, which ends the whole connection for one
+        # bad request.
         super().__init__(
             H2Configuration(
                 client_side=client,
@@ -50,38 +50,38 @@ class H2State(H2Connection):
 
     @property
     def open_inbound_streams(self) -> int:
-        """Report none: h2 would answer one stream too many by ending the connection."""
-        self._open_streams(1)  # for its side effect: it drops closed streams
+        """Report 0: above the limit, h2 would end the connection."""
+        self._open_streams(1)  # called for its side effect: it removes closed streams
         return 0
 
     def open_connection(self) -> None:
-        """Write preface, SETTINGS, and the credit that takes the connection's window beyond its small default."""
+        """Write the preface and SETTINGS, and enlarge the connection's window from its small default."""
         self.initiate_connection()
         self.increment_flow_control_window(_CONNECTION_WINDOW_BYTES - _DEFAULT_WINDOW_BYTES)
 
     def bound_header_table(self) -> None:
-        """Keep our encoder's table small, however much the peer's SETTINGS would let it grow."""
+        """Limit the encoder's header table, regardless of the size that the peer's SETTINGS allow."""
         self.encoder.header_table_size = min(self.encoder.header_table_size, _HEADER_TABLE_BYTES)
 
     @property
     def credit_step_bytes(self) -> int:
-        """How much of the connection's window may be used before it is given back."""
+        """Used part of the connection's window at which it is credited back, bytes."""
         return _CONNECTION_WINDOW_BYTES // 2
 
     @property
     def usable(self) -> bool:
-        """Whether frames can still be written."""
+        """Whether h2 can still write frames."""
         return self.state_machine.state is not ConnectionState.CLOSED
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         event = ConnectionTerminated()
-        event.error_code = _known(frame.error_code)
+        event.error_code = _parse_error_code(frame.error_code)
         event.last_stream_id = frame.last_stream_id
         event.additional_data = frame.additional_data or None
         return [], [event]
 
 
-def _known(code: int) -> ErrorCodes | int:
+def _parse_error_code(code: int) -> ErrorCodes | int:
     try:
         return ErrorCodes(code)
     except ValueError:

@@ -1,7 +1,6 @@
-"""From a request's headers to its status: checks them, runs the handler under its deadline, ends the call.
+"""Request handling: check the headers, run the handler under its deadline, and send the status.
 
-Decides which fault becomes which status. How bytes come and go is left to `exchange`, what a handler holds to
-`stream`.
+Maps errors to statuses. `call` transfers messages; `stream` is the handler's interface.
 """
 
 import logging
@@ -17,21 +16,21 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from grpclib.metadata import Deadline, decode_metadata, encode_grpc_message
 from h2.errors import ErrorCodes
 
-from ttsw.grpc_trio.exchange import Exchange
+from ttsw.grpc_trio.call import Http2Call
 from ttsw.grpc_trio.frames import header_list_bytes
-from ttsw.grpc_trio.stream import H2Stream, Peer, Stream
+from ttsw.grpc_trio.stream import H2Stream, Peer, ServerStream
 
 logger = logging.getLogger(__name__)
 
 Headers = list[tuple[str, str]]
 _Error = TypeVar("_Error", bound=Exception)
 _CODEC = ProtoCodec()
-_FINISH_S = 1.0  # only listeners to SendTrailingMetadata can take time
+_STATUS_TIMEOUT_S = 1.0  # sending is immediate; only listeners to SendTrailingMetadata may wait
 
 
 @dataclass(eq=False)
-class Refusal(Exception):  # noqa: N818 - an answer, not an error
-    """A request that no handler will see, and the answer to it."""
+class Refusal(Exception):  # noqa: N818 - a response, not an error
+    """Response to a request that is refused before any handler runs."""
 
     status: Status
     message: str
@@ -50,7 +49,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error
 
 
 class Router:
-    """Knows the services' methods and runs one call at a time per task."""
+    """Dispatches calls to the services' methods."""
 
     def __init__(
         self, mapping: dict[str, Handler], dispatch: _DispatchServerEvents, max_header_list_bytes: int
@@ -60,34 +59,34 @@ class Router:
         self._max_header_list_bytes = max_header_list_bytes
         self._details = ProtoStatusDetailsCodec() if _googleapis_available() else None
 
-    async def run(self, exchange: Exchange, headers: Headers, peer: Peer) -> None:
-        """Run one call from its headers to its end; raises nothing but trio.Cancelled."""
+    async def run(self, call: Http2Call, headers: Headers, peer: Peer) -> None:
+        """Run one call from its headers to its end. Raises only trio.Cancelled."""
         try:
             try:
-                stream = self._accept(exchange, headers, peer)
+                stream = self._accept(call, headers, peer)
             except Refusal as refusal:
-                if exchange.error is None:
-                    exchange.send_headers_nowait(refusal.headers(), end_stream=True)
+                if call.error is None:
+                    call.send_headers_nowait(refusal.headers(), end_stream=True)
             else:
-                await self._run_handler(stream, exchange, headers)
+                await self._run_handler(stream, call, headers)
         finally:
-            if exchange.error is None:
-                _end(exchange)
-            exchange.connection.forget(exchange)
+            if call.error is None:
+                _close_stream(call)
+            call.connection.unregister(call)
 
-    def _accept(self, exchange: Exchange, headers: Headers, peer: Peer) -> Stream[Any, Any]:
+    def _accept(self, call: Http2Call, headers: Headers, peer: Peer) -> ServerStream[Any, Any]:
         names = dict(headers)
         self._check(names, headers)
         path = names.get(":path", "")
         if (method := self._mapping.get(path)) is None:
-            raise Refusal(Status.UNIMPLEMENTED, f"no method {path!r}")
+            raise Refusal(Status.UNIMPLEMENTED, f"unknown method {path!r}")
         try:
             deadline = Deadline.from_headers(headers)
             metadata = decode_metadata(headers)
         except (ValueError, OverflowError) as error:
             raise Refusal(Status.INTERNAL, f"bad request header: {error}") from error
-        stream: Stream[Any, Any] = Stream(
-            H2Stream(exchange, peer),  # type: ignore[arg-type]  # stands in for grpclib's own
+        stream: ServerStream[Any, Any] = ServerStream(
+            H2Stream(call, peer),  # type: ignore[arg-type]  # replaces grpclib's own
             path,
             method.cardinality,
             method.request_type,
@@ -105,36 +104,36 @@ class Router:
         if header_list_bytes(headers) > self._max_header_list_bytes:
             raise Refusal(Status.RESOURCE_EXHAUSTED, f"headers exceed {self._max_header_list_bytes} bytes")
         if names.get(":method") != "POST":
-            raise Refusal(Status.UNIMPLEMENTED, "a gRPC call is a POST", 405)
+            raise Refusal(Status.UNIMPLEMENTED, "gRPC requires the method POST", 405)
         kind = names.get("content-type", "").partition(";")[0].strip()
         if kind not in {GRPC_CONTENT_TYPE, GRPC_CONTENT_TYPE + "+proto"}:
-            raise Refusal(Status.UNKNOWN, f"unacceptable content-type {kind!r}", 415)
+            raise Refusal(Status.UNKNOWN, f"unsupported content-type {kind!r}", 415)
         if names.get("te") != "trailers":
             raise Refusal(Status.UNKNOWN, 'the header "te: trailers" is missing', 400)
         if (encoding := names.get("grpc-encoding", "identity")) != "identity":
             accept = [("grpc-accept-encoding", "identity")]
-            raise Refusal(Status.UNIMPLEMENTED, f"unknown grpc-encoding {encoding!r}", extra=accept)
+            raise Refusal(Status.UNIMPLEMENTED, f"unsupported grpc-encoding {encoding!r}", extra=accept)
 
-    async def _run_handler(self, stream: Stream[Any, Any], exchange: Exchange, headers: Headers) -> None:
+    async def _run_handler(self, stream: ServerStream[Any, Any], call: Http2Call, headers: Headers) -> None:
         timeout = trio.CancelScope()
         if stream.deadline is not None:
             timeout.deadline = trio.current_time() + stream.deadline.time_remaining()
-        # What holds if neither the handler's end nor its failure says otherwise:
+        # Status of a handler that is cancelled from outside: neither assignment below runs then.
         fault: Exception | None = GRPCError(Status.UNAVAILABLE, "the server is shutting down")
         try:
             try:
-                with exchange.scope, timeout:
+                with call.scope, timeout:
                     await self._call(stream, dict(headers))
                 fault = None
             except* Exception as group:
-                fault = _classify(stream, exchange, group)
+                fault = _classify(stream, call, group)
             if timeout.cancelled_caught or (fault is not None and timeout.cancel_called):
                 fault = GRPCError(Status.DEADLINE_EXCEEDED, "the call's deadline has passed")
         finally:
-            with trio.move_on_after(_FINISH_S, shield=True):
-                await _finish(stream, exchange, fault)
+            with trio.move_on_after(_STATUS_TIMEOUT_S, shield=True):
+                await _send_status(stream, call, fault)
 
-    async def _call(self, stream: Stream[Any, Any], names: dict[str, str]) -> None:
+    async def _call(self, stream: ServerStream[Any, Any], names: dict[str, str]) -> None:
         path = names[":path"]
         stream.metadata, handler = await self._dispatch.recv_request(
             stream.metadata,
@@ -148,22 +147,22 @@ class Router:
         await handler(stream)
 
 
-def _classify(stream: Stream[Any, Any], exchange: Exchange, error: Exception) -> Exception:
-    """Find the answer among what a handler raised; log what is none."""
+def _classify(stream: ServerStream[Any, Any], call: Http2Call, error: Exception) -> Exception:
+    """Return the GRPCError in a handler's exception, or log the exception and return it."""
     path = stream._method_name
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    if (answer := _find(error, GRPCError)) is not None:
-        return answer
-    if _find(error, StreamTerminatedError) is not None:  # the call is over, or can only be reset
+    if (status_error := _find(error, GRPCError)) is not None:
+        return status_error
+    if _find(error, StreamTerminatedError) is not None:  # the call has ended, or can only be reset
         logger.debug("%s: %s", path, error)
     else:
-        logger.error("%s: the handler failed", path, exc_info=error)
+        logger.error("%s: handler failed", path, exc_info=error)
     return error
 
 
 def _find(error: BaseException, kind: type[_Error]) -> _Error | None:
-    """Return the first `kind` in an error or error group, None if any other error is beside it."""
+    """Return the first `kind` in an error or error group, None if the group contains any other error."""
     if isinstance(error, kind):
         return error
     if isinstance(error, BaseExceptionGroup) and error.split(kind)[1] is None:
@@ -171,9 +170,9 @@ def _find(error: BaseException, kind: type[_Error]) -> _Error | None:
     return None
 
 
-async def _finish(stream: Stream[Any, Any], exchange: Exchange, fault: Exception | None) -> None:
-    """Send the status, unless the handler did or nobody listens any more; never waits."""
-    if exchange.error is not None or exchange.ended:
+async def _send_status(stream: ServerStream[Any, Any], call: Http2Call, fault: Exception | None) -> None:
+    """Send the status, unless the handler has sent it or the call is reset."""
+    if call.error is not None or call.ended:
         return
     status, message, details = Status.OK, None, None
     if isinstance(fault, GRPCError):
@@ -181,15 +180,15 @@ async def _finish(stream: Stream[Any, Any], exchange: Exchange, fault: Exception
     elif fault is not None:
         status, message = Status.UNKNOWN, "Internal Server Error"
     elif not stream._cardinality.server_streaming and not stream._send_message_done:
-        logger.error("%s: the handler ended without a reply", stream._method_name)
+        logger.error("%s: handler returned without a reply", stream._method_name)
         status, message = Status.UNKNOWN, "Internal Server Error"
-    message = message.strip(" ") if message else None  # HTTP/2 allows no spaces around a header's value
+    message = message.strip(" ") if message else None  # HTTP/2 forbids spaces around a header's value
     await stream.send_trailing_metadata(status=status, status_message=message or None, status_details=details)
 
 
-def _end(exchange: Exchange) -> None:
-    """Leave nothing open: stop a client that is still sending, reset what got no status."""
-    if not exchange.ended:
-        exchange.reset_nowait(ErrorCodes.INTERNAL_ERROR)
-    elif not exchange.inbox.ended:
-        exchange.reset_nowait(ErrorCodes.NO_ERROR)
+def _close_stream(call: Http2Call) -> None:
+    """Reset a call without a status, or a client that is still sending."""
+    if not call.ended:
+        call.reset_nowait(ErrorCodes.INTERNAL_ERROR)
+    elif not call.inbox.ended:
+        call.reset_nowait(ErrorCodes.NO_ERROR)

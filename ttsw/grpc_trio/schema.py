@@ -1,7 +1,7 @@
-"""Whether a protobuf message's bytes fit its schema: field by field, before anything is made of them.
+"""Check the bytes of a protobuf message against its schema, before they are decoded.
 
-betterproto2 takes a field of any wire type: a string may then be an int, an enum a list, and a field that is cut short
-passes for a whole one. Here such a message is refused, with the field's name. Pure. Encoding:
+betterproto2 accepts any wire type for a field: it decodes a string to an int, an enum to a list, and a truncated field
+without an error. Here such a message is rejected with the field's name. Pure. Encoding:
 https://protobuf.dev/programming-guides/encoding.
 """
 
@@ -20,7 +20,7 @@ _VARINT_BYTES = 10
 
 
 class SchemaError(ValueError):
-    """A message doesn't fit its schema; the text names the field."""
+    """A message doesn't match its schema; the text names the field."""
 
 
 class _Field(NamedTuple):
@@ -28,7 +28,7 @@ class _Field(NamedTuple):
     kind: str
     wire_type: int
     packed: bool
-    message: type | None  # of a message's or a map entry's fields
+    message: type | None  # message type of a nested message or map entry
 
 
 @cache
@@ -44,16 +44,16 @@ def _fields(message_type: type) -> dict[int, _Field]:
 
 
 def check(data: bytes, message_type: type) -> None:
-    r"""Return if the bytes fit a betterproto2 message type. Fields that the type doesn't have may be of any kind.
+    r"""Check that the bytes match a betterproto2 message type. Unknown fields may have any wire type.
 
-    >>> from ttsw.rpc.generated.tts import TextChunk
+    >>> from ttsw.fronts.abi.generated.tts import TextChunk
     >>> check(bytes(TextChunk(text="hello")), TextChunk)
     >>> check(b"\x10\x05", TextChunk)
     Traceback (most recent call last):
-    ttsw.grpc_trio.schema.SchemaError: TextChunk.text is a string, but came as a varint
+    ttsw.grpc_trio.schema.SchemaError: TextChunk.text is a string, but was sent as a varint
 
     Raises:
-        SchemaError: They don't.
+        SchemaError: The bytes don't match.
     """
     if hasattr(message_type, "_betterproto"):
         _check(data, message_type, message_type.__name__)
@@ -75,9 +75,9 @@ def _check(data: bytes, message_type: type, path: str) -> None:
         elif wire_type in _FIXED_BYTES:
             stop = at + _FIXED_BYTES[wire_type]
         else:
-            raise SchemaError(f"{name} has wire type {wire_type}, which proto3 doesn't know")
+            raise SchemaError(f"{name} has wire type {wire_type}, which proto3 doesn't define")
         if stop > end:
-            raise SchemaError(f"{name} is cut short")
+            raise SchemaError(f"{name} is truncated")
         if field is not None:
             _check_field(data[at:stop], field, wire_type, name)
         at = stop
@@ -87,7 +87,7 @@ def _check_field(content: bytes, field: _Field, wire_type: int, name: str) -> No
     if wire_type == DELIMITED and field.packed:
         _check_packed(content, field.wire_type, name)
     elif wire_type != field.wire_type:
-        raise SchemaError(f"{name} is a {field.kind}, but came as {_KINDS[wire_type]}")
+        raise SchemaError(f"{name} is a {field.kind}, but was sent as {_KINDS[wire_type]}")
     elif field.message is not None:
         _check(content, field.message, name)
     elif field.kind == "string":
@@ -103,7 +103,7 @@ def _check_packed(content: bytes, wire_type: int, name: str) -> None:
         while at < len(content):
             _, at = _varint(content, at, name)
     elif len(content) % _FIXED_BYTES[wire_type]:
-        raise SchemaError(f"{name} is cut short")
+        raise SchemaError(f"{name} is truncated")
 
 
 def _varint(data: bytes, at: int, name: str) -> tuple[int, int]:
@@ -114,4 +114,8 @@ def _varint(data: bytes, at: int, name: str) -> tuple[int, int]:
         if byte < 0x80:
             return value, place + 1
         shift += 7
-    raise SchemaError(f"{name} has no end" if len(data) - at >= _VARINT_BYTES else f"{name} is cut short")
+    raise SchemaError(
+        f"{name} has a varint of over {_VARINT_BYTES} bytes"
+        if len(data) - at >= _VARINT_BYTES
+        else f"{name} is truncated"
+    )

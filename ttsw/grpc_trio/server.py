@@ -1,6 +1,6 @@
-"""The listening side: accepts connections, gives each its task, drains them all.
+"""gRPC server: accept connections, run each in its own task, and drain them.
 
-What goes on inside a connection is left to `connection`, inside a call to `request`.
+`connection` implements a connection, `request` a call.
 """
 
 import logging
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import trio
 from grpclib.events import _DispatchServerEvents
 
-from ttsw.grpc_trio.connection import Connection, Turns
-from ttsw.grpc_trio.exchange import Exchange
+from ttsw.grpc_trio.call import Http2Call
+from ttsw.grpc_trio.connection import Connection, TeardownLimiter
 from ttsw.grpc_trio.request import Headers, Router
 from ttsw.grpc_trio.settings import Settings
 from ttsw.grpc_trio.stream import Peer
@@ -25,28 +25,28 @@ logger = logging.getLogger(__name__)
 
 
 class ServerConnection(Connection):
-    """A connection whose peer makes the calls."""
+    """The server side of a connection: starts a task for each request."""
 
     def __init__(
-        self, transport: trio.abc.Stream, settings: Settings, router: Router, turns: Turns | None = None
+        self, transport: trio.abc.Stream, settings: Settings, router: Router, teardown: TeardownLimiter | None = None
     ) -> None:
         self._peer = Peer(transport)
         self._router = router
         address = self._peer.addr()
         name = f"{address[0]}:{address[1]}" if address else "?"
-        super().__init__(transport, settings, client=False, name=name, turns=turns)
+        super().__init__(transport, settings, client=False, name=name, teardown=teardown)
 
     def on_open(self, stream_id: int, headers: Headers) -> None:
         """Start the call's task."""
-        exchange = Exchange(self, stream_id)
-        self.register(exchange)
-        self.calls.start_soon(self._router.run, exchange, headers, self._peer)
+        call = Http2Call(self, stream_id)
+        self.register(call)
+        self._call_nursery.start_soon(self._router.run, call, headers, self._peer)
 
 
 class Server:
-    """A running server, handed out by `serve`.
+    """A running server, as `serve` passes it to `started`.
 
-    `grpclib.events.listen(server, ...)` works on it.
+    Supports `grpclib.events.listen(server, ...)`.
     """
 
     def __init__(self, services: Collection["IServable"], settings: Settings) -> None:
@@ -59,9 +59,9 @@ class Server:
         self.draining = False
         self._settings = settings
         self._router = Router(mapping, self.__dispatch__, settings.max_header_list_bytes)
-        self._turns = Turns()
+        self._teardown = TeardownLimiter()
         self._intake = trio.CancelScope()
-        self._accepted = 0  # connections, those in their TLS handshake too
+        self._accepted = 0  # open connections, including those in their TLS handshake
 
     def __repr__(self) -> str:
         state = "draining" if self.draining else "serving"
@@ -69,13 +69,13 @@ class Server:
 
     @property
     def calls(self) -> int:
-        """The number of calls in progress."""
-        return sum(len(connection.exchanges) for connection in self.connections)
+        """Number of calls in progress."""
+        return sum(len(connection.calls) for connection in self.connections)
 
     def drain(self) -> None:
-        """Stop listening and send GOAWAY on every connection; `serve` returns once the last call has ended.
+        """Stop listening and send GOAWAY on every connection; `serve` returns after the last call.
 
-        The caller owns time: cancel `serve` when it has waited long enough.
+        To limit the drain's duration, cancel `serve`.
         """
         self.draining = True
         self._intake.cancel(reason="drain")
@@ -92,18 +92,18 @@ class Server:
             await trio.serve_listeners(accept, list(listeners), handler_nursery=connections)
 
     async def _accept(self, transport: trio.SocketStream, ssl_context: ssl.SSLContext | None) -> None:
-        """Serve one connection; its faults stay its own."""
+        """Serve one connection and log its errors, without affecting other connections."""
         if self._accepted >= self._settings.max_connections:
-            logger.info("connection refused: %r", self)
+            logger.info("connection refused: too many connections: %r", self)
             await trio.aclose_forcefully(transport)
             return
         self._accepted += 1
         try:
             stream = transport if ssl_context is None else await self._handshake(transport, ssl_context)
             if stream is not None:
-                await self._serve(ServerConnection(stream, self._settings, self._router, self._turns))
+                await self._serve(ServerConnection(stream, self._settings, self._router, self._teardown))
         except* Exception:
-            logger.exception("a connection failed")
+            logger.exception("connection failed")
         finally:
             self._accepted -= 1
 
@@ -125,7 +125,7 @@ class Server:
                 await stream.do_handshake()
             if stream.selected_alpn_protocol() == "h2":
                 return stream
-            logger.debug("a TLS client doesn't speak h2")
+            logger.debug("TLS client without ALPN protocol h2 rejected")
         except (trio.BrokenResourceError, trio.TooSlowError) as error:
             logger.debug("TLS handshake failed: %r", error)
         await trio.aclose_forcefully(transport)
@@ -142,19 +142,19 @@ async def serve(
     settings: Settings | None = None,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve gRPC until cancelled, or until drained through the `Server` that `started` hands out.
+    """Serve gRPC until cancelled, or until the `Server` passed to `started` is drained.
 
     Args:
-        services: grpclib services, for example instances of betterproto2's generated bases.
-        host: Address to listen on; not used with `listeners`.
-        port: TCP port, 0 for any free one; `Server.addresses` says which.
-        listeners: Sockets that listen already; they are closed in the end.
-        ssl_context: A server's context for TLS; its ALPN protocols are set to h2.
-        settings: Limits; the defaults if None.
-        task_status: trio's.
+        services: grpclib services, for example instances of betterproto2's generated base classes.
+        host: Address to listen on; ignored with `listeners`.
+        port: TCP port; 0 for any free port, then listed in `Server.addresses`.
+        listeners: Listening sockets, which are closed at the end.
+        ssl_context: Server context for TLS, whose ALPN protocols are set to h2; None for plain TCP.
+        settings: Limits; None for the defaults.
+        task_status: Receives the `Server`.
 
     Raises:
-        OSError: The address can't be listened on.
+        OSError: The address can't be bound.
     """
     if ssl_context is not None:
         ssl_context.set_alpn_protocols(["h2"])

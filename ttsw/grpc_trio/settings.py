@@ -1,4 +1,4 @@
-"""The bounds of a connection: every number that a peer could push against. Decides nothing."""
+"""Limits of a server or channel that protect it against its peers."""
 
 from dataclasses import dataclass
 from math import inf
@@ -6,32 +6,32 @@ from math import inf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Limits of one server or channel; sizes are bytes, durations (`_s`) are seconds and `inf` means none.
+    """Limits of one server or channel. Sizes are bytes; durations (`_s`) are seconds, and `inf` disables them.
 
     Attributes:
-        max_connections: Connections at once on a server; one more is closed on arrival.
-        max_concurrent_streams: Calls at once on a connection; one more is refused (REFUSED_STREAM).
-        max_message_bytes: Largest message received; a larger one gets RESOURCE_EXHAUSTED.
-        max_header_list_bytes: Largest header list received, decoded, with 32 bytes for each header (RFC 9113, section
-            6.5.2); a larger one gets RESOURCE_EXHAUSTED, one twice as large costs the peer its connection.
-        max_header_bytes_per_s: Decoded header bytes of a connection in the long run; the burst is twice as much. A
-            few bytes on the wire can name 16 KiB of headers again and again.
+        max_connections: Concurrent connections of a server; further ones are closed immediately.
+        max_concurrent_streams: Concurrent calls per connection; further ones are refused with REFUSED_STREAM.
+        max_message_bytes: Largest received message; a larger one fails with RESOURCE_EXHAUSTED.
+        max_header_list_bytes: Largest received header list, decoded, plus 32 bytes per header (RFC 9113, section
+            6.5.2). A larger one fails with RESOURCE_EXHAUSTED; one over twice as large ends the connection.
+        max_header_bytes_per_s: Decoded header bytes of a connection per second on average; the burst is twice as
+            much. A few bytes on the wire can refer to 16 KiB of headers repeatedly.
         max_queued_bytes: Output queued on a connection above which senders wait.
-        window_bytes: Input that one call may hold unread before its sender must wait.
-        max_unread_bytes: Input that all calls of a connection may hold unread; beyond it, the call with most of it ends
-            with RESOURCE_EXHAUSTED.
-        max_resets_per_s: Calls that a peer may reset per second in the long run; the burst is
-            `max_concurrent_streams` more. The limits below allow a burst of twice their number.
+        window_bytes: Unread input per call above which the peer must wait.
+        max_unread_bytes: Unread input of all calls of a connection; above it, the call with the most unread input
+            fails with RESOURCE_EXHAUSTED.
+        max_resets_per_s: Calls that a peer may reset per second on average; the burst is `max_concurrent_streams`
+            more. The per-second limits below allow a burst of twice their value.
         max_pings_per_s: PING, PRIORITY and unknown frames together.
         max_settings_per_s: SETTINGS frames.
-        max_empty_data_per_s: DATA frames that neither carry a byte nor end a call.
-        max_continuations: CONTINUATION frames of one header block.
-        preface_s: Time for TLS and HTTP/2 to be agreed.
-        idle_s: Time without a call after which a server lets a connection go.
-        keepalive_s: Silence of a peer after which it is sent a PING.
-        keepalive_timeout_s: Silence after that PING until the connection counts as lost.
-        flush_s: Time for the last bytes of a connection that ends.
-        data_through_h2: Let h2 write DATA frames. The bytes are the same and cost ten times as much; for tests.
+        max_empty_data_per_s: DATA frames that neither carry data nor end a call.
+        max_continuations: CONTINUATION frames per header block.
+        preface_s: Timeout of the TLS handshake, and of the HTTP/2 preface.
+        idle_s: Time without calls after which a connection is drained.
+        keepalive_s: Time without input after which a PING is sent.
+        keepalive_timeout_s: Time without input after that PING, until the connection is closed as lost.
+        flush_s: Time limit for writing the last bytes of a closing connection.
+        data_through_h2: Let h2 write DATA frames, for tests. The output is the same, at ten times the cost.
     """
 
     max_connections: int = 1024

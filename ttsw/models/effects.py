@@ -1,63 +1,63 @@
-"""What residency asks for: the effects that its caller is to carry out, and the loads that wait in line."""
+"""Effects: the actions that residency asks its caller to carry out, and the loads in its queue."""
 
 from dataclasses import dataclass, field
 
 from ttsw.errors import TtswError
-from ttsw.models.instances import Cause, Instance, Place, Request
+from ttsw.models.instances import Footprint, Instance, Request, UnloadCause
 
 
 @dataclass(eq=False, slots=True)
 class Demand:
-    """A load that waits in line, and who waits for it. Where it can be isn't known until it is weighed.
+    """A queued load and the requests that wait for it. Its footprints are unknown until it is weighed.
 
-    `base` is the model that it stands on, if it does; `errand` is the request for that, while it isn't there.
+    `base` is the id of the model that it is based on, if any; `errand` is the request for that model, until granted.
     """
 
     model_id: str
     requests: dict[Request, None] = field(default_factory=dict)
-    places: tuple[Place, ...] | None = None
+    places: tuple[Footprint, ...] | None = None
     retried: bool = False
     base: str = ""
     errand: Request | None = None
 
     @property
     def speculative(self) -> bool:
-        """Whether all who want it want it only if there is room."""
+        """Whether every request for it is speculative."""
         return all(request.speculative for request in self.requests)
 
 
 @dataclass(frozen=True, slots=True)
 class Weigh:
-    """Find out where a model can be and what it takes; then say `weighed`, or `refused`."""
+    """Find a model's footprints; answer with `weighed` or `refused`."""
 
     demand: Demand
 
 
 @dataclass(frozen=True, slots=True)
 class StartLoad:
-    """Load a copy; then say `loaded` and `warmed`, or `failed`."""
+    """Load a copy; answer with `loaded` and `warmed`, or with `failed`."""
 
     instance: Instance
 
 
 @dataclass(frozen=True, slots=True)
 class CancelLoad:
-    """End a load; then say `unloaded`."""
+    """Cancel a load; answer with `unloaded`."""
 
     instance: Instance
 
 
 @dataclass(frozen=True, slots=True)
 class StartUnload:
-    """Unload a copy, see its memory back; then say `unloaded`."""
+    """Unload a copy and wait for its memory; answer with `unloaded`."""
 
     instance: Instance
-    cause: Cause
+    cause: UnloadCause
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A request has what it wants; where it leases, it holds this copy from now on."""
+    """Grant a request; a leasing one holds this copy from now on."""
 
     request: Request
     instance: Instance
@@ -65,7 +65,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """A request won't have what it wants."""
+    """Refuse a request."""
 
     request: Request
     error: TtswError
@@ -73,7 +73,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Revoke:
-    """Ask a holder to give its lease back as soon as it can."""
+    """Ask a holder to release its lease as soon as possible."""
 
     request: Request
 

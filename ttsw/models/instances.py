@@ -1,7 +1,7 @@
-"""What residency is about: requests for a model, and copies of it in memory, whose states are a table.
+"""The subjects of residency: requests for models, and copies of models with their state table.
 
-A model has one copy as a rule, and two while a fresh load replaces one that is still in use. A copy may stand on one of
-another model, its base, which then stays as long as it does: LoRA voices on the model that they were trained for.
+A model usually has one copy, and two while a newly loaded copy replaces one in use. A copy may be based on a copy of
+another model, which then stays in memory as long as it does: LoRA voices on the model that they were trained for.
 """
 
 import math
@@ -11,8 +11,8 @@ from enum import StrEnum
 from ttsw.errors import InternalError
 
 
-class State(StrEnum):
-    """How a model, or a copy of it, stands. A model without a copy is absent, or failed after a load that failed."""
+class ModelState(StrEnum):
+    """State of a model or of a copy. A model without a copy is absent, or failed after a failed load."""
 
     ABSENT = "absent"
     LOADING = "loading"
@@ -23,8 +23,8 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-class Event(StrEnum):
-    """What happens to a copy."""
+class InstanceEvent(StrEnum):
+    """Event in the life of a copy."""
 
     LOADED = "loaded"
     WARMED = "warmed"
@@ -32,20 +32,20 @@ class Event(StrEnum):
     DISMISSED = "dismissed"
 
 
-MOVES: dict[tuple[State, Event], State] = {
-    (State.LOADING, Event.LOADED): State.WARMING,
-    (State.WARMING, Event.WARMED): State.READY,
-    (State.READY, Event.RETIRED): State.DRAINING,
-    (State.LOADING, Event.DISMISSED): State.UNLOADING,
-    (State.WARMING, Event.DISMISSED): State.UNLOADING,
-    (State.READY, Event.DISMISSED): State.UNLOADING,
-    (State.DRAINING, Event.DISMISSED): State.UNLOADING,
+MOVES: dict[tuple[ModelState, InstanceEvent], ModelState] = {
+    (ModelState.LOADING, InstanceEvent.LOADED): ModelState.WARMING,
+    (ModelState.WARMING, InstanceEvent.WARMED): ModelState.READY,
+    (ModelState.READY, InstanceEvent.RETIRED): ModelState.DRAINING,
+    (ModelState.LOADING, InstanceEvent.DISMISSED): ModelState.UNLOADING,
+    (ModelState.WARMING, InstanceEvent.DISMISSED): ModelState.UNLOADING,
+    (ModelState.READY, InstanceEvent.DISMISSED): ModelState.UNLOADING,
+    (ModelState.DRAINING, InstanceEvent.DISMISSED): ModelState.UNLOADING,
 }
-"""All legal moves of a copy. Its end, after unloading or a failed load, is that it is no more."""
+"""All legal moves of a copy. After unloading or a failed load, the copy is removed."""
 
 
-class Cause(StrEnum):
-    """Why a model is unloaded."""
+class UnloadCause(StrEnum):
+    """Why a model was unloaded."""
 
     TTL = "ttl"
     ROOM = "room"
@@ -58,15 +58,15 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a model can live, and what it takes there.
+class Footprint:
+    """A model's memory on a device.
 
     Args:
         device: The device: `cpu`, `cuda:0`.
-        size: What it takes once it is loaded, bytes.
-        peak: What it takes at most while it is loaded, bytes; at least `size`.
-        least: What it can't do with less than, whatever a measurement says, bytes. (In a process that has memory left
-            from other models, a load seems to take little or nothing.)
+        size: Memory once loaded, bytes.
+        peak: Peak memory during the load, bytes; at least `size`.
+        least: Lower bound for both, whatever a measurement says, bytes. (In a process that has kept memory of other
+            models, a load seems to take little or nothing.)
     """
 
     device: str
@@ -81,15 +81,15 @@ class Place:
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """Somebody wants a model.
+    """A request for a model.
 
     Args:
         model_id: The full id.
-        holder: Who, as a refusal names him: "session a".
-        leases: Whether to hold it; otherwise it is only to be in memory.
-        fresh: Whether it must be a copy loaded from now on.
-        speculative: Whether it is wanted for later: it may take free room only, and isn't a use.
-        insists: Whether to try at once what has just failed.
+        holder: Name of the requester, as refusals mention it: "session a".
+        leases: Whether it acquires a lease; otherwise it only wants the model loaded.
+        fresh: Whether it needs a newly loaded copy.
+        speculative: Whether it may use free memory only, and doesn't count as a use.
+        insists: Whether to retry a failed load at once.
     """
 
     model_id: str
@@ -106,25 +106,25 @@ class Instance:
 
     Args:
         model_id: The full id.
-        place: Where it is.
-        serial: Its number; older copies have lower ones.
-        retried: Whether it is the second try after the device had no memory left.
-        state: How it stands.
-        size: What it counts for, bytes: the peak while it loads, then what it takes.
-        holders: Who holds a lease on it.
-        waiters: Who waits for its load.
-        loaded_at: When it got ready, s.
-        used_at: When it was last taken or given back, s; -inf if never.
-        lost: Whether it is gone by itself, and only its end is still to be seen to.
-        base: The copy that it stands on and shares weights with; None for one that stands by itself.
-        carried: The copies that stand on it.
+        place: Its footprint and device.
+        serial: Serial number; older copies have lower ones.
+        retried: Whether this is the second attempt after the device ran out of memory.
+        state: Its state.
+        size: Memory accounted for it, bytes: the peak while it loads, then its size.
+        holders: Requests that hold a lease on it.
+        waiters: Requests that wait for its load.
+        loaded_at: When it became ready, seconds.
+        used_at: When a lease was last acquired or released, seconds; -inf if never.
+        lost: Whether it was lost, and only remains to be removed.
+        base: The copy whose weights it shares; None for an independent model.
+        dependents: The copies based on it.
     """
 
     model_id: str
-    place: Place
+    place: Footprint
     serial: int
     retried: bool = False
-    state: State = State.LOADING
+    state: ModelState = ModelState.LOADING
     size: int = 0
     holders: dict[Request, None] = field(default_factory=dict)
     waiters: dict[Request, None] = field(default_factory=dict)
@@ -132,13 +132,13 @@ class Instance:
     used_at: float = -math.inf
     lost: bool = False
     base: "Instance | None" = None
-    carried: "dict[Instance, None]" = field(default_factory=dict)
+    dependents: "dict[Instance, None]" = field(default_factory=dict)
 
-    def move(self, event: Event) -> None:
-        """Move on by the table.
+    def move(self, event: InstanceEvent) -> None:
+        """Change the state as the table says.
 
         Raises:
-            InternalError: That can't happen to a copy in this state.
+            InternalError: The event isn't legal in this state.
         """
         try:
             self.state = MOVES[self.state, event]
@@ -147,29 +147,29 @@ class Instance:
 
     @property
     def idle(self) -> bool:
-        """Whether it is in memory and nobody uses it."""
-        return self.state is State.READY and not self.holders
+        """Whether it is in memory and not in use."""
+        return self.state is ModelState.READY and not self.holders
 
     @property
     def needed(self) -> bool:
-        """Whether somebody uses it, or what stands on it, or a load of that still runs."""
-        return bool(self.holders) or any(each.unfinished or each.needed for each in self.carried)
+        """Whether it, or a copy based on it, is in use or loading."""
+        return bool(self.holders) or any(each.unfinished or each.needed for each in self.dependents)
 
     @property
     def free(self) -> bool:
-        """Whether it is in memory and may go."""
-        return self.state is State.READY and not self.needed
+        """Whether it is in memory and may be evicted."""
+        return self.state is ModelState.READY and not self.needed
 
     @property
     def in_flight(self) -> bool:
-        """Whether it is on its way into memory."""
-        return self.state in {State.LOADING, State.WARMING}
+        """Whether it is loading."""
+        return self.state in {ModelState.LOADING, ModelState.WARMING}
 
     @property
     def unfinished(self) -> bool:
-        """Whether its load still runs, be it to be thrown away."""
+        """Whether its load still runs, even if it is being cancelled."""
         return math.isinf(self.loaded_at)
 
     def idle_s(self, now: float) -> float:
-        """How long nobody has used it, s; 0 while it is in use or not ready."""
+        """Return the time since its last use, seconds; 0 while it is in use or not ready."""
         return now - max(self.loaded_at, self.used_at) if self.idle else 0.0

@@ -1,4 +1,4 @@
-"""A lease: the right to use a model that is in memory, until it is given back."""
+"""Lease: the counted right to use a loaded model."""
 
 from collections.abc import Callable
 from typing import Generic, Self, TypeVar
@@ -7,18 +7,18 @@ V_co = TypeVar("V_co", covariant=True)
 
 
 class Lease(Generic[V_co]):
-    """Holds a model; use it in a `with` block, or `release` it.
+    """Keeps a model in memory until released; use it in a `with` block, or call `release`.
 
     Args:
         value: The loaded model.
-        give_back: Called once.
+        on_release: Called once, at the first release.
     """
 
-    def __init__(self, value: V_co, give_back: Callable[[], None]) -> None:
+    def __init__(self, value: V_co, on_release: Callable[[], None]) -> None:
         self.value = value
-        self._give_back: Callable[[], None] | None = give_back
+        self._on_release: Callable[[], None] | None = on_release
         self.revoked = False
-        """Whether it should be given back as soon as that is possible: the model is to be unloaded."""
+        """Whether the manager wants it released as soon as possible, in order to unload the model."""
 
     def __enter__(self) -> Self:
         return self
@@ -27,7 +27,7 @@ class Lease(Generic[V_co]):
         self.release()
 
     def release(self) -> None:
-        """Give it back; a second time is no fault."""
-        give_back, self._give_back = self._give_back, None
-        if give_back is not None:
-            give_back()
+        """Release the lease; further calls do nothing."""
+        on_release, self._on_release = self._on_release, None
+        if on_release is not None:
+            on_release()

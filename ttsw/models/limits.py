@@ -1,4 +1,4 @@
-"""What residency keeps to."""
+"""Limits of residency."""
 
 import math
 from collections.abc import Mapping
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ResidencyLimits:
     """What residency keeps to. Times are seconds, `inf` for never.
 
     Args:
-        cap: Copies in memory at once, those that stand on another not counted.
+        cap: Copies in memory at once, those that are based on another not counted.
         loads: Loads at once.
         ttl_s: Unused for this long, a model goes,
         min_residency_s: but not before it has been in memory for this long.

@@ -1,8 +1,8 @@
-"""The models in memory: carries out what `ttsw.models.residency` decides. Loads them, lends them, unloads them.
+"""Model manager: loads, leases and unloads models, as `ttsw.models.residency` decides.
 
-Every decision is residency's; here is one owner, `ModelManager.run`, whose nursery holds the tasks that carry them
-out. A load belongs to it and not to those who wait for it, so that a client who leaves ends nobody's load. Memory is
-looked at before each decision on room, around each load and after each unload.
+`ModelManager.run` owns the tasks that do so. A load belongs to the manager rather than to the requests that wait for
+it, so a client that leaves cancels no load. Device memory is read before each capacity decision, around each load and
+after each unload.
 """
 
 import math
@@ -18,37 +18,37 @@ import structlog
 import trio
 
 from ttsw.errors import FailedPreconditionError, InternalError, NotFoundError, TtswError
-from ttsw.models.copies import Copy
 from ttsw.models.effects import CancelLoad, Demand, Effect, Grant, Refuse, Revoke, StartLoad, StartUnload, Weigh
-from ttsw.models.gauge import Traffic
-from ttsw.models.instances import Cause, Instance, Request, State
+from ttsw.models.instances import Instance, ModelState, Request, UnloadCause
 from ttsw.models.leases import Lease
-from ttsw.models.limits import Limits
+from ttsw.models.limits import ResidencyLimits
+from ttsw.models.loaded_model import LoadedModel
+from ttsw.models.memory_probe import LoadOverlap
 from ttsw.models.residency import Residency
-from ttsw.models.source import Source, V
+from ttsw.models.source import ModelSource, V
 from ttsw.types import MemorySnapshot, VoicePack
 
 log = structlog.get_logger(__name__)
 
 STOP_S = 30.0
-"""How long after the end began an unload may still begin, s. Each then has a deadline of its own."""
+"""Time after shutdown began in which an unload may still start, seconds. Each unload has a deadline of its own."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a model stands, for those who list models.
+class ModelStatus:
+    """A model's status, for listings.
 
     Args:
         state: Its state.
-        device: Where it is; empty where it isn't in memory.
-        size: What it counts for there, bytes.
-        load_s: How long its load took, s.
-        leases: How many hold it.
-        idle_s: How long nobody has used it, s; None while it is in use, or not in memory.
+        device: Its device; empty if it isn't in memory.
+        size: Memory accounted for it there, bytes.
+        load_s: Duration of its load, seconds.
+        leases: Number of leases on it.
+        idle_s: Time since its last use, seconds; None while it is in use or not in memory.
         error: Why its last load failed.
     """
 
-    state: State = State.ABSENT
+    state: ModelState = ModelState.ABSENT
     device: str = ""
     size: int = 0
     load_s: float | None = None
@@ -57,25 +57,25 @@ class Standing:
     error: str = ""
 
 
-class Watcher(Protocol):
-    """Told what comes and goes."""
+class ModelObserver(Protocol):
+    """Receives load and unload events."""
 
     def model_loaded(self, model_id: str, load_s: float) -> None:
-        """A model is loaded, and warm."""
+        """Handle a model that is loaded and warmed up."""
         ...
 
     def model_load_failed(self, model_id: str) -> None:
-        """A model could not be loaded."""
+        """Handle a failed load."""
         ...
 
     def model_unloaded(self, cause: str) -> None:
-        """A model is unloaded."""
+        """Handle an unloaded model."""
         ...
 
 
 @dataclass(eq=False)
-class _Wish:
-    """Somebody waits for residency's answer."""
+class _PendingRequest:
+    """A request that waits for residency's answer."""
 
     done: trio.Event = field(default_factory=trio.Event)
     instance: Instance | None = None
@@ -86,42 +86,42 @@ class ModelManager(Generic[V]):
     """Owner of every loaded model.
 
     Args:
-        source: Where models come from.
-        limits: What is kept to.
-        check_s: How often idle models are looked for, s.
-        watcher: Told what comes and goes.
+        source: Finds and loads models.
+        limits: Limits of residency.
+        check_s: Interval between checks for idle models, seconds.
+        watcher: Receives load and unload events.
     """
 
     def __init__(
         self,
-        source: Source[V],
-        limits: Limits | None = None,
+        source: ModelSource[V],
+        limits: ResidencyLimits | None = None,
         *,
         check_s: float = math.inf,
-        watcher: Watcher | None = None,
+        watcher: ModelObserver | None = None,
     ) -> None:
         self._source, self._check_s = source, check_s
         self._watcher = watcher
         self.seen: Sequence[MemorySnapshot] = ()
-        """The devices' memory as last seen, that of silent ones included."""
-        self._residency = Residency(limits or Limits())
-        self._traffic = Traffic()
-        self._copies: dict[Instance, Copy[V]] = {}
+        """The devices' memory as last read, including devices that no longer respond."""
+        self._residency = Residency(limits or ResidencyLimits())
+        self._traffic = LoadOverlap()
+        self._loaded: dict[Instance, LoadedModel[V]] = {}
         self._packs: dict[str, VoicePack] = {}
-        self._wishes: dict[Request, _Wish] = {}
+        self._pending: dict[Request, _PendingRequest] = {}
         self._revocations: dict[Request, Callable[[], None]] = {}
         self._revoked: set[Request] = set()
         self._adapters: dict[str, list[Lease[V]]] = {}
         self._nursery: trio.Nursery | None = None
         self._context = copy_context()
         self.loads = self.failed_loads = 0
-        self.unloads = Counter[Cause]()
+        self.unloads = Counter[UnloadCause]()
 
     def __repr__(self) -> str:
         return f"<ModelManager {self._residency!r}>"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Own the models until cancelled; then unload them all."""
+        """Own the models until cancelled, then unload them all."""
         try:
             async with trio.open_nursery() as self._nursery:
                 await self.look()
@@ -135,88 +135,88 @@ class ModelManager(Generic[V]):
             self._carry_out(self._residency.stop())
             with trio.move_on_after(STOP_S, shield=True):
                 await self._drop_all()
-            left = [copy.pack.model_id for copy in self._copies.values() if copy.value is not None]
+            left = [copy.pack.model_id for copy in self._loaded.values() if copy.value is not None]
             if left:
                 log.error("shutdown left models in memory", models=left, waited_s=STOP_S)
-            self._copies.clear()
+            self._loaded.clear()
 
     async def _drop_all(self) -> None:
-        """Unload all models at the same time; those that stand on another come before it."""
+        """Unload all models concurrently, but each voice before the model it is based on."""
         async with trio.open_nursery() as nursery:
-            for instance in self._copies:
+            for instance in self._loaded:
                 if instance.base is None:
                     nursery.start_soon(self._drop, instance, name=f"unload of {instance.model_id}")
 
     async def _drop(self, instance: Instance) -> None:
         async with trio.open_nursery() as nursery:
-            for other in self._copies:
+            for other in self._loaded:
                 if other.base is instance:
                     nursery.start_soon(self._drop, other, name=f"unload of {other.model_id}")
-        await trio.lowlevel.checkpoint_if_cancelled()  # what is late doesn't begin
-        await self._copies[instance].drop()
+        await trio.lowlevel.checkpoint_if_cancelled()  # past the deadline, no unload starts
+        await self._loaded[instance].drop()
 
-    # What can be asked.
+    # Queries.
 
     @property
     def residents(self) -> dict[str, V]:
         """Models that are ready to speak, by id."""
-        ready = (copy for instance, copy in self._copies.items() if instance.state is State.READY)
+        ready = (copy for instance, copy in self._loaded.items() if instance.state is ModelState.READY)
         return {copy.pack.model_id: copy.value for copy in ready if copy.value is not None}
 
     @property
     def packs(self) -> dict[str, VoicePack]:
-        """What the models in memory, or on their way, were loaded from, by id."""
-        return {copy.pack.model_id: copy.pack for copy in self._copies.values()}
+        """Voice packs of the models that are in memory or loading, by id."""
+        return {copy.pack.model_id: copy.pack for copy in self._loaded.values()}
 
     @property
     def failed(self) -> tuple[str, ...]:
         """Models whose last load failed."""
         return tuple(self._residency.failures)
 
-    def standing(self, model_id: str) -> Standing:
-        """How a model stands now."""
+    def status(self, model_id: str) -> ModelStatus:
+        """Return a model's current status."""
         state = self._residency.state(model_id)
         failure = self._residency.failures.get(model_id)
         error = str(failure.error) if failure else ""
-        copies = [instance for instance in self._copies if instance.model_id == model_id]
+        copies = [instance for instance in self._loaded if instance.model_id == model_id]
         if not copies:
-            return Standing(state, error=error)
+            return ModelStatus(state, error=error)
         shown = self._residency.ready(model_id) or copies[-1]
-        return Standing(
+        return ModelStatus(
             state,
             device=shown.place.device,
             size=sum(instance.size for instance in copies),
-            load_s=self._copies[shown].load_s or None,
+            load_s=self._loaded[shown].load_s or None,
             leases=sum(len(instance.holders) for instance in copies),
             idle_s=shown.idle_s(trio.current_time()) if shown.idle else None,
             error=error,
         )
 
     async def look(self) -> Sequence[MemorySnapshot]:
-        """Look at the devices' memory; returns what is known of it then."""
-        self._carry_out(self._residency.observe(await self._see(), trio.current_time()))
+        """Read the devices' memory and return the latest values."""
+        self._carry_out(self._residency.observe(await self._read_memory(), trio.current_time()))
         return self.seen
 
-    # What clients do.
+    # Requests.
 
     async def load(self, model_id: str, *, speculative: bool = False, fresh: bool = False) -> None:
-        """Have a model in memory; joins a load in flight, and tries at once what has just failed.
+        """Load a model. Joins a load in progress, and retries a failed one without waiting for its back-off.
 
         Args:
             model_id: The full id.
-            speculative: Only where there is free room for it; and it doesn't count as a use.
-            fresh: Load it anew even if it is there; those who use the old copy keep it until they are done.
+            speculative: Load only into free memory, and don't count this as a use.
+            fresh: Load the model anew even if it is in memory; sessions keep the old copy until they are done with it.
 
         Raises:
-            NotFoundError: There is no such model.
-            ResourceExhaustedError: There is no room for it, and nothing that may go.
-            TtswError: The load failed; the text says why.
+            NotFoundError: No model has this id.
+            ResourceExhaustedError: The model doesn't fit, and nothing can be evicted for it.
+            TtswError: The load failed; the message says why.
         """
-        await self._obtain(
+        await self._request(
             Request(model_id, "LoadModel", leases=False, fresh=fresh, speculative=speculative, insists=True)
         )
 
-    async def take(
+    async def acquire(
         self,
         model_id: str,
         *,
@@ -224,46 +224,50 @@ class ModelManager(Generic[V]):
         fresh: bool = False,
         revoked: Callable[[], None] = lambda: None,
     ) -> Lease[V]:
-        """Take a lease on a model, loading it first where needed; it stays in memory until the lease is given back.
+        """Acquire a lease on a model, loading it first if necessary; it stays in memory until the lease is released.
 
         Args:
             model_id: The full id.
-            holder: Who takes it, as a refusal to others names him.
-            fresh: Whether it must be a copy loaded from now on.
-            revoked: Called when the lease should be given back as soon as possible.
+            holder: Name of the holder, as refusals to others mention it.
+            fresh: Whether to load a new copy.
+            revoked: Called when the lease should be released as soon as possible.
 
         Raises:
-            TtswError: As from `load`.
+            TtswError: See `load`.
         """
         request = Request(model_id, holder, fresh=fresh)
-        return self._lease(request, await self._obtain(request), revoked)
+        return self._lease(request, await self._request(request), revoked)
 
     @asynccontextmanager
     async def lease(self, model_id: str, *, holder: str = "a caller", fresh: bool = False) -> AsyncGenerator[V, None]:
-        """Hold a model for a block; see `take`."""
-        with await self.take(model_id, holder=holder, fresh=fresh) as lease:
+        """Hold a lease for a block; see `acquire`."""
+        with await self.acquire(model_id, holder=holder, fresh=fresh) as lease:
             yield lease.value
 
     async def unload(self, model_id: str, *, force: bool = False) -> None:
-        """Unload a model, and return when its memory is back; one that isn't in memory is no fault.
+        """Unload a model, and return when its memory is free; does nothing if it isn't in memory.
 
         Args:
             model_id: The full id.
-            force: Unload it even if it is in use: its holders are asked to let go, and it goes when they have.
+            force: Unload it even if it is in use: its holders are asked to release it, and it goes once they have.
 
         Raises:
-            NotFoundError: There is no such model.
-            FailedPreconditionError: It is in use, or being loaded for somebody; the text says for whom.
+            NotFoundError: No model has this id.
+            FailedPreconditionError: It is in use, or a request waits for its load; the message names the holders.
         """
-        if self._residency.state(model_id) is State.ABSENT:
+        if self._residency.state(model_id) is ModelState.ABSENT:
             await self._check_known(model_id)
             return
         self._carry_out(self._residency.unload(model_id, force=force))
-        await self._await_end(i for i in self._copies if i.model_id == model_id and i.state is not State.READY)
+        await self._await_end(i for i in self._loaded if i.model_id == model_id and i.state is not ModelState.READY)
 
     async def relieve(self, model_id: str) -> bool:
-        """A model in use has found its device without memory: unload there what nobody uses; says if there was such."""
-        instance = next((i for i in self._copies if i.model_id == model_id and i.holders), None)
+        """Free memory for a model that ran out of it while in use, by unloading the unused models on its device.
+
+        Returns:
+            Whether any model was unloaded.
+        """
+        instance = next((i for i in self._loaded if i.model_id == model_id and i.holders), None)
         if instance is None:
             return False
         effects = self._residency.relieve(instance, trio.current_time())
@@ -272,10 +276,10 @@ class ModelManager(Generic[V]):
         return bool(effects)
 
     def get_adapter(self, model_id: str) -> V:
-        """Take a lease on a model that is in memory, as `take` does where there is no time to wait; see `release`.
+        """Acquire a lease on a model in memory without waiting; see `release`.
 
         Raises:
-            FailedPreconditionError: It isn't in memory.
+            FailedPreconditionError: The model isn't in memory.
         """
         ready = self._residency.ready(model_id)
         if ready is None:
@@ -287,33 +291,33 @@ class ModelManager(Generic[V]):
         return lease.value
 
     def release(self, model_id: str) -> None:
-        """Give back what `get_adapter` took.
+        """Release a lease that `get_adapter` acquired.
 
         Raises:
-            FailedPreconditionError: There is nothing of this model to give back.
+            FailedPreconditionError: `get_adapter` holds no lease on this model.
         """
         if not self._adapters.get(model_id):
-            raise FailedPreconditionError(f"nobody has model {model_id!r} from get_adapter")
+            raise FailedPreconditionError(f"get_adapter holds no lease on model {model_id!r}")
         self._adapters[model_id].pop().release()
 
-    async def _obtain(self, request: Request) -> Instance:
-        wish = self._wishes[request] = _Wish()
+    async def _request(self, request: Request) -> Instance:
+        pending = self._pending[request] = _PendingRequest()
         try:
             self._carry_out(self._residency.ask(request, trio.current_time()))
-            await wish.done.wait()
+            await pending.done.wait()
         except trio.Cancelled:
             self._revoked.discard(request)
             self._carry_out(self._residency.withdraw(request, trio.current_time()))
             raise
         finally:
-            del self._wishes[request]
-        if wish.instance is None:
-            assert wish.error is not None, "a wish is granted or refused"
-            raise wish.error
-        return wish.instance
+            del self._pending[request]
+        if pending.instance is None:
+            assert pending.error is not None, "a pending request is granted or refused"
+            raise pending.error
+        return pending.instance
 
     def _lease(self, request: Request, instance: Instance, revoked: Callable[[], None] = lambda: None) -> Lease[V]:
-        def give_back() -> None:
+        def on_release() -> None:
             del self._revocations[request]
             self._revoked.discard(request)
             self._carry_out(self._residency.release(request, trio.current_time()))
@@ -322,10 +326,10 @@ class ModelManager(Generic[V]):
             lease.revoked = True
             revoked()
 
-        value = self._copies[instance].value
-        assert value is not None, "what is granted is loaded"
+        value = self._loaded[instance].value
+        assert value is not None, "a granted model is loaded"
         self._revocations[request] = revoke
-        lease = Lease(value, give_back)
+        lease = Lease(value, on_release)
         if request in self._revoked:
             revoke()
         return lease
@@ -335,14 +339,14 @@ class ModelManager(Generic[V]):
             await self._source.weigh(model_id)
         except NotFoundError:
             raise
-        except TtswError:  # it is there, though it couldn't be loaded
+        except TtswError:  # the model exists, but couldn't be loaded
             return
 
     async def _await_end(self, instances: Iterable[Instance]) -> None:
-        for copy in [self._copies[instance] for instance in instances]:
-            await copy.gone.wait()
+        for model in [self._loaded[instance] for instance in instances]:
+            await model.gone.wait()
 
-    # How it is done.
+    # Execution of effects.
 
     def _carry_out(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -353,30 +357,30 @@ class ModelManager(Generic[V]):
                     self._answer(request, error=error)
                 case Revoke(request) if request in self._revocations:
                     self._revocations[request]()
-                case Revoke(request):  # its taker hasn't woken yet
+                case Revoke(request):  # the requesting task hasn't resumed yet
                     self._revoked.add(request)
                 case CancelLoad(instance):
-                    self._copies[instance].load.cancel(reason="unloaded by request")
+                    self._loaded[instance].load.cancel(reason="unloaded by request")
                 case Weigh(demand):
                     self._start(self._weigh, demand, name=f"weighing of {demand.model_id}")
                 case StartLoad(instance):
                     pack = self._packs[instance.model_id]
-                    base = None if instance.base is None else self._copies[instance.base].value
-                    self._copies[instance] = Copy(pack, instance.place, self._source, self._traffic, base)
+                    base = None if instance.base is None else self._loaded[instance.base].value
+                    self._loaded[instance] = LoadedModel(pack, instance.place, self._source, self._traffic, base)
                     log.info("model loading", model_id=pack.model_id, device=instance.place.device)
                     self._start(self._load, instance, name=f"load of {instance.model_id}")
                 case StartUnload(instance, cause):
                     self._start(self._unload, instance, cause, name=f"unload of {instance.model_id}")
 
     def _start(self, task: Callable[..., Awaitable[None]], *args: object, name: str) -> None:
-        if self._nursery is not None:  # otherwise all is being unloaded already
+        if self._nursery is not None:  # otherwise the manager is already unloading everything
             start = partial(self._nursery.start_soon, task, *args, name=name)
-            self._context.run(start)  # the log of a load is not that of the session which happened to need it
+            self._context.run(start)  # so that a load doesn't log under the id of the session that caused it
 
     def _answer(self, request: Request, instance: Instance | None = None, error: TtswError | None = None) -> None:
-        wish = self._wishes[request]
-        wish.instance, wish.error = instance, error
-        wish.done.set()
+        pending = self._pending[request]
+        pending.instance, pending.error = instance, error
+        pending.done.set()
 
     async def _weigh(self, demand: Demand) -> None:
         try:
@@ -385,21 +389,21 @@ class ModelManager(Generic[V]):
         except TtswError as error:
             self._carry_out(self._residency.refused(demand, error, trio.current_time()))
         except Exception as error:
-            log.exception("a model can't be looked at", model_id=demand.model_id)
-            fault = InternalError(f"looking at model {demand.model_id} failed: {type(error).__name__}: {error}")
+            log.exception("failed to inspect model", model_id=demand.model_id)
+            fault = InternalError(f"inspecting model {demand.model_id} failed: {type(error).__name__}: {error}")
             self._carry_out(self._residency.refused(demand, fault, trio.current_time()))
         else:
             self._packs[demand.model_id] = pack
             self._carry_out(self._residency.weighed(demand, places, trio.current_time(), pack.base))
 
     async def _load(self, instance: Instance) -> None:
-        copy, error = self._copies[instance], None
+        copy, error = self._loaded[instance], None
         with copy.load:
             try:
                 await copy.open(lambda: self._carry_out(self._residency.loaded(instance)))
             except TtswError as fault:
                 error = fault
-        seen = await self._see()
+        seen = await self._read_memory()
         now = trio.current_time()
         if copy.value is not None:
             self.loads += 1
@@ -421,30 +425,30 @@ class ModelManager(Generic[V]):
         self._forget(instance)
 
     async def _watch(self, instance: Instance) -> None:
-        error = await self._copies[instance].lost()
+        error = await self._loaded[instance].lost()
         if error is not None:
             log.warning("model lost", model_id=instance.model_id, error=str(error))
             self._carry_out(self._residency.lost(instance, error, trio.current_time()))
 
-    async def _unload(self, instance: Instance, cause: Cause) -> None:
+    async def _unload(self, instance: Instance, cause: UnloadCause) -> None:
         idle_s = trio.current_time() - max(instance.used_at, instance.loaded_at)
-        back = await self._copies[instance].close(instance.size)
+        back = await self._loaded[instance].close(instance.size)
         self.unloads[cause] += 1
         if self._watcher is not None:
             self._watcher.model_unloaded(cause)
         log.info(
             "model unloaded", model_id=instance.model_id, cause=cause.value, idle_s=round(idle_s, 1), bytes_back=back
         )
-        seen = await self._see()
+        seen = await self._read_memory()
         self._carry_out(self._residency.unloaded(instance, trio.current_time(), seen))
         self._forget(instance)
 
-    async def _see(self) -> Sequence[MemorySnapshot]:
-        """Look at the devices that answer. Of the others, what was last seen goes on to be shown."""
+    async def _read_memory(self) -> Sequence[MemorySnapshot]:
+        """Read the memory of the devices that respond; keep the last known values of the others."""
         fresh = await self._source.look()
         known = {memory.device: memory for memory in (*self.seen, *fresh)}
         self.seen = tuple(known.values())
         return fresh
 
     def _forget(self, instance: Instance) -> None:
-        self._copies.pop(instance).gone.set()
+        self._loaded.pop(instance).gone.set()

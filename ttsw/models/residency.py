@@ -1,16 +1,15 @@
-"""Which models are in memory: decides on each event what is to be loaded, lent, evicted or refused, and does nothing.
+"""Residency: decides which models to load, lease, evict or refuse. It is pure: it performs no I/O and reads no clock.
 
-Events come as method calls with the time; each returns the effects that its caller is to carry out, in order. Effects
-that take time are answered by further events (`StartLoad` by `loaded` and `warmed` or `failed`, `StartUnload` and
-`CancelLoad` by `unloaded`, `Weigh` by `weighed` or `refused`). So every decision is taken on one state, in one place.
+Events arrive as method calls with the current time. Each returns the effects that the caller must carry out, in order.
+An effect that takes time is answered by another event: `StartLoad` by `loaded` and `warmed` or by `failed`,
+`StartUnload` and `CancelLoad` by `unloaded`, `Weigh` by `weighed` or `refused`.
 
-Requests for a model that is being loaded join its load. Loads wait in line, first come first served, and room is made
-before a load begins. What is leased is never evicted, nor what is pinned; the rest goes by least recent use, with those
-that have had their minimum residency first. A load that can't fit is refused at once, unless something is under way
-that may change that.
+Requests for a loading model join its load. Loads queue first come, first served, and memory is freed before a load
+begins. Leased and pinned models are never evicted; others go by least recent use, those past their minimum residency
+first. A load that can't fit is refused at once, unless an unload in progress may make room.
 
-A model that stands on another (a LoRA voice on its base) has that one loaded first, and keeps it from going while it is
-in use; where the base goes, it goes too. It takes its own bytes, and doesn't count against the cap.
+A model that is based on another (a LoRA voice on its base model) has the other loaded first and keeps it in memory
+while in use; evicting the base evicts both. It is charged its own bytes, and doesn't count towards the cap.
 """
 
 import math
@@ -23,32 +22,32 @@ from ttsw.errors import (
     TtswError,
     UnavailableError,
 )
+from ttsw.models.capacity import Capacity, Start
 from ttsw.models.effects import CancelLoad, Demand, Effect, Grant, Refuse, Revoke, StartLoad, StartUnload, Weigh
-from ttsw.models.instances import Cause, Event, Instance, Place, Request, State
-from ttsw.models.limits import Limits
+from ttsw.models.instances import Footprint, Instance, InstanceEvent, ModelState, Request, UnloadCause
+from ttsw.models.limits import ResidencyLimits
 from ttsw.models.refusals import Failure, held, names, no_room, try_later
-from ttsw.models.room import Room, Start
 from ttsw.types import MemorySnapshot
 
 Seen = Iterable[MemorySnapshot]
 
 
 class Residency:
-    """The state of all models, and every decision on it.
+    """The state of all models, and the decisions on it.
 
     Args:
-        limits: What to keep to.
+        limits: Limits of residency.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ResidencyLimits) -> None:
         self.limits = limits
         self.instances: list[Instance] = []
-        """All copies there are, the oldest first."""
+        """All copies, oldest first."""
         self.failures: dict[str, Failure] = {}
         self._line: list[Demand] = []
         self._errands: dict[Request, Demand] = {}
         self._losses: dict[str, int] = {}
-        self._room = Room(limits.cap, dict(limits.budget))
+        self._capacity = Capacity(limits.cap, dict(limits.budget))
         self._serial = count(1)
         self._stopped = False
 
@@ -57,34 +56,40 @@ class Residency:
         waiting = ", ".join(demand.model_id for demand in self._line)
         return f"<Residency: {copies or 'nothing'}{f'; waiting: {waiting}' if waiting else ''}>"
 
-    # What can be asked.
+    # Queries.
 
     def ready(self, model_id: str) -> Instance | None:
-        """The copy that sessions get now."""
-        return next((i for i in self.instances if i.model_id == model_id and i.state is State.READY), None)
+        """Return the copy that new sessions get, or None."""
+        return next((i for i in self.instances if i.model_id == model_id and i.state is ModelState.READY), None)
 
     def incoming(self, model_id: str) -> Instance | None:
-        """The copy that is on its way in."""
+        """Return the copy that is loading, or None."""
         return next((i for i in self.instances if i.model_id == model_id and i.in_flight), None)
 
-    def state(self, model_id: str) -> State:
-        """How a model stands: the best of its copies' states, loads that wait in line included."""
+    def state(self, model_id: str) -> ModelState:
+        """Return a model's state: the most advanced one of its copies and queued loads."""
         states = {instance.state for instance in self.instances if instance.model_id == model_id}
         if any(demand.model_id == model_id for demand in self._line):
-            states.add(State.LOADING)
-        for state in (State.READY, State.WARMING, State.LOADING, State.DRAINING, State.UNLOADING):
+            states.add(ModelState.LOADING)
+        for state in (
+            ModelState.READY,
+            ModelState.WARMING,
+            ModelState.LOADING,
+            ModelState.DRAINING,
+            ModelState.UNLOADING,
+        ):
             if state in states:
                 return state
-        return State.FAILED if model_id in self.failures else State.ABSENT
+        return ModelState.FAILED if model_id in self.failures else ModelState.ABSENT
 
     def free(self, device: str) -> float:
-        """Bytes of a device that models may still take; `inf` where nothing bounds them."""
-        return self._room.free(device, self.instances)
+        """Return the bytes of a device still available to models; `inf` if unlimited."""
+        return self._capacity.free(device, self.instances)
 
-    # What clients do.
+    # Requests.
 
     def ask(self, request: Request, now: float) -> list[Effect]:
-        """Somebody wants a model."""
+        """Handle a request for a model."""
         if self._stopped:
             return self._refuse([request], UnavailableError("the worker is stopping"))
         ready = self.ready(request.model_id)
@@ -105,12 +110,12 @@ class Residency:
         return [Weigh(self._line[-1])]
 
     def withdraw(self, request: Request, now: float) -> list[Effect]:
-        """Somebody no longer wants what was asked for, whether he has it already or not."""
+        """Withdraw a request, whether it was granted or still waits."""
         self._forgo(request)
         return self.release(request, now)
 
     def release(self, request: Request, now: float) -> list[Effect]:
-        """A lease is given back; one that isn't held is no fault."""
+        """Release a lease; does nothing if the request holds none."""
         instance = next((i for i in self.instances if request in i.holders), None)
         if instance is None:
             return self._advance(now)
@@ -121,10 +126,10 @@ class Residency:
         return self._settle(instance) or self._advance(now)
 
     def unload(self, model_id: str, *, force: bool = False) -> list[Effect]:
-        """Somebody asks for a model to go; `force` sees to it that it does, as soon as its holders let go.
+        """Unload a model by request; with `force`, as soon as its holders have released it.
 
         Raises:
-            FailedPreconditionError: It is in use, or waited for; the text says by whom.
+            FailedPreconditionError: It is in use, or a request waits for its load; the message names the holders.
         """
         copies = [i for i in self.instances if i.base is not None and i.base.model_id == model_id]
         copies += [i for i in self.instances if i.model_id == model_id]
@@ -142,47 +147,47 @@ class Residency:
             self._drop(demand)
         return [*self._refuse(waiting, error), *(effect for copy in copies for effect in self._expel(copy))]
 
-    # How effects turned out.
+    # Outcomes of effects.
 
-    def weighed(self, demand: Demand, places: Iterable[Place], now: float, base: str = "") -> list[Effect]:
-        """It is known what a load takes, and which model it stands on, if it does."""
+    def weighed(self, demand: Demand, places: Iterable[Footprint], now: float, base: str = "") -> list[Effect]:
+        """Note a queued load's footprints, and the model it is based on, if any."""
         demand.places, demand.base = tuple(places), base
         return self._advance(now)
 
     def refused(self, demand: Demand, error: TtswError, now: float) -> list[Effect]:
-        """A load can't even begin."""
+        """Refuse a queued load that can't start."""
         if demand not in self._line:
             return []
         self._line.remove(demand)
         return [*self._refuse(demand.requests, error), *self._advance(now)]
 
     def loaded(self, instance: Instance) -> list[Effect]:
-        """The weights are in memory; what remains is to warm up."""
-        if instance.state is State.LOADING:  # otherwise it is being cancelled
-            instance.move(Event.LOADED)
+        """Note that the weights are in memory and warm-up begins."""
+        if instance.state is ModelState.LOADING:  # otherwise its load is being cancelled
+            instance.move(InstanceEvent.LOADED)
         return []
 
     def warmed(self, instance: Instance, now: float, size: int | None = None, seen: Seen = ()) -> list[Effect]:
-        """A copy is ready, and takes `size` bytes if that could be measured."""
-        if instance.state is State.UNLOADING:  # asked to go in the last moment
-            return [StartUnload(instance, Cause.ASKED)]
+        """Note that a copy is ready, with its measured size if known."""
+        if instance.state is ModelState.UNLOADING:  # unloaded by request at the last moment
+            return [StartUnload(instance, UnloadCause.ASKED)]
         base = instance.base
         old = self.ready(instance.model_id)
-        instance.move(Event.WARMED)
+        instance.move(InstanceEvent.WARMED)
         instance.size = instance.place.size if size is None else size
         instance.loaded_at = now
         self.failures.pop(instance.model_id, None)
         effects = [e for request in instance.waiters for e in self._serve(request, instance, now)]
         instance.waiters.clear()
         if old is not None:
-            effects += self._retire(old, Cause.REPLACED)
-        if base is not None and base.state is State.DRAINING:
-            effects += [*self._retire(instance, Cause.REPLACED, revoke=True), *self._settle(base)]
+            effects += self._retire(old, UnloadCause.REPLACED)
+        if base is not None and base.state is ModelState.DRAINING:
+            effects += [*self._retire(instance, UnloadCause.REPLACED, revoke=True), *self._settle(base)]
         return effects + self.observe(seen, now)
 
     def failed(self, instance: Instance, error: TtswError, now: float, seen: Seen = ()) -> list[Effect]:
-        """A load failed, and left nothing in memory."""
-        if instance.state is State.UNLOADING:
+        """Note a failed load, which has left nothing in memory."""
+        if instance.state is ModelState.UNLOADING:
             return self.unloaded(instance, now, seen)
         ended = self._forget(instance)
         if isinstance(error, OutOfMemoryError) and not instance.retried:
@@ -190,7 +195,7 @@ class Residency:
             if victims and instance.waiters:
                 demand = Demand(instance.model_id, instance.waiters, retried=True)
                 self._line.insert(0, demand)
-                return [*ended, *self._evict(victims, Cause.OUT_OF_MEMORY), Weigh(demand)]
+                return [*ended, *self._evict(victims, UnloadCause.OUT_OF_MEMORY), Weigh(demand)]
         if isinstance(error, OutOfMemoryError):
             error = OutOfMemoryError(f"{error}; {held(instance.place.device, self.instances, self.limits)}")
         before = self.failures.get(instance.model_id)
@@ -199,42 +204,42 @@ class Residency:
         return [*ended, *self._refuse(instance.waiters, error), *self.observe(seen, now)]
 
     def unloaded(self, instance: Instance, now: float, seen: Seen = ()) -> list[Effect]:
-        """A copy is gone."""
+        """Note that a copy has been unloaded."""
         return [*self._forget(instance), *self.observe(seen, now)]
 
-    # What the world does.
+    # Outside events.
 
     def observe(self, seen: Seen, now: float) -> list[Effect]:
-        """Devices' memory was looked at: what is used there, and isn't a model of ours, isn't for models.
+        """Note the devices' memory: what others use there isn't available to models.
 
-        While something comes or goes on a device, nobody can say how much of it is there; what was seen before counts.
+        A device with a load or unload in progress keeps its previous value, since its reading is ambiguous.
         """
         for memory in seen:
             here = [instance for instance in self.instances if instance.place.device == memory.device]
-            if not any(instance.unfinished or instance.state is State.UNLOADING for instance in here):
+            if not any(instance.unfinished or instance.state is ModelState.UNLOADING for instance in here):
                 others = max(0, memory.used - sum(instance.size for instance in here))
                 left = min(memory.total - self.limits.headroom - others, self._budget(memory.device))
-                self._room = Room(self.limits.cap, {**self._room.capacity, memory.device: max(0.0, left)})
+                self._capacity = Capacity(self.limits.cap, {**self._capacity.capacity, memory.device: max(0.0, left)})
         return self._relieve(now) + self._advance(now)
 
     def tick(self, now: float) -> list[Effect]:
-        """Time has passed: what nobody has used for its time goes."""
+        """Unload the models whose time to live has expired."""
 
         def expired(instance: Instance) -> bool:
             young = now - instance.loaded_at < self.limits.min_residency_s
             return not young and instance.idle_s(now) >= self.limits.ttl_s
 
         free = (instance for instance in self.instances if instance.free and not self._pinned(instance))
-        return self._evict([i for i in free if all(map(expired, [i, *_ready(i.carried)]))], Cause.TTL)
+        return self._evict([i for i in free if all(map(expired, [i, *_ready(i.dependents)]))], UnloadCause.TTL)
 
     def lost(self, instance: Instance, error: TtswError, now: float) -> list[Effect]:
-        """A copy is gone by itself. Its holders let go of it; the next request loads another.
+        """Note that a copy was lost. Its holders release it; the next request loads another copy.
 
-        One that keeps being lost isn't loaded again at once, as after failed loads.
+        A model that is lost repeatedly is subject to the same back-off as failed loads.
         """
-        if instance.lost or instance.state not in {State.READY, State.DRAINING}:
+        if instance.lost or instance.state not in {ModelState.READY, ModelState.DRAINING}:
             return []
-        effects = [effect for each in instance.carried for effect in self.lost(each, error, now)]
+        effects = [effect for each in instance.dependents for effect in self.lost(each, error, now)]
         instance.lost, instance.size = True, 0
         before = self._losses.get(instance.model_id, 0)
         losses = before if now - instance.loaded_at < self.limits.most_backoff_s else 0
@@ -242,15 +247,15 @@ class Residency:
         if losses:
             wait_s = self._backoff_s(losses)
             self.failures[instance.model_id] = Failure(error, now, losses, now + wait_s)
-        return effects + self._retire(instance, Cause.LOST, revoke=True)
+        return effects + self._retire(instance, UnloadCause.LOST, revoke=True)
 
     def relieve(self, instance: Instance, now: float) -> list[Effect]:
-        """A model in use has found its device without memory: all goes from there that nobody uses."""
+        """Evict all unused models from the device of a model that ran out of memory while in use."""
         victims = self._evictable(now, instance.model_id, instance.place.device, spare=instance.base)
-        return self._evict(victims, Cause.OUT_OF_MEMORY)
+        return self._evict(victims, UnloadCause.OUT_OF_MEMORY)
 
     def stop(self) -> list[Effect]:
-        """Everything ends: nobody gets anything from now on."""
+        """Refuse every waiting and later request, and cancel the loads."""
         self._stopped = True
         error = UnavailableError("the worker is stopping")
         waiting = [request for demand in self._line for request in demand.requests]
@@ -266,15 +271,15 @@ class Residency:
         return min(self.limits.backoff_s * 2.0 ** min(times - 1, 60), self.limits.most_backoff_s)
 
     def _advance(self, now: float) -> list[Effect]:
-        """Go on with the line: strictly in order, so that none is passed over for ever."""
+        """Advance the queue, strictly in order, so that no load starves."""
         effects: list[Effect] = []
         while self._line and self._line[0].places is not None:
             demand = self._line[0]
             running = [instance.model_id for instance in self.instances if instance.unfinished]
             if len(running) >= self.limits.loads or demand.model_id in running:
                 break
-            if demand.retried and any(instance.state is State.UNLOADING for instance in self.instances):
-                break  # whatever the sums say, memory ran out before these went
+            if demand.retried and any(instance.state is ModelState.UNLOADING for instance in self.instances):
+                break  # the accounts notwithstanding, memory ran out before these were evicted
             base = self.ready(demand.base)
             if demand.base and base is None:
                 if demand.errand is not None:
@@ -284,19 +289,19 @@ class Residency:
             places = [each for each in demand.places or () if base is None or each.device == base.place.device]
             evictable = [] if demand.speculative else self._evictable(now, demand.model_id, spare=base)
             present = [instance for instance in self.instances if not instance.lost]
-            plan = self._room.plan(places, present, evictable, counts=base is None)
+            plan = self._capacity.plan(places, present, evictable, counts=base is None)
             if isinstance(plan, Start):
                 effects.append(self._load(demand, plan.place, base))
             elif plan is None:
                 self._line.remove(demand)
-                effects += self._refuse(demand.requests, no_room(demand, self.instances, self._room, self.limits))
+                effects += self._refuse(demand.requests, no_room(demand, self.instances, self._capacity, self.limits))
             else:
-                effects += self._evict(plan.evict, Cause.ROOM)
+                effects += self._evict(plan.evict, UnloadCause.ROOM)
                 break
         return effects
 
     def _call_base(self, demand: Demand, now: float) -> list[Effect]:
-        """Have the model come that a demand stands on, before it in the line."""
+        """Request the base model of a queued load, ahead of it in the queue."""
         insists = any(request.insists for request in demand.requests)
         holder, speculative = f"model {demand.model_id}", demand.speculative
         errand = Request(demand.base, holder, leases=False, speculative=speculative, insists=insists)
@@ -305,12 +310,12 @@ class Residency:
         self._line.sort(key=lambda each: errand not in each.requests)
         return effects
 
-    def _load(self, demand: Demand, place: Place, base: Instance | None) -> StartLoad:
+    def _load(self, demand: Demand, place: Footprint, base: Instance | None) -> StartLoad:
         self._line.remove(demand)
         instance = Instance(demand.model_id, place, next(self._serial), demand.retried, size=place.peak, base=base)
         instance.waiters = demand.requests
         if base is not None:
-            base.carried[instance] = None
+            base.dependents[instance] = None
         self.instances.append(instance)
         return StartLoad(instance)
 
@@ -324,7 +329,7 @@ class Residency:
         return Grant(request, instance)
 
     def _serve(self, request: Request, instance: Instance, now: float) -> list[Effect]:
-        """Give a request what it waited for; one that is a demand's own lets that go on."""
+        """Grant a request; one made on behalf of a queued load lets that load continue."""
         demand = self._errands.pop(request, None)
         if demand is None:
             return [self._grant(request, instance, now)]
@@ -332,7 +337,7 @@ class Residency:
         return []
 
     def _refuse(self, requests: Iterable[Request], error: TtswError) -> list[Effect]:
-        """Refuse requests; where one is a demand's own, the demand with it."""
+        """Refuse requests; refusing one made on behalf of a queued load refuses that load, too."""
         effects: list[Effect] = []
         for request in requests:
             demand = self._errands.pop(request, None)
@@ -340,100 +345,106 @@ class Residency:
                 effects.append(Refuse(request, error))
             elif demand in self._line:
                 self._line.remove(demand)
-                why = type(error)(f"model {demand.model_id!r} stands on {demand.base!r}: {error}")
+                why = type(error)(f"model {demand.model_id!r} is based on {demand.base!r}: {error}")
                 effects += self._refuse(demand.requests, why)
         return effects
 
     def _drop(self, demand: Demand) -> None:
-        """Take a demand out of the line, and what was asked for on its behalf."""
+        """Remove a load from the queue, with the request made on its behalf."""
         self._line.remove(demand)
         if demand.errand is not None:
             self._errands.pop(demand.errand, None)
             self._forgo(demand.errand)
 
     def _forgo(self, request: Request) -> None:
-        """Nobody waits for this request any more."""
+        """Forget a request that no longer waits."""
         for instance in self.instances:
-            instance.waiters.pop(request, None)  # the load goes on: it can't be undone, and may soon be wanted
+            instance.waiters.pop(request, None)  # the load continues: it can't be undone, and may soon be needed
         for demand in [demand for demand in self._line if request in demand.requests]:
             del demand.requests[request]
             if not demand.requests:
                 self._drop(demand)
 
-    def _dismiss(self, instance: Instance, cause: Cause) -> list[Effect]:
-        """Have a copy unloaded that nobody needs, and what stands on it before."""
-        effects = self._evict(_ready(instance.carried), cause)
-        instance.move(Event.DISMISSED)
+    def _dismiss(self, instance: Instance, cause: UnloadCause) -> list[Effect]:
+        """Unload an unused copy, after the copies based on it."""
+        effects = self._evict(_ready(instance.dependents), cause)
+        instance.move(InstanceEvent.DISMISSED)
         return [*effects, StartUnload(instance, cause)]
 
-    def _evict(self, instances: Iterable[Instance], cause: Cause) -> list[Effect]:
-        """Dismiss copies, those excepted that have gone with another."""
-        return [e for each in [*instances] if each.state is State.READY for e in self._dismiss(each, cause)]
+    def _evict(self, instances: Iterable[Instance], cause: UnloadCause) -> list[Effect]:
+        """Unload copies, except those already unloaded together with another."""
+        return [e for each in [*instances] if each.state is ModelState.READY for e in self._dismiss(each, cause)]
 
-    def _retire(self, instance: Instance, cause: Cause, *, revoke: bool = False) -> list[Effect]:
-        """Have a copy go as soon as nobody needs it, and what stands on it.
+    def _retire(self, instance: Instance, cause: UnloadCause, *, revoke: bool = False) -> list[Effect]:
+        """Unload a copy, and the copies based on it, as soon as it is unused.
 
         Args:
-            instance: The copy: ready, or retired already.
+            instance: The copy; ready, or already retired.
             cause: Why.
-            revoke: Whether its holders are asked to let go.
+            revoke: Whether to ask its holders to release it.
         """
-        effects = [e for each in _ready(instance.carried) for e in self._retire(each, cause, revoke=revoke)]
+        effects = [e for each in _ready(instance.dependents) for e in self._retire(each, cause, revoke=revoke)]
         if not instance.needed:
             return effects + self._dismiss(instance, cause)
-        if instance.state is State.READY:
-            instance.move(Event.RETIRED)
+        if instance.state is ModelState.READY:
+            instance.move(InstanceEvent.RETIRED)
         return effects + [Revoke(request) for request in instance.holders if revoke]
 
     def _settle(self, instance: Instance) -> list[Effect]:
-        """See a retired copy off that nobody needs any more, and the one that it stands on."""
+        """Unload a retired copy once it is unused, then the copy that it is based on."""
         effects: list[Effect] = []
-        if instance.state is State.DRAINING and not instance.needed:
-            cause = Cause.LOST if instance.lost else Cause.REPLACED if self._successor(instance) else Cause.ASKED
+        if instance.state is ModelState.DRAINING and not instance.needed:
+            cause = (
+                UnloadCause.LOST
+                if instance.lost
+                else UnloadCause.REPLACED
+                if self._successor(instance)
+                else UnloadCause.ASKED
+            )
             effects = self._dismiss(instance, cause)
         return effects if instance.base is None else effects + self._settle(instance.base)
 
     def _forget(self, instance: Instance) -> list[Effect]:
-        """A copy is no more."""
+        """Remove a copy from the state."""
         self.instances.remove(instance)
         if instance.base is None:
             return []
-        del instance.base.carried[instance]
+        del instance.base.dependents[instance]
         return self._settle(instance.base)
 
     def _expel(self, copy: Instance) -> list[Effect]:
-        """Have a copy go in whatever state it is."""
+        """Unload a copy in any state."""
         copy.waiters.clear()
-        if copy.state is State.UNLOADING:
+        if copy.state is ModelState.UNLOADING:
             return []
         if copy.in_flight:
-            copy.move(Event.DISMISSED)
+            copy.move(InstanceEvent.DISMISSED)
             return [CancelLoad(copy)]
-        return self._retire(copy, Cause.ASKED, revoke=True)
+        return self._retire(copy, UnloadCause.ASKED, revoke=True)
 
     def _relieve(self, now: float) -> list[Effect]:
-        """Bring devices back to what they have room for, as far as that goes without those in use."""
+        """Evict unused copies from devices that hold more than their limit."""
         evictable = self._evictable(now, None)
         devices = dict.fromkeys(instance.place.device for instance in evictable)
-        victims = [victim for device in devices for victim in self._room.excess(device, self.instances, evictable)]
-        return self._evict(victims, Cause.PRESSURE)
+        victims = [victim for device in devices for victim in self._capacity.excess(device, self.instances, evictable)]
+        return self._evict(victims, UnloadCause.PRESSURE)
 
     def _evictable(
         self, now: float, model_id: str | None, device: str | None = None, spare: Instance | None = None
     ) -> list[Instance]:
-        """Copies that may go for the sake of `model_id`, first to go first.
+        """Return the copies that may be evicted for `model_id`, in order of eviction.
 
-        That is its own old one, then by least use; what others stand on comes after them.
+        That is its own old copy first, then by least recent use; base models come after the voices based on them.
 
         Args:
-            now: The time, s.
-            model_id: What is to come.
-            device: Where they are to be; None for anywhere.
-            spare: A copy that stays: what is to come stands on it.
+            now: The time, seconds.
+            model_id: The model to load.
+            device: Restricts the result to a device; None for any.
+            spare: A copy to keep: the base of the model to load.
         """
 
         def rank(instance: Instance) -> tuple[bool, bool, float, int, int]:
-            family = [instance, *_ready(instance.carried)]
+            family = [instance, *_ready(instance.dependents)]
             young = any(now - each.loaded_at < self.limits.min_residency_s for each in family)
             used_at = max(each.used_at for each in family)
             return instance.model_id != model_id, young, used_at, len(family), instance.serial
@@ -449,7 +460,7 @@ class Residency:
         return sorted(free, key=rank)
 
     def _pinned(self, instance: Instance) -> bool:
-        return any(each.model_id in self.limits.pinned for each in (instance, *_ready(instance.carried)))
+        return any(each.model_id in self.limits.pinned for each in (instance, *_ready(instance.dependents)))
 
     def _budget(self, device: str) -> float:
         return self.limits.budget.get(device, math.inf)
@@ -459,4 +470,4 @@ class Residency:
 
 
 def _ready(instances: Iterable[Instance]) -> list[Instance]:
-    return [instance for instance in instances if instance.state is State.READY]
+    return [instance for instance in instances if instance.state is ModelState.READY]

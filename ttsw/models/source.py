@@ -1,7 +1,7 @@
-"""Where models come from, as the manager needs it: what a model takes, its loading, the devices' memory.
+"""The model manager's view of models: finding one, its memory footprint, loading it, and the devices' free memory.
 
-`PackSource` is the real one: voice packs on a disk, records of what was measured, devices that are looked at. All of
-that blocks, so it happens in threads: those of a few lanes, however much is asked for.
+`PackSource` implements this view on voice packs, saved measurements and real devices. All of that blocks, so it runs in
+a few bounded lanes of threads.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -9,65 +9,106 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from ttsw.concurrency.threads import Lane, run_in
 from ttsw.device import Device
 from ttsw.errors import TtswError, UnavailableError
-from ttsw.models.instances import Place
-from ttsw.models.lookout import Lookout
-from ttsw.models.records import Measured, Record, RecordBook
-from ttsw.models.shelf import Shelf
-from ttsw.threads import Lane, run_in
+from ttsw.models.device_monitor import DeviceMonitor
+from ttsw.models.instances import Footprint
+from ttsw.models.measurements import MeasurementStore, ModelRecord, ModelSize
+from ttsw.packs.catalogue import Catalogue
 from ttsw.types import MemorySnapshot, VoicePack
 
 MB = 1_000_000
 
 
-class Loaded(Protocol):
-    """What the manager needs of a loaded model: that it can be unloaded, and tells when it is gone by itself."""
+class LoadedValue(Protocol):
+    """A loaded model, as far as the manager uses it."""
 
     async def lost(self) -> TtswError:
-        """Wait until it is gone though nobody has closed it; says why."""
+        """Wait until the model is lost without having been closed; return the reason."""
         ...
 
     async def close(self) -> None:
-        """Give everything back; shielded from cancellation, with a deadline of its own."""
+        """Unload the model; shielded from cancellation, with a deadline of its own."""
         ...
 
 
-V = TypeVar("V", bound=Loaded)
+V = TypeVar("V", bound=LoadedValue)
+V_load = TypeVar("V_load")
 
 
-class Source(Protocol[V]):
-    """Where models come from."""
+class PackReader(Protocol):
+    """The voice packs of this machine, or of a simulated one."""
 
-    async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
-        """Find a model, and where it can be, the best place first.
+    @property
+    def catalogue(self) -> Catalogue:
+        """The packs as of the last `refresh`."""
+        ...
+
+    def refresh(self) -> Catalogue:
+        """Read the packs again where they have changed; may block."""
+        ...
+
+
+class Loader(Protocol[V_load]):
+    """Loads models, on this machine or on a simulated one."""
+
+    def devices_for(self, pack: VoicePack) -> Sequence[str]:
+        """Return the devices that can hold a model, the best one first; may block.
 
         Raises:
-            TtswError: There is none, or it can't be used here.
+            TtswError: The model can't be used here.
         """
         ...
 
-    async def open(self, pack: VoicePack, place: Place, loaded: Callable[[], None], base: V | None) -> V:
-        """Load a model, say `loaded` when its weights are in memory, warm it up. Cancelled, it leaves nothing behind.
+    async def load(
+        self,
+        pack: VoicePack,
+        record: ModelRecord,
+        device: str,
+        loaded: Callable[[], None],
+        base: V_load | None = None,
+    ) -> V_load:
+        """Load a model; see `ModelSource.open`."""
+        ...
+
+
+class ModelSource(Protocol[V]):
+    """The models that a manager can load."""
+
+    async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Footprint]]:
+        """Find a model and its footprint on each device that can hold it, the best device first.
+
+        Raises:
+            TtswError: The model doesn't exist, or can't be used here.
+        """
+        ...
+
+    async def open(self, pack: VoicePack, place: Footprint, loaded: Callable[[], None], base: V | None) -> V:
+        """Load a model and warm it up. If cancelled, it leaves nothing behind.
 
         Args:
             pack: The model.
-            place: Where it goes.
-            loaded: To be called.
-            base: The loaded model that it stands on, as this source has opened it; None where it stands by itself.
+            place: The device that it is loaded on.
+            loaded: Called once the weights are in memory.
+            base: The loaded model that this one is based on, as `open` returned it; None for an independent model.
 
         Raises:
-            OutOfMemoryError: The device had no memory left.
-            TtswError: It can't be loaded.
+            OutOfMemoryError: The device ran out of memory.
+            TtswError: The model can't be loaded.
         """
         ...
 
     async def look(self) -> Sequence[MemorySnapshot]:
-        """Look at the devices' memory; one that doesn't answer in time is left out."""
+        """Return the devices' memory; a device that doesn't answer in time is left out."""
         ...
 
-    async def keep(self, pack: VoicePack, device: str, measured: Measured) -> Measured:
-        """Remember what a model took; returns what counts: what was known, where this measurement is doubtful."""
+    async def keep(self, pack: VoicePack, device: str, measured: ModelSize) -> ModelSize:
+        """Save a model's measured size.
+
+        Returns:
+            The size to use: the saved one where this measurement is doubtful.
+        """
         ...
 
 
@@ -76,75 +117,75 @@ class PackSource(Generic[V]):
     """Models from voice packs.
 
     Args:
-        find: Reads the voice packs there are now.
-        book: What was measured of them.
-        devices: What they can be on.
-        choose: Names the devices for a pack, the best first; raises a TtswError where there is none.
-        load: Loads one and warms it up, as `Source.open` says; given what is known of it, too.
+        find: Returns the current catalogue.
+        measurements: Saved sizes and checksums.
+        devices: The devices that can hold models.
+        choose: Returns the devices for a pack, the best one first; see `Loader.devices_for`.
+        load: Loads a model; see `Loader.load`.
     """
 
-    find: Callable[[], Shelf]
-    book: RecordBook
+    find: Callable[[], Catalogue]
+    measurements: MeasurementStore
     devices: Sequence[Device]
     choose: Callable[[VoicePack], Sequence[str]]
-    load: Callable[[VoicePack, Record, str, Callable[[], None], V | None], Awaitable[V]]
-    _met: set[str] = field(default_factory=set, init=False)
-    _lookout: Lookout = field(init=False)
+    load: Callable[[VoicePack, ModelRecord, str, Callable[[], None], V | None], Awaitable[V]]
+    _loaded_families: set[str] = field(default_factory=set, init=False)
+    _monitor: DeviceMonitor = field(init=False)
 
     def __post_init__(self) -> None:
-        self._lookout = Lookout(self.devices)
+        self._monitor = DeviceMonitor(self.devices)
 
     @property
     def silent(self) -> Mapping[str, str]:
-        """See `Lookout.silent`."""
-        return self._lookout.silent
+        """See `DeviceMonitor.silent`."""
+        return self._monitor.silent
 
-    async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
-        """See `Source.weigh`."""
+    async def weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Footprint]]:
+        """See `ModelSource.weigh`."""
         return await run_in(Lane.WEIGHING, self._weigh, model_id)
 
-    async def open(self, pack: VoicePack, place: Place, loaded: Callable[[], None], base: V | None) -> V:
-        """See `Source.open`; its files are checked against the pack's checksums first."""
-        record = await run_in(Lane.RECORDS, self.book.check, pack)
+    async def open(self, pack: VoicePack, place: Footprint, loaded: Callable[[], None], base: V | None) -> V:
+        """See `ModelSource.open`; the pack's checksums are verified first."""
+        record = await run_in(Lane.RECORDS, self.measurements.check, pack)
         return await self.load(pack, record, place.device, loaded, base)
 
     async def look(self) -> Sequence[MemorySnapshot]:
-        """See `Source.look`."""
-        return await self._lookout.look()
+        """See `ModelSource.look`."""
+        return await self._monitor.look()
 
-    async def keep(self, pack: VoicePack, device: str, measured: Measured) -> Measured:
-        """See `Source.keep`. The first load of a family brings in what stays when the model goes: it says too much."""
-        known = self.book[pack.model_id].measured.get(device)
-        first = pack.family not in self._met
-        self._met.add(pack.family)
+    async def keep(self, pack: VoicePack, device: str, measured: ModelSize) -> ModelSize:
+        """See `ModelSource.keep`. A family's first load also loads its libraries, so that it measures too much."""
+        known = self.measurements[pack.model_id].measured.get(device)
+        first = pack.family not in self._loaded_families
+        self._loaded_families.add(pack.family)
         if first and known is not None:
             return known
-        await run_in(Lane.RECORDS, self.book.keep_size, pack.model_id, device, measured)
+        await run_in(Lane.RECORDS, self.measurements.keep_size, pack.model_id, device, measured)
         return measured
 
-    def _weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Place]]:
-        shelf = self.find()
-        pack = shelf[model_id]
-        measured = self.book[model_id].measured
-        return pack, [place(pack, device, measured) for device in self.choose(shelf.base(pack) or pack)]
+    def _weigh(self, model_id: str) -> tuple[VoicePack, Sequence[Footprint]]:
+        catalogue = self.find()
+        pack = catalogue[model_id]
+        measured = self.measurements[model_id].measured
+        return pack, [footprint(pack, device, measured) for device in self.choose(catalogue.base(pack) or pack)]
 
 
-def place(pack: VoicePack, device: str, measured: Mapping[str, Measured]) -> Place:
-    """Say what a pack takes on a device: as measured there, else as its metadata says.
+def footprint(pack: VoicePack, device: str, measured: Mapping[str, ModelSize]) -> Footprint:
+    """Return a pack's footprint on a device: the measured size, or else the one in its metadata.
 
     >>> from pathlib import Path
-    >>> place(VoicePack("piper", "anna", Path(), disk_mb=60), "cpu", {})
-    Place(device='cpu', size=60000000, peak=60000000, least=0)
+    >>> footprint(VoicePack("piper", "anna", Path(), disk_mb=60), "cpu", {})
+    Footprint(device='cpu', size=60000000, peak=60000000, least=0)
 
     Raises:
-        UnavailableError: A file of the pack is gone.
+        UnavailableError: A file of the pack is missing.
     """
-    # in main memory weights take what they take on disk, or more; a GPU may hold them in half precision
+    # in main memory, weights take at least their size on disk; a GPU may hold them in half precision
     least = sum(map(_size, pack.files.values())) if device == "cpu" else 0
     known = measured.get(device)
     if known is not None:
-        return Place(device, known.size, known.peak, least)
-    return Place(device, round((pack.vram_mb or pack.disk_mb) * MB), least=least)
+        return Footprint(device, known.size, known.peak, least)
+    return Footprint(device, round((pack.vram_mb or pack.disk_mb) * MB), least=least)
 
 
 def _size(path: Path) -> int:

@@ -11,18 +11,18 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from ttsw.concurrency.unwrap import unwrapped
 from ttsw.config import Config
 from ttsw.errors import NotFoundError, TtswError
-from ttsw.profiler.disturbances import GpuWatch, Watch, others_mb
-from ttsw.profiler.facts import Gpu, cpu_facts, gpu_facts
-from ttsw.profiler.faults import one_fault
-from ttsw.profiler.findings import Draft, Findings
+from ttsw.profiler.device_facts import Gpu, cpu_facts, gpu_facts
+from ttsw.profiler.disturbances import DisturbanceWatch, GpuWatch, others_mb
+from ttsw.profiler.findings import Findings, ModelFindings
 from ttsw.profiler.interference import PairBench, pairs
-from ttsw.profiler.listeners import open_crowd
-from ttsw.profiler.measuring import ModelBench, Progress, Stage
+from ttsw.profiler.load_messages import SessionGroup
+from ttsw.profiler.load_process import open_load_generator
 from ttsw.profiler.memory import FiguresMeter, meter_of_cpu, meter_of_gpu
-from ttsw.profiler.plans import Plan
-from ttsw.profiler.samples import Group
+from ttsw.profiler.model_bench import ModelBench, Progress, Stage
+from ttsw.profiler.plans import BenchPlan
 from ttsw.profiler.server import open_server, settle
 from ttsw.profiler.server_config import IDLE_MODEL
 from ttsw.profiles.schema import DeviceFacts, Profile, Slo
@@ -84,13 +84,13 @@ class Target:
                 meter = meter_of_gpu(self.gpu.device, server.pid, before_mb)
             else:
                 meter = meter_of_cpu(server.pid)
-            async with open_crowd(server.host, server.port) as crowd:
+            async with open_load_generator(server.host, server.port) as crowd:
                 yield Stage(server, crowd, meter)
 
 
-def open_watch(target: Target) -> Watch:
+def open_watch(target: Target) -> DisturbanceWatch:
     """Begin to notice what disturbs the measurement of a target."""
-    return Watch(monotonic, None if target.gpu is None else GpuWatch(target.gpu, others_mb(target.gpu)))
+    return DisturbanceWatch(monotonic, None if target.gpu is None else GpuWatch(target.gpu, others_mb(target.gpu)))
 
 
 class Bench:
@@ -109,12 +109,12 @@ class Bench:
     def __init__(
         self,
         open_stage: OpenStage,
-        plan: Plan,
+        plan: BenchPlan,
         slo: Slo,
         *,
         device: str | None,
         headroom_mb: float,
-        watch: Watch,
+        watch: DisturbanceWatch,
         progress: Progress,
     ) -> None:
         self._open_stage, self._plan, self._slo, self._device = open_stage, plan, slo, device
@@ -132,7 +132,7 @@ class Bench:
         for number, model_id in enumerate(model_ids):
             later_s = self._plan.model_s() * (len(model_ids) - number - 1) + self._plan.pairs_s(len(model_ids))
             try:
-                with one_fault():
+                with unwrapped():
                     await self._measure(model_id, later_s)
             except NotFoundError:
                 raise
@@ -149,7 +149,7 @@ class Bench:
             known = await stage.subject.models()
             if model_id not in known:
                 raise NotFoundError(f"no model {model_id!r}; there are: {', '.join(sorted(known)) or 'none'}")
-            draft = self.findings.models[model_id] = Draft(known[model_id])
+            draft = self.findings.models[model_id] = ModelFindings(known[model_id])
             bench = ModelBench(
                 stage,
                 model_id,
@@ -175,9 +175,9 @@ class Bench:
         for number, pair in enumerate(chosen):
             left_s = each_s * (len(chosen) - number - 1)
             self._progress.stage(f"{pair[0]} and {pair[1]}: starting a server", left_s + each_s)
-            groups = [Group(model_id, sessions[model_id]) for model_id in pair]
+            groups = [SessionGroup(model_id, sessions[model_id]) for model_id in pair]
             try:
-                with one_fault():
+                with unwrapped():
                     async with self._open_stage(pair) as stage:
                         bench = PairBench(stage, self._plan, self._slo, self._progress)
                         await bench.run(groups, self.findings.interference, left_s)

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from ttsw.adapters.environments import own_families
-from ttsw.adapters.host.engines import Engines
+from ttsw.adapters.envs.environment import own_families
+from ttsw.adapters.hosts.engine_processes import EngineProcesses
 from ttsw.config import Config
 from ttsw.device import Device
 from ttsw.errors import NotFoundError
-from ttsw.hosting import Hosting
-from ttsw.models.shelf import Shelf
+from ttsw.packs.catalogue import Catalogue
+from ttsw.placement import Placement
 from ttsw.profiles.schema import Profile
 from ttsw.types import VoicePack
 
@@ -17,7 +17,7 @@ IDLE_FAMILY = "mock"
 
 
 def choose_models(
-    config: Config, shelf: Shelf, named: Sequence[str], devices: Sequence[Device], *, gpu: str | None
+    config: Config, shelf: Catalogue, named: Sequence[str], devices: Sequence[Device], *, gpu: str | None
 ) -> list[str]:
     """Choose models.
 
@@ -34,11 +34,11 @@ def choose_models(
     """
     if named:
         return [shelf[model_id].model_id for model_id in dict.fromkeys(named)]
-    hosting = Hosting(config, Engines(), devices)
+    placement = Placement(config, EngineProcesses(), devices)
     found = [
         model_id
         for model_id, pack in shelf.packs.items()
-        if pack.family != IDLE_FAMILY and _goes_to(gpu, pack, config) and hosting.usable(pack)
+        if pack.family != IDLE_FAMILY and _goes_to(gpu, pack, config) and placement.usable(pack)
     ]
     if not found:
         device = gpu or "the CPU"

@@ -14,7 +14,7 @@ import psutil
 
 from ttsw.device.processes import ProcessTree
 from ttsw.errors import UnavailableError
-from ttsw.profiler.facts import Gpu, cores
+from ttsw.profiler.device_facts import Gpu, cores
 
 LOAD_SHARE = 0.25
 """A load average above this share of the cores is worth a word,"""
@@ -152,7 +152,7 @@ class GpuWatch:
 
 
 @dataclass
-class Watch:
+class DisturbanceWatch:
     """Collects what disturbs a measurement.
 
     Args:

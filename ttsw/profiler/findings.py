@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
 
-from ttsw.profiler.subject import Known, Seen
-from ttsw.profiles.schema import Bound, Interference, Level, LoadFacts, ModelFacts, Spread
+from ttsw.profiler.subject import KnownModel, ServerSnapshot
+from ttsw.profiles.schema import Bound, Interference, LoadFacts, ModelFacts, SessionLevel, Spread
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Cycle:
 
 
 @dataclass
-class Draft:
+class ModelFindings:
     """What is known of a model so far.
 
     Args:
@@ -45,13 +45,13 @@ class Draft:
         bound: What bound it.
     """
 
-    seen: Seen
-    known: Known = field(default_factory=Known)
+    seen: ServerSnapshot
+    known: KnownModel = field(default_factory=KnownModel)
     cycles: list[Cycle] = field(default_factory=list)
     first_ms: float | None = None
     second_ms: float | None = None
     session_mb: list[float] = field(default_factory=list)
-    sweep: list[Level] = field(default_factory=list)
+    sweep: list[SessionLevel] = field(default_factory=list)
     sessions: int | None = None
     bound: Bound | None = None
 
@@ -149,7 +149,7 @@ class Findings:
         notes: What went wrong, in words.
     """
 
-    models: dict[str, Draft] = field(default_factory=dict)
+    models: dict[str, ModelFindings] = field(default_factory=dict)
     interference: list[Interference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

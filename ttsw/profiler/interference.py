@@ -7,12 +7,12 @@ from itertools import combinations
 import trio
 
 from ttsw.errors import ResourceExhaustedError
-from ttsw.profiler.judging import judge
-from ttsw.profiler.measuring import LEVEL_LOOK_S, Progress, Stage
+from ttsw.profiler.load_messages import LoadOrder, SessionGroup
 from ttsw.profiler.memory import open_peak
-from ttsw.profiler.plans import Plan
-from ttsw.profiler.samples import Group, Order
-from ttsw.profiles.schema import Interference, Level, Slo
+from ttsw.profiler.model_bench import LEVEL_LOOK_S, Progress, Stage
+from ttsw.profiler.plans import BenchPlan
+from ttsw.profiler.verdict import judge
+from ttsw.profiles.schema import Interference, SessionLevel, Slo
 
 SHARES = (1 / 2, 3 / 8, 1 / 4)
 """Of what each can speak alone, so much is tried while both speak, until one is kept."""
@@ -39,10 +39,10 @@ class PairBench:
         progress: Told how it gets on.
     """
 
-    def __init__(self, stage: Stage, plan: Plan, slo: Slo, progress: Progress) -> None:
+    def __init__(self, stage: Stage, plan: BenchPlan, slo: Slo, progress: Progress) -> None:
         self._stage, self._plan, self._slo, self._progress = stage, plan, slo, progress
 
-    async def run(self, groups: Sequence[Group], found: list[Interference], left_s: float) -> None:
+    async def run(self, groups: Sequence[SessionGroup], found: list[Interference], left_s: float) -> None:
         """Measure a pair, each with half of the sessions that it can speak alone; with less, if that is too much.
 
         Args:
@@ -65,7 +65,7 @@ class PairBench:
             await self._stage.subject.unload(loaded.model)
             found.append(await self._beside_loads(speaking, loaded.model))
 
-    async def _both(self, groups: Sequence[Group], found: list[Interference]) -> None:
+    async def _both(self, groups: Sequence[SessionGroup], found: list[Interference]) -> None:
         for one, other in dict.fromkeys(_part(groups, share) for share in SHARES):
             levels = await self._listen((one, other))
             found += [
@@ -75,7 +75,7 @@ class PairBench:
             if all(level.passed for level in levels):
                 return
 
-    async def _beside_loads(self, one: Group, other: str) -> Interference:
+    async def _beside_loads(self, one: SessionGroup, other: str) -> Interference:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._load_again_and_again, other)
             (level,) = await self._listen((one,), beside=other)
@@ -89,9 +89,9 @@ class PairBench:
                 await self._stage.subject.unload(model_id)
             await trio.sleep(REST_S)
 
-    async def _listen(self, groups: tuple[Group, ...], beside: str = "") -> list[Level]:
+    async def _listen(self, groups: tuple[SessionGroup, ...], beside: str = "") -> list[SessionLevel]:
         stage, plan = self._stage, self._plan
-        order = Order(groups=groups, seconds=plan.pair_s, settle_s=plan.settle_s, drain_s=plan.drain_s)
+        order = LoadOrder(groups=groups, seconds=plan.pair_s, settle_s=plan.settle_s, drain_s=plan.drain_s)
         for group in groups:
             stage.subject.take_rtf(group.model)
         async with open_peak(stage.meter, LEVEL_LOOK_S) as peak:
@@ -109,5 +109,5 @@ class PairBench:
         return levels
 
 
-def _part(groups: Sequence[Group], share: float) -> tuple[Group, ...]:
-    return tuple(Group(group.model, max(1, int(group.sessions * share))) for group in groups)
+def _part(groups: Sequence[SessionGroup], share: float) -> tuple[SessionGroup, ...]:
+    return tuple(SessionGroup(group.model, max(1, int(group.sessions * share))) for group in groups)

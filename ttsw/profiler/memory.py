@@ -15,7 +15,7 @@ from ttsw.device import CpuDevice, Device
 from ttsw.device.nvml import NvmlDevice
 from ttsw.device.processes import ProcessTree
 from ttsw.errors import TtswError, UnavailableError
-from ttsw.profiler.subject import Memory, Meter
+from ttsw.profiler.subject import MemoryReading, Meter
 
 MB = 1e6
 
@@ -32,13 +32,13 @@ class DeviceMeter:
         self._device, self._before_mb = device, before_mb
         self._limiter = trio.CapacityLimiter(1)
 
-    async def look(self) -> Memory:
+    async def look(self) -> MemoryReading:
         """See `ttsw.profiler.subject.Meter`."""
         snapshot = await trio.to_thread.run_sync(self._device.snapshot, limiter=self._limiter)
         used_mb, ours_mb = snapshot.used / MB, snapshot.ours / MB
         if not ours_mb and self._device.id != "cpu":
             ours_mb = max(0.0, used_mb - self._before_mb)
-        return Memory(snapshot.total / MB, ours_mb, max(0.0, used_mb - ours_mb))
+        return MemoryReading(snapshot.total / MB, ours_mb, max(0.0, used_mb - ours_mb))
 
 
 class Figures(Protocol):
@@ -59,11 +59,11 @@ class FiguresMeter:
     def __init__(self, server: Figures) -> None:
         self._server = server
 
-    async def look(self) -> Memory:
+    async def look(self) -> MemoryReading:
         """See `ttsw.profiler.subject.Meter`."""
         told = await self._server.figures()
         try:
-            return Memory(told["device_memory_total_mb"], told["device_memory_used_mb"])
+            return MemoryReading(told["device_memory_total_mb"], told["device_memory_used_mb"])
         except KeyError as error:
             raise UnavailableError(f"the server doesn't tell its figure {error}") from None
 
@@ -97,7 +97,7 @@ class Peak:
     most_mb: float = 0.0
     looks: int = 0
 
-    def see(self, memory: Memory) -> None:
+    def see(self, memory: MemoryReading) -> None:
         """Take a look into account."""
         self.most_mb = max(self.most_mb, memory.ours_mb)
         self.looks += 1

@@ -14,7 +14,7 @@ LOAD_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BenchPlan:
     """What a measurement does.
 
     Args:
@@ -31,7 +31,7 @@ class Plan:
         most: Sessions at most.
         factor: Levels grow by this, while the limit is searched.
         coarse: The search may end at this share of the limit.
-        second_chance: Which failures are run again before they count: see `ttsw.profiler.search.Limits`.
+        second_chance: Which failures are run again before they count: see `ttsw.profiler.search.SearchLimits`.
         confirmations: How often a limit has to hold.
         stop_every: One of so many utterances is stopped.
     """
@@ -82,8 +82,8 @@ class Plan:
         return pairs * (3 * self.level_s(self.pair_s) + 5 * LOAD_S)
 
 
-NORMAL = Plan()
-QUICK = Plan(
+NORMAL = BenchPlan()
+QUICK = BenchPlan(
     cycles=3,
     probe_s=3.0,
     confirm_s=5.0,

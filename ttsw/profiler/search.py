@@ -34,7 +34,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SearchLimits:
     """What a search keeps to.
 
     Args:
@@ -60,7 +60,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunLevel:
     """Measure this level next."""
 
     sessions: int
@@ -68,45 +68,45 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class SearchDone:
     """The limit is found: so many sessions, and what kept it from more."""
 
     sessions: int
     bound: Bound
 
 
-def next_step(outcomes: Sequence[Outcome], limits: Limits) -> Run | Done:
+def next_step(outcomes: Sequence[Outcome], limits: SearchLimits) -> RunLevel | SearchDone:
     """Decide what comes after these levels.
 
-    >>> next_step([], Limits(64))
-    Run(sessions=1, kind='probe')
-    >>> next_step([Outcome(1, "probe", True), Outcome(2, "probe", True)], Limits(2, confirmations=0))
-    Done(sessions=2, bound='search')
+    >>> next_step([], SearchLimits(64))
+    RunLevel(sessions=1, kind='probe')
+    >>> next_step([Outcome(1, "probe", True), Outcome(2, "probe", True)], SearchLimits(2, confirmations=0))
+    SearchDone(sessions=2, bound='search')
     """
     roof, roof_bound = _roof(outcomes, limits)
     failed = _failed(outcomes, limits)
-    if isinstance(failed, Run):
+    if isinstance(failed, RunLevel):
         return failed
     high, bound = min([(roof + 1, roof_bound), *failed], key=lambda each: each[0])
     low = max((each.sessions for each in outcomes if _good(each, limits) and each.sessions < high), default=0)
     if high <= 1:
-        return Done(0, bound)
+        return SearchDone(0, bound)
     lowered = _lowered(outcomes, limits)
     if lowered is not None and high > lowered:
         low = lowered
     elif high - low > max(1, int(low * limits.coarse)):
-        return Run((low + high) // 2 if failed and low else min(max(1, limits.factor * low), high - 1), "probe")
+        return RunLevel((low + high) // 2 if failed and low else min(max(1, limits.factor * low), high - 1), "probe")
     if low == 0:
-        return Done(0, bound)
+        return SearchDone(0, bound)
     return _confirm(low, bound, outcomes, limits)
 
 
-def fits(sessions: int, outcomes: Sequence[Outcome], limits: Limits) -> bool:
+def fits(sessions: int, outcomes: Sequence[Outcome], limits: SearchLimits) -> bool:
     """Say whether memory lasts for so many sessions, by what was seen so far.
 
-    >>> fits(5, [Outcome(2, "probe", True, memory_mb=120.0)], Limits(64, ceiling_mb=150.0, base_mb=100.0))
+    >>> fits(5, [Outcome(2, "probe", True, memory_mb=120.0)], SearchLimits(64, ceiling_mb=150.0, base_mb=100.0))
     True
-    >>> fits(6, [Outcome(2, "probe", True, memory_mb=120.0)], Limits(64, ceiling_mb=150.0, base_mb=100.0))
+    >>> fits(6, [Outcome(2, "probe", True, memory_mb=120.0)], SearchLimits(64, ceiling_mb=150.0, base_mb=100.0))
     False
     """
     if limits.ceiling_mb is None:
@@ -132,7 +132,7 @@ def _second(levels: Iterable[int]) -> int:
     return max((level for level in ordered if level <= ordered[-1] * 0.75), default=ordered[0])
 
 
-def _roof(outcomes: Sequence[Outcome], limits: Limits) -> tuple[int, Bound]:
+def _roof(outcomes: Sequence[Outcome], limits: SearchLimits) -> tuple[int, Bound]:
     """The most sessions that may be run at all."""
     if fits(limits.most, outcomes, limits):
         return limits.most, "search"
@@ -143,15 +143,15 @@ def _roof(outcomes: Sequence[Outcome], limits: Limits) -> tuple[int, Bound]:
     return low, "memory"
 
 
-def _good(outcome: Outcome, limits: Limits) -> bool:
+def _good(outcome: Outcome, limits: SearchLimits) -> bool:
     return outcome.passed and not _overfull(outcome, limits)
 
 
-def _overfull(outcome: Outcome, limits: Limits) -> bool:
+def _overfull(outcome: Outcome, limits: SearchLimits) -> bool:
     return None not in {limits.ceiling_mb, outcome.memory_mb} and (outcome.memory_mb or 0) > (limits.ceiling_mb or 0)
 
 
-def _failed(outcomes: Sequence[Outcome], limits: Limits) -> Run | list[tuple[int, Bound]]:
+def _failed(outcomes: Sequence[Outcome], limits: SearchLimits) -> RunLevel | list[tuple[int, Bound]]:
     """The levels that failed for good, and by what; or the one that gets a second chance."""
     failed: list[tuple[int, Bound]] = []
     for each in outcomes:
@@ -162,19 +162,19 @@ def _failed(outcomes: Sequence[Outcome], limits: Limits) -> Run | list[tuple[int
         chance = limits.second_chance == "each" or (limits.second_chance == "first" and not failed)
         if each.kind == "probe" and chance and bound != "memory":
             if len(alike) == 1:
-                return Run(each.sessions, "probe")
+                return RunLevel(each.sessions, "probe")
             if any(_good(other, limits) for other in alike):
                 continue
         failed.append((each.sessions, bound))
     return failed
 
 
-def _refuted(outcomes: Sequence[Outcome], limits: Limits) -> list[int]:
+def _refuted(outcomes: Sequence[Outcome], limits: SearchLimits) -> list[int]:
     """The candidates whose confirmation failed, in the order of their failing."""
     return [each.sessions for each in outcomes if each.kind == "confirm" and not _good(each, limits)]
 
 
-def _lowered(outcomes: Sequence[Outcome], limits: Limits) -> int | None:
+def _lowered(outcomes: Sequence[Outcome], limits: SearchLimits) -> int | None:
     """The candidate after failed confirmations: a step lower (1, or half of what it may be off), then 2, 4, 8 steps."""
     refuted = _refuted(outcomes, limits)
     if not refuted:
@@ -183,12 +183,12 @@ def _lowered(outcomes: Sequence[Outcome], limits: Limits) -> int | None:
     return max(int(min(refuted) > 1), refuted[-1] - (step << (len(refuted) - 1)))
 
 
-def _confirm(candidate: int, bound: Bound, outcomes: Sequence[Outcome], limits: Limits) -> Run | Done:
+def _confirm(candidate: int, bound: Bound, outcomes: Sequence[Outcome], limits: SearchLimits) -> RunLevel | SearchDone:
     def passes(sessions: int, kinds: set[Kind]) -> int:
         return sum(_good(each, limits) for each in outcomes if each.sessions == sessions and each.kind in kinds)
 
     if passes(candidate, {"confirm"}) < limits.confirmations:
-        return Run(candidate, "confirm")
+        return RunLevel(candidate, "confirm")
     if candidate > 1 and limits.confirmations and not passes(candidate - 1, {"probe", "confirm"}):
-        return Run(candidate - 1, "confirm")
-    return Done(candidate, bound)
+        return RunLevel(candidate - 1, "confirm")
+    return SearchDone(candidate, bound)

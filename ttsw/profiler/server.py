@@ -18,13 +18,13 @@ import trio
 from ttsw.config import Config
 from ttsw.config.dump import to_yaml
 from ttsw.errors import TtswError, UnavailableError
-from ttsw.models.records import RecordBook
-from ttsw.profiler.children import Child, open_child
+from ttsw.fronts.abi.client import TTSClient, open_client
+from ttsw.fronts.abi.generated.tts import ModelInfo
+from ttsw.models.measurements import MeasurementStore
+from ttsw.profiler.child_process import ChildProcess, open_child
 from ttsw.profiler.server_config import IDLE_MODEL, child_environ, measuring_config
-from ttsw.profiler.subject import Known, Seen
-from ttsw.rpc.client import TTSClient, open_client
-from ttsw.rpc.generated.tts import ModelInfo
-from ttsw.sessions.calibrations import NOTE
+from ttsw.profiler.subject import KnownModel, ServerSnapshot
+from ttsw.sessions.calibration_record import NOTE
 
 START_S = 120.0
 """How long the server may take to start, s."""
@@ -42,7 +42,7 @@ class BenchServer:
     """
 
     def __init__(
-        self, child: Child, client: TTSClient, log: "UtteranceLog", address: tuple[str, int], state: Path
+        self, child: ChildProcess, client: TTSClient, log: "UtteranceLog", address: tuple[str, int], state: Path
     ) -> None:
         self._child, self.client, self._log, self._state = child, client, log, state
         self.host, self.port = address
@@ -55,7 +55,7 @@ class BenchServer:
         """Its process."""
         return self._child.process.pid
 
-    async def models(self) -> Mapping[str, Seen]:
+    async def models(self) -> Mapping[str, ServerSnapshot]:
         """See `ttsw.profiler.subject.Subject`."""
         async with self._alive():
             return {info.model_id: seen(info) for info in await self.client.list_models()}
@@ -83,12 +83,12 @@ class BenchServer:
         """See `ttsw.profiler.subject.Subject`."""
         return self._log.take(model_id)
 
-    def record(self, model_id: str) -> Known:
+    def record(self, model_id: str) -> KnownModel:
         """See `ttsw.profiler.subject.Subject`."""
-        record = RecordBook(self._state / "models")[model_id]
+        record = MeasurementStore(self._state / "models")[model_id]
         note = record.notes.get(NOTE)
         told = note.get("lufs") if isinstance(note, dict) else None
-        return Known(record.digest or None, round(told, 2) if isinstance(told, float) else None)
+        return KnownModel(record.digest or None, round(told, 2) if isinstance(told, float) else None)
 
     @asynccontextmanager
     async def _alive(self) -> AsyncGenerator[None, None]:
@@ -133,10 +133,10 @@ class UtteranceLog:
         return self._rtf.pop(model_id, [])
 
 
-def seen(info: ModelInfo) -> Seen:
+def seen(info: ModelInfo) -> ServerSnapshot:
     """What a server tells of a model."""
     told = info.metadata
-    return Seen(
+    return ServerSnapshot(
         family=info.family,
         version=told.get("version", ""),
         base=told.get("base", ""),
@@ -187,7 +187,7 @@ async def open_server(
                 yield server
 
 
-async def _ready(child: Child) -> tuple[str, int]:
+async def _ready(child: ChildProcess) -> tuple[str, int]:
     with trio.move_on_after(START_S):
         word, _, address = (await child.line()).decode().partition(" ")
         host, _, port = address.removeprefix("grpc://").rpartition(":")

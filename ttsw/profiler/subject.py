@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ttsw.profiler.samples import Heard, Order
+from ttsw.profiler.load_messages import LoadOrder, LoadResult
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ServerSnapshot:
     """A model as the server tells of it.
 
     Args:
         family: Its family.
         version: Its pack's version.
-        base: The model that it stands on.
+        base: The model that it is based on.
         device: Where it is; empty where it isn't loaded.
         size_mb: What it counts for there.
         allocated_mb: What its tensors take.
@@ -34,7 +34,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class MemoryReading:
     """A device's memory at a moment.
 
     Args:
@@ -49,7 +49,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownModel:
     """What a server keeps of a model.
 
     Args:
@@ -64,7 +64,7 @@ class Known:
 class Subject(Protocol):
     """The server that is measured."""
 
-    async def models(self) -> Mapping[str, Seen]:
+    async def models(self) -> Mapping[str, ServerSnapshot]:
         """Every model that the server knows."""
         ...
 
@@ -88,15 +88,15 @@ class Subject(Protocol):
         """Time to compute by length of the model's utterances since this was last asked."""
         ...
 
-    def record(self, model_id: str) -> Known:
+    def record(self, model_id: str) -> KnownModel:
         """What the server keeps of a model between runs."""
         ...
 
 
-class Listeners(Protocol):
+class LoadListeners(Protocol):
     """The load generator."""
 
-    async def listen(self, order: Order) -> Heard:
+    async def listen(self, order: LoadOrder) -> LoadResult:
         """Carry out an order.
 
         Raises:
@@ -108,7 +108,7 @@ class Listeners(Protocol):
 class Meter(Protocol):
     """Sees the device's memory."""
 
-    async def look(self) -> Memory:
+    async def look(self) -> MemoryReading:
         """Look at it.
 
         Raises:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 
-from ttsw.profiler.samples import Texts
+from ttsw.profiler.load_messages import Texts
 
 SHORT = (
     "Yes, that works.",

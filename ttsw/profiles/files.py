@@ -1,6 +1,6 @@
 """Profile files: reading one strictly, finding it by its name, listing those there are.
 
-How one is written is `ttsw.profiles.writing`'s to say, and which fits a device `ttsw.profiles.choosing`'s.
+How one is written is `ttsw.profiles.writer`'s to say, and which fits a device `ttsw.profiles.selection`'s.
 """
 
 import difflib
@@ -16,10 +16,10 @@ from ttsw.config.folders import data_dir
 from ttsw.config.shipped import shipped_dir
 from ttsw.config.yaml_file import Kind, read_yaml
 from ttsw.errors import ConfigError, NotFoundError
-from ttsw.profiles.choosing import choose
 from ttsw.profiles.faults import explain, place
 from ttsw.profiles.schema import FORMAT, Profile
-from ttsw.profiles.writing import write_profile
+from ttsw.profiles.selection import choose
+from ttsw.profiles.writer import write_profile
 
 __all__ = ["Listed", "choose", "find_profile", "list_profiles", "own_folder", "read_profile", "write_profile"]
 

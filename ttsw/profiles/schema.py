@@ -102,7 +102,7 @@ class Slo(_Section):
     c100_percent: Percent = 100.0
 
 
-class Level(_Section):
+class SessionLevel(_Section):
     """What was measured with so many sessions at once: a row of the sweep.
 
     Args:
@@ -172,7 +172,7 @@ class ModelFacts(_Section):
         family: Its family.
         version: Its pack's version.
         digest: SHA-256 over its files, hex; None where the profile is for any files of that name.
-        base: The model that it stands on, if it does.
+        base: The model that it is based on, if it does.
         size_mb: What it takes once it is loaded.
         peak_mb: What it takes at most while it is loaded.
         allocated_mb: What its tensors take, as the engine counts it.
@@ -194,7 +194,7 @@ class ModelFacts(_Section):
     load: LoadFacts | None = None
     sessions: Count | None = None
     bound: Bound | None = None
-    sweep: Annotated[tuple[Level, ...], Field(strict=False)] = ()
+    sweep: Annotated[tuple[SessionLevel, ...], Field(strict=False)] = ()
 
 
 class Interference(_Section):
@@ -210,11 +210,11 @@ class Interference(_Section):
     speaking: str
     beside: str
     doing: Literal["speaks", "loads"]
-    level: Level
+    level: SessionLevel
 
 
-class Derived(_Section):
-    """What a server runs by: see `ttsw.profiles.deriving`.
+class DerivedSettings(_Section):
+    """What a server runs by: see `ttsw.profiles.derivation`.
 
     Args:
         headroom_mb: Memory that is left to others.
@@ -267,7 +267,7 @@ class Profile(_Section):
     disturbances: Annotated[tuple[str, ...], Field(strict=False)] = ()
     models: Mapping[str, ModelFacts]
     interference: Annotated[tuple[Interference, ...], Field(strict=False)] = ()
-    derived: Derived
+    derived: DerivedSettings
     notes: str = ""
 
     @model_validator(mode="after")

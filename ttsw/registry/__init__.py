@@ -1,5 +1,5 @@
-"""Workers that know of each other: registration in Redis, and discovery.
+"""Worker registry in Redis: registration and discovery.
 
-`registrar.Registrar` keeps a worker's record there, as `pulse` decides; `discovery` finds workers and picks among
-them. `record` is what they exchange, `connection` how Redis is asked.
+`registrar.Registrar` keeps a worker's record up to date, at the times that `heartbeat` decides. `discovery` finds
+workers and selects one. `record` defines the stored record, and `connection` the access to Redis.
 """

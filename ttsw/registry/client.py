@@ -1,8 +1,8 @@
-"""redis-py: from a registry's URL to a client, which connects when it is first used, and what its errors mean.
+"""Create redis-py clients from a registry's URL, and classify redis-py's errors.
 
 Schemes: `redis://`, `rediss://` (TLS), `unix://`, and `redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT/SERVICE/DB`,
-which asks Sentinels for the master; the login is that of Redis, not of the Sentinels. Decides that no call takes
-longer than its socket may, and that none is tried twice: when to try again is the registrar's to say.
+which queries Sentinels for the master; user and password apply to Redis, not to the Sentinels. A client connects on
+first use. Every call is limited by its socket timeout and is never retried here; the registrar retries.
 """
 
 import re
@@ -17,7 +17,7 @@ from redis.sentinel import Sentinel
 
 from ttsw.errors import ConfigError
 from ttsw.registry.faults import RegistryError, redact
-from ttsw.registry.pulse import Condition
+from ttsw.registry.heartbeat import Condition
 
 _SENTINEL = re.compile(
     r"redis\+sentinel://((?P<user>[^:@]*):(?P<password>[^@]*)@)?(?P<hosts>[^/@]+)/(?P<service>[^/?]+)(/(?P<db>\d+))?"
@@ -31,9 +31,9 @@ _KINDS: tuple[tuple[type[Exception], Condition], ...] = (
     (exceptions.BusyLoadingError, Condition.BUSY),
     (exceptions.OutOfMemoryError, Condition.FULL),
     (exceptions.TimeoutError, Condition.SLOW),
-    (exceptions.ConnectionError, Condition.AWAY),
+    (exceptions.ConnectionError, Condition.UNREACHABLE),
     (TimeoutError, Condition.SLOW),
-    (OSError, Condition.AWAY),
+    (OSError, Condition.UNREACHABLE),
 )
 
 _CODES = {
@@ -46,22 +46,22 @@ _CODES = {
     "MASTERDOWN": Condition.READ_ONLY,
     "BUSY": Condition.BUSY,
 }
-"""What redis-py has no class of its own for, by the word that Redis's answer begins with."""
+"""Conditions of errors without a redis-py class, by the first word of Redis's reply."""
 
 _LOST = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
 
 
 def make_client(url: str, timeout_s: float) -> Redis:
-    """Make the client.
+    """Create a client.
 
     Args:
-        url: The registry.
-        timeout_s: How long a connection, or an answer, may take, s.
+        url: URL of the registry.
+        timeout_s: Timeout of connecting, and of each reply, seconds.
 
     Raises:
-        ConfigError: The URL can't be used.
+        ConfigError: The URL is invalid.
     """
-    bounds = {
+    limits = {
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "retry": Retry(NoBackoff(), 0),
@@ -70,27 +70,27 @@ def make_client(url: str, timeout_s: float) -> Redis:
     }
     try:
         if url.startswith("redis+sentinel://"):
-            return _through_sentinels(url, bounds)
-        pool = ConnectionPool.from_url(url, **bounds)
-        pool.connection_kwargs |= {**bounds, "decode_responses": False}  # whatever the URL's options say
-        pool.connection_class(**pool.connection_kwargs)  # an option that it doesn't know comes up here
+            return _sentinel_client(url, limits)
+        pool = ConnectionPool.from_url(url, **limits)
+        pool.connection_kwargs |= {**limits, "decode_responses": False}  # overrides options in the URL
+        pool.connection_class(**pool.connection_kwargs)  # raises TypeError for an unknown option
     except (ValueError, TypeError) as error:
-        said = f": {error}" if isinstance(error, TypeError) else ""  # a ValueError may quote the password
-        raise ConfigError(f"redis.url {redact(url)} can't be used{said}") from None
+        detail = f": {error}" if isinstance(error, TypeError) else ""  # a ValueError may contain the password
+        raise ConfigError(f"redis.url {redact(url)} is invalid{detail}") from None
     return Redis(connection_pool=pool)
 
 
-def _through_sentinels(url: str, bounds: dict[str, Any]) -> Redis:
+def _sentinel_client(url: str, limits: dict[str, Any]) -> Redis:
     match = _SENTINEL.fullmatch(url)
     if match is None:
         raise ConfigError(
-            f"redis.url {redact(url)} can't be used: write redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or …/SERVICE/DB"
+            f"redis.url {redact(url)} is invalid: write redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or …/SERVICE/DB"
         )
     hosts = [(host.strip("[]"), int(port or 26_379)) for host, port in map(_split, match["hosts"].split(","))]
     login = {
         name: unquote(value) for name, value in (("username", match["user"]), ("password", match["password"])) if value
     }
-    sentinel = Sentinel(hosts, sentinel_kwargs=bounds, **bounds, **login)  # type: ignore[no-untyped-call]  # redis-py's own
+    sentinel = Sentinel(hosts, sentinel_kwargs=limits, **limits, **login)  # type: ignore[no-untyped-call]  # redis-py's own
     client: Redis = sentinel.master_for(match["service"], db=int(match["db"] or 0))  # type: ignore[no-untyped-call]
     return client
 
@@ -100,17 +100,17 @@ def _split(host: str) -> tuple[str, str]:
     return (name, port) if colon and not port.endswith("]") else (host, "")
 
 
-def explain(error: Exception, where: str) -> RegistryError:
-    """Say what an error of redis-py means.
+def to_registry_error(error: Exception, display_url: str) -> RegistryError:
+    """Convert an error of redis-py to a RegistryError.
 
     Args:
-        error: What it raised.
-        where: The registry, as it may be shown.
+        error: The exception raised by redis-py.
+        display_url: URL of the registry without its password.
     """
     cause: BaseException = error
     if isinstance(error, exceptions.WatchError) and isinstance(error.__context__, _LOST):
-        cause = error.__context__  # redis-py says only that the key is no longer watched
-    said = str(cause).rpartition(" of pipeline caused error: ")[2] or type(cause).__name__
-    code = _CODES.get(said.partition(" ")[0])
+        cause = error.__context__  # redis-py raises WatchError for a lost connection, with the cause as context
+    detail = str(cause).rpartition(" of pipeline caused error: ")[2] or type(cause).__name__
+    code = _CODES.get(detail.partition(" ")[0])
     condition = code or next((it for kind, it in _KINDS if isinstance(cause, kind)), Condition.REFUSED)
-    return RegistryError(condition, f"the registry {where} is {condition}: {said}")
+    return RegistryError(condition, f"the registry {display_url} is {condition}: {detail}")

@@ -1,9 +1,8 @@
-"""What is asked of Redis, each in a thread: to claim a name, to give it back, to read all records.
+"""Redis operations of the registry, each in a thread: claim a name, release it, read all records.
 
-Decides how it is asked: atomically (WATCH, so that Redis 6.2 suffices and no script must be permitted), with SCAN and
-never KEYS, and within the socket's timeout. Who may have a name is the caller's to say. All times are Redis's own, so
-that machines whose clocks differ agree on a record's age. A call that is cancelled is left to its thread; the next one
-waits until that thread is done, so that two never mix.
+Writes are atomic through WATCH, which works from Redis 6.2 and needs no permission for scripts. Keys are listed with
+SCAN, never KEYS. The caller decides whether a name may be taken. All times are Redis's own, so machines with different
+clocks agree on a record's age. A cancelled call finishes in its thread, and the next call waits for it.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,154 +13,159 @@ from typing import Any, TypeVar
 import trio
 from redis.exceptions import RedisError, WatchError
 
-from ttsw.registry.client import explain, make_client
+from ttsw.registry.client import make_client, to_registry_error
 from ttsw.registry.faults import RegistryError, redact
-from ttsw.registry.pulse import Condition, Held
-from ttsw.registry.record import MOST_BYTES, PREFIX, MalformedRecordError, WorkerRecord, parse_record
+from ttsw.registry.heartbeat import Condition, Holder
+from ttsw.registry.record import MAX_BYTES, PREFIX, MalformedRecordError, WorkerRecord, parse_record
 
-_RACES = 5
-"""How often a claim is tried anew because somebody wrote under the key meanwhile."""
+_MAX_ATTEMPTS = 5
+"""Attempts of a claim whose key is written concurrently."""
 
 _BATCH = 500
-"""Keys looked at in one round."""
+"""Keys read per pipeline."""
 
 T = TypeVar("T")
 
 
-class Connection:
-    """A registry; from `open_connection`.
+class RegistryConnection:
+    """Access to a registry; see `open_connection`.
 
     Args:
-        url: Where it is.
-        timeout_s: How long a call may wait for an answer, s.
+        url: URL of the registry.
+        timeout_s: Timeout of connecting, and of each reply, seconds.
     """
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        self.where, self.timeout_s = redact(url), timeout_s
+        self.display_url, self.timeout_s = redact(url), timeout_s
         self._client = make_client(url, timeout_s)
         self._limiter = trio.CapacityLimiter(1)
 
     def __repr__(self) -> str:
-        return f"<Connection {self.where}>"
+        return f"<RegistryConnection {self.display_url}>"
 
     async def claim(
-        self, record: WorkerRecord, instance: str, ttl_s: float, may_replace: Callable[[Held], bool]
-    ) -> Held | None:
-        """Write a record under its name, to last `ttl_s`, unless somebody has the name and may keep it; returns him.
+        self, record: WorkerRecord, instance: str, ttl_s: float, may_replace: Callable[[Holder], bool]
+    ) -> Holder | None:
+        """Write a record that expires after `ttl_s`, unless another worker keeps the name.
+
+        Returns:
+            The holder of the name, if `may_replace` returned false for it.
 
         Raises:
-            RegistryError: Redis can't be asked, or refuses.
+            RegistryError: Redis is unreachable or refuses the operation.
         """
         return await self._run(partial(self._claim, record, instance, ttl_s, may_replace))
 
-    async def give_back(self, name: str, instance: str) -> None:
-        """Remove the record of a name if it is this instance's.
+    async def release(self, name: str, instance: str) -> None:
+        """Remove the record of a name if it belongs to this instance.
 
         Raises:
-            RegistryError: Redis can't be asked, or refuses.
+            RegistryError: Redis is unreachable or refuses the operation.
         """
-        await self._run(partial(self._give_back, name, instance))
+        await self._run(partial(self._release, name, instance))
 
     async def read_all(self) -> tuple[float, dict[str, bytes | str]]:
-        """Read what is under the keys of all workers.
+        """Read the values of all workers' keys.
 
         Returns:
-            Redis's time, and by key the value, or a text that says why it can't be read.
+            Redis's time, and by key the value, or the reason as a string if it can't be read.
 
         Raises:
-            RegistryError: Redis can't be asked, or refuses.
+            RegistryError: Redis is unreachable or refuses the operation.
         """
         return await self._run(self._read_all)
 
     def close(self) -> None:
-        """Close the sockets; one that a thread still waits on closes with its timeout."""
+        """Close the sockets. A socket in use by a thread closes after its timeout."""
         if not self._limiter.borrowed_tokens:
             self._client.connection_pool.disconnect()
             manager: Any = getattr(self._client.connection_pool, "sentinel_manager", None)
             for sentinel in manager.sentinels if manager else ():
                 sentinel.close()
 
-    async def _run(self, ask: Callable[[], T]) -> T:
-        def asking() -> T:
+    async def _run(self, operation: Callable[[], T]) -> T:
+        def run() -> T:
             try:
-                return ask()
+                return operation()
             except (RedisError, OSError) as error:
-                raise explain(error, self.where) from error
+                raise to_registry_error(error, self.display_url) from error
 
-        return await trio.to_thread.run_sync(asking, limiter=self._limiter, abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(run, limiter=self._limiter, abandon_on_cancel=True)
 
     def _claim(
-        self, record: WorkerRecord, instance: str, ttl_s: float, may_replace: Callable[[Held], bool]
-    ) -> Held | None:
-        for _ in range(_RACES):
-            with self._watching(record.key) as (pipe, now, value):
+        self, record: WorkerRecord, instance: str, ttl_s: float, may_replace: Callable[[Holder], bool]
+    ) -> Holder | None:
+        for _ in range(_MAX_ATTEMPTS):
+            with self._watch(record.key) as (pipe, now, value):
                 if value:
-                    held = _held(record.key, value, now)
-                    if not may_replace(held):
-                        return held
+                    holder = _parse_holder(record.key, value, now)
+                    if not may_replace(holder):
+                        return holder
                 pipe.multi()
                 pipe.set(record.key, record.stamped(instance, ttl_s, now).to_json(), px=round(ttl_s * 1000))
-                if _executed(pipe):
+                if _execute(pipe):
                     return None
-        raise RegistryError(Condition.REFUSED, f"the registry {self.where}: others keep writing to {record.key}")
+        raise RegistryError(
+            Condition.REFUSED, f"the registry {self.display_url}: other clients keep writing to {record.key}"
+        )
 
-    def _give_back(self, name: str, instance: str) -> None:
+    def _release(self, name: str, instance: str) -> None:
         key = PREFIX + name
-        with self._watching(key) as (pipe, now, value):
-            held = _held(key, value, now)
-            if held.record is not None and held.record.instance == instance:
+        with self._watch(key) as (pipe, now, value):
+            holder = _parse_holder(key, value, now)
+            if holder.record is not None and holder.record.instance == instance:
                 pipe.multi()
                 pipe.delete(key)
-                _executed(pipe)  # if not, somebody has taken the name just now, and keeps it
+                _execute(pipe)  # False if another worker has just taken the name, and keeps it
 
     @contextmanager
-    def _watching(self, key: str) -> Iterator[tuple[Any, float, bytes]]:
-        """Watch a key for a block; gives what asks Redis, Redis's time and the key's value, empty for none."""
+    def _watch(self, key: str) -> Iterator[tuple[Any, float, bytes]]:
+        """Watch a key for the block; yield the pipeline, Redis's time and the value, empty if missing."""
         pipe: Any = self._client.pipeline()
         with pipe:
             pipe.watch(key)
             now = _seconds(pipe.time())
-            yield pipe, now, pipe.getrange(key, 0, MOST_BYTES)
+            yield pipe, now, pipe.getrange(key, 0, MAX_BYTES)
 
     def _read_all(self) -> tuple[float, dict[str, bytes | str]]:
         now = _seconds(self._client.time())
         found: dict[str, bytes | str] = {}
-        everything = sorted(set(self._client.scan_iter(match=f"{PREFIX}*", count=_BATCH)))
-        for start in range(0, len(everything), _BATCH):
-            keys = everything[start : start + _BATCH]
+        all_keys = sorted(set(self._client.scan_iter(match=f"{PREFIX}*", count=_BATCH)))
+        for start in range(0, len(all_keys), _BATCH):
+            keys = all_keys[start : start + _BATCH]
             with self._client.pipeline(transaction=False) as pipe:
                 for key in keys:
-                    pipe.getrange(key, 0, MOST_BYTES)  # MGET would read a huge value whole, and not see a list
+                    pipe.getrange(key, 0, MAX_BYTES)  # MGET would read huge values whole, and skip other types
                 values = pipe.execute(raise_on_error=False)
             for key, value in zip(keys, values, strict=True):
                 name = key.decode(errors="backslashreplace")
                 if isinstance(value, Exception):
                     if "WRONGTYPE" not in str(value):
                         raise value
-                    found[name] = "no text, but another type of Redis's"
-                elif value:  # if not, it has expired since
+                    found[name] = "not a string, but another type of Redis value"
+                elif value:  # empty if the key has expired meanwhile
                     found[name] = value
         return now, found
 
 
-def _held(key: str, value: bytes, now: float) -> Held:
+def _parse_holder(key: str, value: bytes, now: float) -> Holder:
     try:
-        return Held(parse_record(key, value), now)
+        return Holder(parse_record(key, value), now)
     except MalformedRecordError as fault:
-        return Held(None, now, str(fault))
+        return Holder(None, now, str(fault))
 
 
-def _executed(pipe: Any) -> bool:  # noqa: ANN401 - redis-py's pipeline has no type that knows MULTI
-    """Carry out what is queued; False where the key has changed since it was watched."""
+def _execute(pipe: Any) -> bool:  # noqa: ANN401 - redis-py's pipeline type lacks MULTI
+    """Execute the queued commands; return False if the watched key has changed."""
     try:
         pipe.execute()
     except WatchError as error:
-        if error.__context__ is not None:  # the connection broke
+        if error.__context__ is not None:  # the connection was lost
             raise
         return False
     return True
 
 
-def _seconds(time: Any) -> float:  # noqa: ANN401 - redis-py's type has its asyncio client's too
+def _seconds(time: Any) -> float:  # noqa: ANN401 - redis-py's annotation includes its asyncio client's type
     seconds, microseconds = time
     return float(seconds + microseconds / 1e6)

@@ -1,7 +1,7 @@
-"""Finding workers: who is registered, who of them fits, who is best.
+"""Worker discovery: read the registered workers, filter them, and select the best one.
 
-`find_workers` reads; all else decides on what was read. A record that is malformed is a fault to be shown, one that is
-stale is passed over, and neither keeps the others from being found.
+Only `find_workers` performs I/O. A malformed record is reported as a fault and a stale one is skipped; neither affects
+the other records.
 """
 
 import random
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ttsw.languages import match_language
-from ttsw.registry.record import MalformedRecordError, WorkerRecord, parse_record, shown
+from ttsw.registry.record import MalformedRecordError, WorkerRecord, parse_record, printable
 
 if TYPE_CHECKING:
-    from ttsw.registry.connection import Connection
+    from ttsw.registry.connection import RegistryConnection
 
 READY = frozenset({"ready"})
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something under a worker's key that is no record."""
+    """A malformed record and its error message."""
 
     key: str
     text: str
@@ -28,12 +28,12 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What is in the registry.
+    """Content of the registry.
 
     Args:
-        workers: Those that tell of themselves, by name.
-        faults: What else there is.
-        now: When, Unix seconds by Redis's clock.
+        workers: Valid records, sorted by key.
+        faults: Malformed records.
+        now: Time of reading, Unix seconds by Redis's clock.
     """
 
     workers: tuple[WorkerRecord, ...]
@@ -43,13 +43,13 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a worker must offer; what is empty is anything.
+    """Requirements on a worker; an empty value accepts any worker.
 
     Args:
-        model: A model's full id: in memory, or such that it could be loaded.
-        language: A language's code; `en` is offered by one who speaks `en-US`, and the other way round.
-        capabilities: Names of capabilities, such as `zero_shot`.
-        states: States.
+        model: Full id of a model in memory or loadable.
+        language: Language code; `en` matches a worker with `en-US`, and vice versa.
+        capabilities: Names of required capabilities, such as `zero_shot`.
+        states: Accepted states.
     """
 
     model: str = ""
@@ -58,31 +58,31 @@ class Wanted:
     states: frozenset[str] = READY
 
 
-async def find_workers(connection: "Connection") -> Listing:
-    """Read who is registered.
+async def find_workers(connection: "RegistryConnection") -> Listing:
+    """Read all records of the registry.
 
     Raises:
-        RegistryError: Redis can't be asked, or refuses.
+        RegistryError: Redis is unreachable or refuses the operation.
     """
     now, found = await connection.read_all()
     workers, faults = [], []
     for key, value in found.items():
         if isinstance(value, str):
-            faults.append(Fault(shown(key), f"{shown(key)}: {shown(value)}"))
+            faults.append(Fault(printable(key), f"{printable(key)}: {printable(value)}"))
             continue
         try:
             workers.append(parse_record(key, value))
         except MalformedRecordError as error:
-            faults.append(Fault(shown(key), str(error)))
+            faults.append(Fault(printable(key), str(error)))
     return Listing(tuple(workers), tuple(faults), now)
 
 
 def fits(record: WorkerRecord, wanted: Wanted) -> bool:
-    """Whether a worker offers what is wanted."""
+    """Return whether a worker meets the requirements."""
     return (
         (not wanted.model or wanted.model in record.models)
         and (not wanted.language or match_language(wanted.language, record.languages) is not None)
-        and all(record.can(capability) for capability in wanted.capabilities)
+        and all(record.has_capability(capability) for capability in wanted.capabilities)
         and (not wanted.states or record.state in wanted.states)
     )
 
@@ -92,24 +92,24 @@ def pick(
     wanted: Wanted,
     now: float,
     *,
-    chance: Callable[[], float] = random.random,
+    tie_break: Callable[[], float] = random.random,
 ) -> WorkerRecord | None:
-    """Pick the worker to speak through; None where none fits.
+    """Return the best worker that meets the requirements, None if no worker does.
 
-    The least busy of those that have the model in memory comes first, then the least busy of those that could load it.
-    A worker that is full comes last, since by now it may not be. Of equals, any may be picked.
+    The least busy worker with the model in memory comes first, then the least busy one that could load it. A full
+    worker comes last, since it may have room again. Among equals, the choice is random.
 
     Args:
-        records: Those there are.
-        wanted: What it must offer.
-        now: The time that the records' age is judged by, Unix seconds.
-        chance: Gives a number from 0 to 1, for equals.
+        records: Records to choose from.
+        wanted: Requirements.
+        now: Current time for the age of the records, Unix seconds by Redis's clock.
+        tie_break: Returns a random number from 0 to 1 for the choice among equals.
     """
-    fit = [record for record in records if fits(record, wanted) and not record.is_stale(now)]
-    return min(fit, key=lambda record: (*_merit(record, wanted.model), chance()), default=None)
+    fitting = [record for record in records if fits(record, wanted) and not record.is_stale(now)]
+    return min(fitting, key=lambda record: (*_rank(record, wanted.model), tie_break()), default=None)
 
 
-def _merit(record: WorkerRecord, model: str) -> Iterator[float]:
+def _rank(record: WorkerRecord, model: str) -> Iterator[float]:
     sessions, limit = record.metrics.get("active_sessions", 0.0), record.limit
     yield limit is not None and sessions >= limit
     yield bool(model) and model not in record.resident_models

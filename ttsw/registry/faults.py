@@ -1,17 +1,17 @@
-"""What the registry's refusals are told as. No text holds a password."""
+"""Registry errors, whose messages never contain a password."""
 
 import re
 
 from ttsw.errors import UnavailableError
-from ttsw.registry.pulse import Condition
+from ttsw.registry.heartbeat import Condition
 
 
 class RegistryError(UnavailableError):
-    """Redis can't be asked, or refuses; the text says why.
+    """Redis is unreachable or refuses an operation.
 
     Args:
-        condition: Which fault it is.
-        text: The same for a person.
+        condition: Kind of the error.
+        text: Error message.
     """
 
     def __init__(self, condition: Condition, text: str) -> None:
@@ -20,7 +20,7 @@ class RegistryError(UnavailableError):
 
 
 def redact(url: str) -> str:
-    """A registry's URL as it may be shown: without user, password and options.
+    """Return a registry's URL without user, password and options, for display.
 
     >>> redact("rediss://alto:p@ss/w?rd@redis.example:6380/1?ssl_ca_certs=ca.pem")
     'rediss://redis.example:6380/1'

@@ -1,30 +1,30 @@
-"""Opening a registry. redis-py takes 0.1 s to import, so that is left until there is a registry to ask."""
+"""Open a registry connection. redis-py takes 0.1 s to import, and is imported only here, when needed."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ttsw.registry.connection import Connection
+    from ttsw.registry.connection import RegistryConnection
 
 TIMEOUT_S = 1.0
-"""How long Redis may take to be connected to, and to answer, s."""
+"""Timeout of connecting to Redis, and of each reply, seconds."""
 
 
 @asynccontextmanager
-async def open_connection(url: str, timeout_s: float = TIMEOUT_S) -> AsyncGenerator["Connection", None]:
-    """Have a registry for a block; it is connected to when it is first asked.
+async def open_connection(url: str, timeout_s: float = TIMEOUT_S) -> AsyncGenerator["RegistryConnection", None]:
+    """Open a registry, connecting on first use. Leaving the block closes it.
 
     Args:
-        url: Where it is.
-        timeout_s: How long a connection, or an answer, may take, s.
+        url: URL of the registry.
+        timeout_s: Timeout of connecting, and of each reply, seconds.
 
     Raises:
-        ConfigError: The URL can't be used.
+        ConfigError: The URL is invalid.
     """
-    from ttsw.registry.connection import Connection  # noqa: PLC0415 - as said above
+    from ttsw.registry.connection import RegistryConnection  # noqa: PLC0415 - see the module's docstring
 
-    connection = Connection(url, timeout_s)
+    connection = RegistryConnection(url, timeout_s)
     try:
         yield connection
     finally:

@@ -1,9 +1,8 @@
-"""A worker's record in the registry: its six keys, how it is written, and what a reader takes for one.
+"""A worker's record in the registry: definition, serialization and validation.
 
-Decides what is malformed: the six keys and no others, each of its type, in few bytes. Inside `capabilities` and
-`metrics` a reader finds what he knows and leaves alone what he doesn't, so that workers of other versions, and other
-programs' workers, are understood. Text that isn't safe to show and figures beyond all sense are refused here, once for
-all who show them or reckon with them.
+A valid record has exactly six keys, each of its type, and a limited size. Unknown entries in `capabilities` and
+`metrics` are ignored, for compatibility with workers of other versions and other programs. Strings that are unsafe to
+display and numbers out of range are rejected here, so other code can rely on them.
 """
 
 import json
@@ -13,24 +12,24 @@ from dataclasses import asdict, dataclass, field, replace
 from ipaddress import ip_address
 from typing import Self
 
-from ttsw.addresses import join_address
 from ttsw.errors import InvalidArgumentError
-from ttsw.terminal import is_safe, make_safe
+from ttsw.system.addresses import join_address
+from ttsw.system.terminal import is_safe, make_safe
 
 PREFIX = "worker:"
-"""What the keys of the registry begin with; the worker's name follows."""
+"""Prefix of the registry's keys, followed by the worker's name."""
 
-MOST_BYTES = 65_536
-"""Largest record, bytes; some thousand models fit."""
+MAX_BYTES = 65_536
+"""Maximum size of a record, bytes; sufficient for several thousand models."""
 
 TTL_S = 30.0
-"""At what age a record is out of date that doesn't say so itself, s."""
+"""Maximum age of a record without its own `ttl_s`, seconds."""
 
-LARGEST = 1e15
-"""Largest figure; whole numbers up to it are exact as a float."""
+MAX_NUMBER = 1e15
+"""Largest number accepted; integers up to it are exact as a float."""
 
-LONGEST_TTL_S = 1e9
-MOST_SESSIONS = 1_000_000_000
+MAX_TTL_S = 1e9
+MAX_SESSIONS = 1_000_000_000
 _KEYS = ("name", "addr", "capabilities", "resident_models", "metrics", "last_heartbeat_ts")
 _FLAGS = ("streaming", "zero_shot", "lora", "cpu_ok", "emotive_zero_prompt")
 _TEXTS = ("state", "version", "device", "instance")
@@ -39,21 +38,22 @@ _ADDR = re.compile(r"grpc://(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]@]+):([0-9]{1,5})")
 
 
 class MalformedRecordError(InvalidArgumentError):
-    """What is under a worker's key is no record; the text names the key and the fault."""
+    """The value of a worker's key is not a valid record; the text names the key and the fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """What a worker tells of itself.
+    """Description of a worker.
 
     Args:
-        name: The worker's name, unique in the registry.
-        addr: Where it is reached: `grpc://HOST:PORT`.
-        capabilities: The contract's fields by name, and `state`, `version`, `device`, `models` (those that could be
-            loaded), `instance` (the process that the record belongs to) and `ttl_s` (when it is out of date).
-        resident_models: Models that are in memory.
-        metrics: Figures by name.
-        last_heartbeat_ts: When this was written, Unix seconds by Redis's clock.
+        name: Name of the worker, unique in the registry.
+        addr: Address for clients, `grpc://HOST:PORT`.
+        capabilities: Fields of the public `Capabilities` message by name, plus `state`, `version`, `device`, `models`
+            (loadable models), `instance` (identifier of the worker's process) and `ttl_s` (age at which the record
+            becomes stale, seconds).
+        resident_models: Models in memory.
+        metrics: Metrics by name.
+        last_heartbeat_ts: Time of writing, Unix seconds by Redis's clock.
     """
 
     name: str
@@ -65,68 +65,68 @@ class WorkerRecord:
 
     @property
     def key(self) -> str:
-        """The record's key in Redis."""
+        """Key of the record in Redis."""
         return PREFIX + self.name
 
     @property
     def address(self) -> tuple[str, int]:
-        """The host and the port."""
+        """Host and port."""
         host, _, port = self.addr.removeprefix("grpc://").rpartition(":")
         return host.strip("[]"), int(port)
 
     @property
     def state(self) -> str:
-        """`starting`, `ready` or `draining`; a worker that says nothing of it is ready."""
+        """`starting`, `ready` or `draining`; `ready` if missing."""
         return str(self.capabilities.get("state", "ready"))
 
     @property
     def instance(self) -> str:
-        """The process that the record belongs to; empty where it doesn't say."""
+        """Identifier of the worker's process; empty if missing."""
         return str(self.capabilities.get("instance", ""))
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Models that are in memory, or could be loaded."""
+        """Models in memory, then loadable models."""
         return tuple(dict.fromkeys((*self.resident_models, *self._list("models"))))
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Languages spoken."""
+        """Supported languages."""
         return self._list("languages")
 
     @property
     def limit(self) -> int | None:
-        """Sessions admitted at once; None where it doesn't say."""
+        """Maximum number of concurrent sessions; None if missing."""
         limit = self.capabilities.get("max_concurrent_sessions")
         return limit if isinstance(limit, int) else None
 
     @property
     def ttl_s(self) -> float:
-        """At what age it is out of date, s."""
+        """Age at which the record becomes stale, seconds."""
         return _number(self.capabilities.get("ttl_s")) or TTL_S
 
-    def can(self, capability: str) -> bool:
-        """Whether it says that it has a capability, by name."""
+    def has_capability(self, capability: str) -> bool:
+        """Return whether the worker has a capability, by name."""
         return self.capabilities.get(capability) is True
 
     def age_s(self, now: float) -> float:
-        """How long ago it was written, s."""
+        """Return the time since the record was written, seconds."""
         return max(0.0, now - self.last_heartbeat_ts)
 
     def is_stale(self, now: float) -> bool:
-        """Whether it is out of date; or from a future as far, which no clock of ours wrote."""
+        """Return whether the record is older than its `ttl_s`, or as far in the future because of a wrong clock."""
         return abs(now - self.last_heartbeat_ts) > self.ttl_s
 
     def stamped(self, instance: str, ttl_s: float, now: float) -> Self:
-        """The same, written now by this process, to last for so long."""
+        """Return a copy with the given instance, `ttl_s` and time of writing."""
         capabilities = {**self.capabilities, "instance": instance, "ttl_s": ttl_s}
         return replace(self, capabilities=capabilities, last_heartbeat_ts=now)
 
     def to_json(self) -> bytes:
-        """Write it, as `parse_record` reads it. A figure that no reader would take is left out.
+        """Return the record as JSON for `parse_record`, without metrics out of range.
 
         Raises:
-            MalformedRecordError: No reader would take it.
+            MalformedRecordError: The record is invalid.
         """
         metrics = {name: value for name, value in self.metrics.items() if _number(value) is not None}
         plain = asdict(replace(self, capabilities=dict(self.capabilities), metrics=metrics))
@@ -140,7 +140,7 @@ class WorkerRecord:
 
 
 def grpc_addr(advertised: str | None, host: str, port: int, machine: str) -> str:
-    """Say where others reach a worker.
+    """Return a worker's address for clients.
 
     >>> grpc_addr("tts.example:443", "0.0.0.0", 7002, "box")
     'grpc://tts.example:443'
@@ -148,33 +148,33 @@ def grpc_addr(advertised: str | None, host: str, port: int, machine: str) -> str
     ('grpc://box:7002', 'grpc://[::1]:7002')
 
     Args:
-        advertised: HOST:PORT, where the configuration says it.
-        host: The address listened on.
-        port: The port listened on.
-        machine: This machine's name, for one who listens on all its addresses.
+        advertised: Configured HOST:PORT; None if not configured.
+        host: Listening address.
+        port: Listening port.
+        machine: Name of this machine, used if the worker listens on all addresses.
     """
     if advertised is not None:
         return f"grpc://{advertised}"
-    reached = machine if host in {"", "0.0.0.0", "::"} else host
-    return f"grpc://{join_address(reached, port)}"
+    public_host = machine if host in {"", "0.0.0.0", "::"} else host
+    return f"grpc://{join_address(public_host, port)}"
 
 
 def parse_record(key: str, data: bytes) -> WorkerRecord:
-    """Read what is under a worker's key.
+    """Parse the value of a worker's key.
 
     Raises:
-        MalformedRecordError: It is no record.
+        MalformedRecordError: The value is not a valid record.
     """
     try:
         return _checked(key, _decoded(data))
     except _NotARecordError as fault:
-        raise MalformedRecordError(f"{shown(key)}: {fault}") from None
+        raise MalformedRecordError(f"{printable(key)}: {fault}") from None
 
 
-def shown(text: str) -> str:
-    """Make a text from elsewhere safe to show, and cut it to 200 characters.
+def printable(text: str) -> str:
+    """Escape a text of unknown origin for display, and cut it to 200 characters.
 
-    >>> shown("worker:" + chr(27) + "[2J") == "worker:" + ascii(chr(27))[1:-1] + "[2J"
+    >>> printable("worker:" + chr(27) + "[2J") == "worker:" + ascii(chr(27))[1:-1] + "[2J"
     True
     """
     safe = make_safe(text)
@@ -182,63 +182,63 @@ def shown(text: str) -> str:
 
 
 class _NotARecordError(Exception):
-    """Why not."""
+    """Reason why a value is not a record."""
 
 
-def _require(fine: object, fault: str) -> None:
-    if not fine:
+def _require(condition: object, fault: str) -> None:
+    if not condition:
         raise _NotARecordError(fault)
 
 
 def _decoded(data: bytes) -> dict[str, object]:
-    _require(len(data) <= MOST_BYTES, f"larger than {MOST_BYTES} bytes")
+    _require(len(data) <= MAX_BYTES, f"larger than {MAX_BYTES} bytes")
     try:
         value = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
-        raise _NotARecordError(f"not JSON: {shown(str(error))}") from None
+        raise _NotARecordError(f"not JSON: {printable(str(error))}") from None
     _require(isinstance(value, dict), f"a JSON {type(value).__name__}, not an object")
     missing = [name for name in _KEYS if name not in value]
     _require(not missing, f"lacks {', '.join(missing)}")
     extra = sorted(set(value) - set(_KEYS))
-    _require(not extra, f"has keys that a record hasn't: {shown(', '.join(extra))}")
+    _require(not extra, f"has unknown keys: {printable(', '.join(extra))}")
     return dict(value)
 
 
 def _checked(key: str, value: dict[str, object]) -> WorkerRecord:
     name, addr, capabilities, resident, metrics, stamp = (value[each] for each in _KEYS)
-    _require(_is_text(name) and key == f"{PREFIX}{name}", "name isn't that of the key")
+    _require(_is_text(name) and key == f"{PREFIX}{name}", "name doesn't match the key")
     _require(_is_text(addr) and _is_addr(str(addr)), "addr isn't grpc://HOST:PORT")
     _require(isinstance(capabilities, dict), "capabilities isn't an object")
-    _require(_is_list(resident), "resident_models isn't a list of texts")
+    _require(_is_list(resident), "resident_models isn't a list of valid strings")
     _require(isinstance(metrics, dict), "metrics isn't an object")
     assert isinstance(capabilities, dict)
     assert isinstance(metrics, dict)
-    for each, figure in metrics.items():
-        _require(_number(figure) is not None, f"metrics.{shown(each)} isn't a number")
-    _require(_number(stamp) is not None, "last_heartbeat_ts isn't a time")
+    for each, number in metrics.items():
+        _require(_number(number) is not None, f"metrics.{printable(each)} isn't a valid number")
+    _require(_number(stamp) is not None, "last_heartbeat_ts isn't a valid time")
     _check_capabilities(capabilities)
     return WorkerRecord(
         str(name),
         str(addr),
         capabilities,
         tuple(resident) if isinstance(resident, list) else (),
-        {each: _number(figure) or 0.0 for each, figure in metrics.items()},
+        {each: _number(number) or 0.0 for each, number in metrics.items()},
         _number(stamp) or 0.0,
     )
 
 
-def _check_capabilities(told: dict[str, object]) -> None:
+def _check_capabilities(capabilities: dict[str, object]) -> None:
     for name in _FLAGS:
-        _require(isinstance(told.get(name, False), bool), f"capabilities.{name} isn't true or false")
+        _require(isinstance(capabilities.get(name, False), bool), f"capabilities.{name} isn't true or false")
     for name in _TEXTS:
-        _require(name not in told or _is_text(told[name]), f"capabilities.{name} isn't a text")
+        _require(name not in capabilities or _is_text(capabilities[name]), f"capabilities.{name} isn't a valid string")
     for name in _LISTS:
-        _require(_is_list(told.get(name, [])), f"capabilities.{name} isn't a list of texts")
-    ttl_s = _number(told.get("ttl_s", TTL_S))
-    _require(ttl_s is not None and 0 < ttl_s <= LONGEST_TTL_S, "capabilities.ttl_s isn't a time")
-    limit = told.get("max_concurrent_sessions", 0)
-    whole = isinstance(limit, int) and not isinstance(limit, bool) and 0 <= limit <= MOST_SESSIONS
-    _require(whole, "capabilities.max_concurrent_sessions isn't a whole number")
+        _require(_is_list(capabilities.get(name, [])), f"capabilities.{name} isn't a list of valid strings")
+    ttl_s = _number(capabilities.get("ttl_s", TTL_S))
+    _require(ttl_s is not None and 0 < ttl_s <= MAX_TTL_S, "capabilities.ttl_s isn't a valid duration")
+    limit = capabilities.get("max_concurrent_sessions", 0)
+    valid = isinstance(limit, int) and not isinstance(limit, bool) and 0 <= limit <= MAX_SESSIONS
+    _require(valid, "capabilities.max_concurrent_sessions isn't a valid integer")
 
 
 def _is_text(value: object) -> bool:
@@ -251,7 +251,7 @@ def _is_addr(addr: str) -> bool:
         return False
     try:
         return bool(ip_address(match[1][1:-1]) if match[1].startswith("[") else match[1].encode("idna"))
-    except ValueError:  # UnicodeError is one: no name could be asked for
+    except ValueError:  # includes UnicodeError, for an invalid host name
         return False
 
 
@@ -266,4 +266,4 @@ def _number(value: object) -> float | None:
         number = float(value)
     except OverflowError:
         return None
-    return number if abs(number) <= LARGEST else None
+    return number if abs(number) <= MAX_NUMBER else None

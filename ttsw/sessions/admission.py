@@ -1,8 +1,8 @@
-"""Whether a session may start: a decision on counts alone, with the reason in words, and when to ask again.
+"""Admission: whether a session may start, decided on counts alone, with the reason and a retry time.
 
-Each model takes so many sessions, and a session on it takes its share of the worker: one of twelve, where that many can
-speak at once. Sessions on several models fit while their shares are no more than the whole. Where every model has the
-same limit, that is a plain count.
+Each model has a session limit, and each of its sessions takes that share of the worker: a twelfth, if the limit is
+twelve. Sessions on several models fit while their shares sum to at most one. If all models have the same limit, that is
+a plain count.
 """
 
 import math
@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from ttsw.errors import ResourceExhaustedError, UnavailableError
 
 KEPT = 64
-"""Sessions by whose durations the next end is guessed."""
+"""Number of past sessions whose durations predict the next end."""
 SOONEST_S = 0.5
-"""The shortest time after which a client is asked to try again, s."""
+"""Shortest retry time, seconds."""
 UNKNOWN_S = 5.0
-"""When to ask again where nothing tells when a session will end, s."""
+"""Retry time when nothing predicts the next end, seconds."""
 
 
 def admit(
@@ -32,16 +32,16 @@ def admit(
     """Return if one more session may start.
 
     Args:
-        model_id: The model that it wants.
-        active: Sessions there are now, by model.
-        limit_of: How many sessions a model takes where it has the worker to itself.
-        mixed: How many sessions there may be at once where they are on several models.
-        draining: Whether the worker is about to stop.
-        retry_s: Tells in how many seconds there may be room again; asked only for a refusal.
+        model_id: Its model.
+        active: Current sessions by model.
+        limit_of: Returns a model's session limit when no other model is in use.
+        mixed: Session limit while several models are in use.
+        draining: Whether the worker is draining.
+        retry_s: Returns the predicted time until a session ends, seconds; called only for a refusal.
 
     Raises:
         UnavailableError: The worker is draining.
-        ResourceExhaustedError: There is no room; the text says why, and when to try again.
+        ResourceExhaustedError: The limit is reached; the message says which, and when to retry.
     """
     refuse_while(draining=draining)
     limit = limit_of(model_id)
@@ -63,33 +63,33 @@ def admit(
 
 
 def refuse_while(*, draining: bool) -> None:
-    """Return if the worker takes new work.
+    """Return if the worker accepts new work.
 
     Raises:
-        UnavailableError: It is draining.
+        UnavailableError: The worker is draining.
     """
     if draining:
         raise UnavailableError("this worker is draining and takes no new work; use another worker")
 
 
 class Turnover:
-    """How long sessions last, and so when the next will end."""
+    """Durations of recent sessions, which predict when the next one ends."""
 
     def __init__(self) -> None:
         self._durations: deque[float] = deque(maxlen=KEPT)
 
     def ended(self, duration_s: float) -> None:
-        """A session has ended that lasted so long."""
+        """Record the duration of an ended session."""
         self._durations.append(duration_s)
 
     def next_end_s(self, sessions: Iterable[tuple[float, float]]) -> float:
-        """Guess when the next of these sessions ends, s from now.
+        """Predict when the next of these sessions ends, seconds from now.
 
-        A session is expected to last as long as those of the latest that lasted longer than it has; one older than all
-        of them until it expires.
+        A session is expected to last as long as the recent ones that lasted longer than it has; one older than all of
+        them, until it expires.
 
         Args:
-            sessions: The age of each, and how long it is still there if nothing happens in it, s.
+            sessions: Age, and time until it expires if unused, of each session, seconds.
 
         >>> turnover = Turnover()
         >>> for duration_s in (20.0, 30.0, 90.0):

@@ -1,4 +1,4 @@
-"""Frames between the engine, which makes them in bursts, and the listener, who takes them in time.
+"""Buffer between the engine, which makes frames in bursts, and the listener, who takes them in real time.
 
 `FrameBuffer` decides how far an engine may run ahead, and which frame is the last.
 """
@@ -14,14 +14,14 @@ from ttsw.units import FRAME_BYTES, FRAME_SAMPLES
 
 
 class Frame(NamedTuple):
-    """20 ms of audio as it is sent.
+    """20 ms of audio.
 
     Args:
         pcm: 1920 bytes of s16le mono at 48 kHz; empty only in an end marker.
-        sequence: 1, 2, 3 … within an utterance.
+        sequence: Sequence number within the utterance, from 1.
         final: Whether the utterance ends with this frame.
-        segment: Which segment of the text is heard at the frame's start, from 0.
-        position: Samples of the utterance before this frame.
+        segment: Index of the text segment at the frame's start, from 0.
+        position: Number of the utterance's samples before this frame.
     """
 
     pcm: bytes
@@ -32,22 +32,22 @@ class Frame(NamedTuple):
 
 
 class FrameBuffer:
-    """Frames made and not yet sent.
+    """Frames not yet sent.
 
-    The newest frame is held back while more may come, since the last one carries the end mark. A listener is not kept
-    waiting for that while the engine itself waits (`starved`) for text.
+    The newest frame is held back while more may follow, since the last one carries the end mark; but not while the
+    engine itself waits for text (`starved`).
 
     Args:
-        capacity: Frames in store at which `room` makes an engine wait. A chunk is never cut, so the store may exceed
-            it by one chunk.
+        capacity: Number of frames at which `room` makes the engine wait. Chunks are never split, so the buffer may
+            exceed it by one chunk.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.starved = False
         self.excused = False
-        self._chunks: deque[bytes] = deque()  # cut into frames when they are sent, so that no sample is kept twice
-        self._gone = 0  # bytes of the first chunk that were sent
+        self._chunks: deque[bytes] = deque()  # split into frames only when sent, so that no sample is stored twice
+        self._gone = 0  # bytes of the first chunk already sent
         self._count = 0
         self._segments: deque[tuple[int, int]] = deque()
         self._segment = 0
@@ -65,7 +65,7 @@ class FrameBuffer:
         return self._count
 
     def put(self, pcm: bytes) -> None:
-        """Add whole frames, end to end."""
+        """Add whole frames, concatenated."""
         if pcm:
             self.made += len(pcm) // FRAME_BYTES
             self._count += len(pcm) // FRAME_BYTES
@@ -73,53 +73,53 @@ class FrameBuffer:
         self.notify()
 
     def mark_segment(self, index: int, position: int) -> None:
-        """Say that segment `index` begins at sample `position`."""
+        """Mark the beginning of segment `index` at sample `position`."""
         self._segments.append((position, index))
 
     def close(self) -> None:
-        """Say that no frame will follow."""
+        """Mark the end of the audio."""
         self._closed = True
         self.notify()
 
     def break_off(self) -> None:
-        """Say that no frame will follow because something failed: then no frame is marked as the last."""
+        """Mark the end of the audio after a failure, without marking a last frame."""
         self._broken = True
         self.notify()
 
     @property
     def ended(self) -> bool:
-        """Whether everything was taken that there was before it broke off."""
+        """Whether all frames up to the failure have been taken."""
         return self._broken and not self._count
 
     def starve(self, starved: bool) -> None:
-        """Say whether the engine waits for text; what is late then is not the engine's doing (`excused`)."""
+        """Set whether the engine waits for text; delays then are not the engine's (`excused`)."""
         self.starved = starved
         if starved:
             self.excused = True
             self.notify()
 
     async def room(self) -> None:
-        """Wait until the store is below its capacity."""
+        """Wait until the buffer is below its capacity."""
         while self._count >= self.capacity:
             await self._makers.park()
 
     async def changed(self) -> None:
-        """Wait for more frames, for their end, or for a `notify`."""
+        """Wait for more frames, for their end, or for `notify`."""
         await self._watchers.park()
 
     def notify(self) -> None:
-        """Wake who waits for a change."""
+        """Wake the task that waits for a change."""
         self._watchers.unpark_all()
 
     @property
     def available(self) -> int:
-        """Frames that may be taken now. The end marker of an utterance without audio counts as one."""
+        """Number of frames that can be taken now. The end marker of an utterance without audio counts as one."""
         if self._closed and not self._broken:
             return max(1, self._count)
         return self._count if self.starved or self._broken else max(0, self._count - 1)
 
     def peek(self, most: float) -> list[Frame]:
-        """Show the next frames, `most` at most and at least one; they stay until `drop` is told that they were sent."""
+        """Return the next frames, at most `most` and at least one; they stay until `drop`."""
         count = int(min(most, self.available))
         frames = [self._frame(at, pcm) for at, pcm in enumerate(islice(self._pcm(), min(count, self._count)))]
         if self._closed and not self._broken and len(frames) == self._count:
@@ -128,7 +128,7 @@ class FrameBuffer:
         return frames
 
     def drop(self, count: int) -> int:
-        """Forget the next frames, since they are sent. Returns how many of them had audio."""
+        """Remove frames that have been sent; return how many of them had audio."""
         audible = min(count, self._count)
         self._count -= audible
         self._gone += audible * FRAME_BYTES
@@ -141,7 +141,7 @@ class FrameBuffer:
         return audible
 
     def end_marker(self) -> Frame:
-        """The empty frame that ends an utterance after what was taken."""
+        """Return the empty frame that ends an utterance."""
         return Frame(b"", self.taken + 1, True, self._segment, self.taken * FRAME_SAMPLES)
 
     def _pcm(self) -> Iterator[bytes]:

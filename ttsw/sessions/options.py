@@ -1,4 +1,4 @@
-"""The options of a session that belong to no family: how text is taken, how frames are paced, how loud."""
+"""Session options common to all families: text mode, pacing, loudness, language."""
 
 import math
 from collections.abc import Mapping
@@ -32,15 +32,15 @@ COMMON: Mapping[str, Option] = {
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """A session's options, parsed.
+    """A session's parsed options.
 
     Args:
-        joined: Whether chunks of text are joined to the letter.
-        flush_s: How long joined text has to be quiet before its last finished sentence is spoken, s; `inf` for ever.
-        lead_s: How far ahead of real time frames are sent, s; `inf` for `pacing=fast`.
-        loudness_lufs: The target, LUFS; None means the worker's.
-        language: The model's language that the text is in; empty where the session doesn't say.
-        engine: What the engine is given.
+        joined: Whether chunks of text are concatenated.
+        flush_s: Silence of the client after which a finished sentence is spoken, seconds; `inf` disables it.
+        lead_s: Audio sent ahead of real time, seconds; `inf` for `pacing=fast`.
+        loudness_lufs: Target loudness, LUFS; None means the worker's.
+        language: The model's language for the text; empty if the session doesn't set it.
+        engine: The engine's options.
     """
 
     joined: bool = False
@@ -61,18 +61,18 @@ class SessionOptions:
         lead_ms: float = 40.0,
         session: str = "",
     ) -> Self:
-        """Parse what a client gave, against the common options and those of the model.
+        """Parse a client's options, common ones and the model's.
 
         Args:
             given: Options by name, as texts.
-            family: The model's own options.
-            defaults: What the voice pack and the configuration give where the client gives nothing.
-            languages: The languages that the model speaks.
-            lead_ms: The worker's default lead, ms.
-            session: What engines are to know the session by that remember what they have said; empty for none.
+            family: The model's options.
+            defaults: Defaults of the voice pack and the configuration.
+            languages: The model's languages.
+            lead_ms: Default lead, ms.
+            session: Session key for engines that keep conversation history; empty for none.
 
         Raises:
-            InvalidArgumentError: An option is unknown, not for clients to set, or its value isn't valid.
+            InvalidArgumentError: An option is unknown, reserved for voice packs, or has an invalid value.
         """
         check_count(given)
         if costly := sorted(name for name in given if name in family and family[name].pack):

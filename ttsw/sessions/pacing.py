@@ -1,8 +1,8 @@
-"""When a frame may be sent: never more than `lead_ms` ahead of a listener who plays in real time.
+"""Pacing: when a frame may be sent, so that a listener is at most `lead_ms` ahead of real time.
 
-HTTP/2 flow control is no playback limit (a client that stalls after one frame is sent 40 s of audio and more), so the
-worker keeps a playout clock itself. It starts with the first frame, stands still in a pause, and is moved back by an
-underrun: what a listener has waited for is not caught up with. Pure: callers bring the time.
+HTTP/2 flow control doesn't limit playback (a client that stalls after one frame is sent 40 s of audio and more), so the
+worker keeps a playout clock. It starts with the first frame, stops during a pause, and is moved back by an underrun:
+lost time is not caught up. Pure: callers pass the time.
 """
 
 import math
@@ -10,15 +10,14 @@ import math
 from ttsw.units import FRAME_S
 
 JITTER_S = 0.005
-"""What a frame may be late before playback counts as dry; a player without any buffer would not notice less."""
+"""Tolerated lateness of a frame before playback counts as dry, seconds."""
 
 
 class Pacer:
     """The playout clock of one utterance.
 
     Args:
-        lead_s: How much audio a listener may have that is not yet heard, s, a frame or more; `inf` sends as fast as
-            the listener reads.
+        lead_s: Most audio ahead of the listener, seconds, at least a frame; `inf` sends as fast as the listener reads.
     """
 
     def __init__(self, lead_s: float) -> None:
@@ -27,11 +26,11 @@ class Pacer:
         self.late = 0
         self.underruns = 0
         self.largest_gap_s = 0.0
-        self._start: float | None = None  # when the first sample is heard
+        self._start: float | None = None  # when playback of the first sample starts
         self._frozen_at: float | None = None
 
     def due(self, now: float) -> float:
-        """When the next frame may be sent; `inf` in a pause."""
+        """Return when the next frame may be sent; `inf` during a pause."""
         if self._frozen_at is not None:
             return math.inf
         if self._start is None or math.isinf(self.lead_s):
@@ -39,23 +38,23 @@ class Pacer:
         return self._start + (self.sent + 1) * FRAME_S - self.lead_s
 
     def allowance(self, now: float) -> float:
-        """How many frames may be sent at `now`: 0, 1, 2 … or `inf`."""
+        """Return how many frames may be sent at `now`: 0, 1, 2 … or `inf`."""
         if self._frozen_at is not None:
             return 0
         if math.isinf(self.lead_s):
             return math.inf
-        # What the listener has run out of is heard from now on, not from when it was due.
+        # After an underrun, playback continues from now, not from when the frame was due.
         start = now if self._start is None else max(self._start, now - self.sent * FRAME_S)
-        # A timer may wake a hair early; a frame's millionth is no lead.
+        # A timer may fire slightly early; a millionth of a frame is no lead.
         return max(0, math.floor((now + self.lead_s - start) / FRAME_S + 1e-6) - self.sent)
 
     def count(self, frames: int, now: float, *, excused: bool = False) -> None:
-        """Take note that `frames` were sent at `now`.
+        """Record that frames were sent.
 
         Args:
-            frames: How many.
-            now: When.
-            excused: Whether being late is no underrun, since there was no text to speak.
+            frames: Number of frames.
+            now: The time.
+            excused: Whether lateness is no underrun, since there was no text to speak.
         """
         if self._start is None:
             self._start = now
@@ -63,7 +62,7 @@ class Pacer:
             behind_s = now - JITTER_S - (self._start + (self.sent + 1) * FRAME_S - self.lead_s)
             self.late += max(0, min(frames, math.ceil(behind_s / FRAME_S)))
         gap_s = now - (self._start + self.sent * FRAME_S)
-        # At `inf` lead nobody plays along, so nothing can run dry.
+        # With an infinite lead there is no real-time playback, and so no underrun.
         if gap_s > JITTER_S and not math.isinf(self.lead_s):
             self._start += gap_s
             if not excused:
@@ -77,7 +76,7 @@ class Pacer:
             self._frozen_at = now
 
     def thaw(self, now: float) -> None:
-        """Let the clock go on where it stood."""
+        """Restart the clock where it stopped."""
         if self._frozen_at is not None and self._start is not None:
             self._start += now - max(self._frozen_at, self._start)
         self._frozen_at = None

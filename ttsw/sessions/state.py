@@ -1,7 +1,7 @@
-"""What a session may do next: the state table, and nothing else.
+"""The state table of sessions.
 
-A pause belongs to one utterance: the one it meets, or, made while idle, the next. It ends with RESUME, with STOP, or
-with that utterance.
+A pause belongs to one utterance: the current one, or, if made while idle, the next one. It ends with RESUME, with STOP,
+or with that utterance.
 """
 
 from enum import StrEnum
@@ -9,18 +9,18 @@ from enum import StrEnum
 from ttsw.errors import FailedPreconditionError
 
 
-class State(StrEnum):
-    """Where a session stands."""
+class SessionState(StrEnum):
+    """State of a session."""
 
     IDLE = "idle"
-    HELD = "held"  # idle, and the next utterance will wait for RESUME
+    HELD = "held"  # idle; the next utterance waits for RESUME
     SPEAKING = "speaking"
     PAUSED = "paused"
     ENDED = "ended"
 
 
-class Event(StrEnum):
-    """What happens to a session."""
+class SessionEvent(StrEnum):
+    """Event of a session."""
 
     BEGUN = "Synthesize"
     FINISHED = "the end of an utterance"
@@ -31,51 +31,55 @@ class Event(StrEnum):
     ENDED = "EndSession"
 
 
-TABLE: dict[tuple[State, Event], State] = {
-    (State.IDLE, Event.BEGUN): State.SPEAKING,
-    (State.HELD, Event.BEGUN): State.PAUSED,
-    (State.SPEAKING, Event.FINISHED): State.IDLE,
-    (State.PAUSED, Event.FINISHED): State.IDLE,
-    (State.IDLE, Event.PAUSED): State.HELD,
-    (State.HELD, Event.PAUSED): State.HELD,
-    (State.SPEAKING, Event.PAUSED): State.PAUSED,
-    (State.PAUSED, Event.PAUSED): State.PAUSED,
-    (State.IDLE, Event.RESUMED): State.IDLE,
-    (State.HELD, Event.RESUMED): State.IDLE,
-    (State.SPEAKING, Event.RESUMED): State.SPEAKING,
-    (State.PAUSED, Event.RESUMED): State.SPEAKING,
-    # A stopped utterance is no longer the session's: the next may begin while the old one still says goodbye.
-    (State.IDLE, Event.STOPPED): State.IDLE,
-    (State.HELD, Event.STOPPED): State.IDLE,
-    (State.SPEAKING, Event.STOPPED): State.IDLE,
-    (State.PAUSED, Event.STOPPED): State.IDLE,
-    # A reload is kept for the next utterance and moves nothing now.
-    (State.IDLE, Event.RELOADED): State.IDLE,
-    (State.HELD, Event.RELOADED): State.HELD,
-    (State.SPEAKING, Event.RELOADED): State.SPEAKING,
-    (State.PAUSED, Event.RELOADED): State.PAUSED,
-    (State.IDLE, Event.ENDED): State.ENDED,
-    (State.HELD, Event.ENDED): State.ENDED,
-    (State.SPEAKING, Event.ENDED): State.ENDED,
-    (State.PAUSED, Event.ENDED): State.ENDED,
+TABLE: dict[tuple[SessionState, SessionEvent], SessionState] = {
+    (SessionState.IDLE, SessionEvent.BEGUN): SessionState.SPEAKING,
+    (SessionState.HELD, SessionEvent.BEGUN): SessionState.PAUSED,
+    (SessionState.SPEAKING, SessionEvent.FINISHED): SessionState.IDLE,
+    (SessionState.PAUSED, SessionEvent.FINISHED): SessionState.IDLE,
+    (SessionState.IDLE, SessionEvent.PAUSED): SessionState.HELD,
+    (SessionState.HELD, SessionEvent.PAUSED): SessionState.HELD,
+    (SessionState.SPEAKING, SessionEvent.PAUSED): SessionState.PAUSED,
+    (SessionState.PAUSED, SessionEvent.PAUSED): SessionState.PAUSED,
+    (SessionState.IDLE, SessionEvent.RESUMED): SessionState.IDLE,
+    (SessionState.HELD, SessionEvent.RESUMED): SessionState.IDLE,
+    (SessionState.SPEAKING, SessionEvent.RESUMED): SessionState.SPEAKING,
+    (SessionState.PAUSED, SessionEvent.RESUMED): SessionState.SPEAKING,
+    # A stopped utterance no longer belongs to the session: the next one may begin while it still ends.
+    (SessionState.IDLE, SessionEvent.STOPPED): SessionState.IDLE,
+    (SessionState.HELD, SessionEvent.STOPPED): SessionState.IDLE,
+    (SessionState.SPEAKING, SessionEvent.STOPPED): SessionState.IDLE,
+    (SessionState.PAUSED, SessionEvent.STOPPED): SessionState.IDLE,
+    # A reload takes effect with the next utterance, without a change of state.
+    (SessionState.IDLE, SessionEvent.RELOADED): SessionState.IDLE,
+    (SessionState.HELD, SessionEvent.RELOADED): SessionState.HELD,
+    (SessionState.SPEAKING, SessionEvent.RELOADED): SessionState.SPEAKING,
+    (SessionState.PAUSED, SessionEvent.RELOADED): SessionState.PAUSED,
+    (SessionState.IDLE, SessionEvent.ENDED): SessionState.ENDED,
+    (SessionState.HELD, SessionEvent.ENDED): SessionState.ENDED,
+    (SessionState.SPEAKING, SessionEvent.ENDED): SessionState.ENDED,
+    (SessionState.PAUSED, SessionEvent.ENDED): SessionState.ENDED,
 }
 
 
 class IllegalMoveError(FailedPreconditionError):
-    """An event came that the session's state does not allow; the text names both."""
+    """An event isn't allowed in the session's state; the message names both."""
 
 
-def move(state: State, event: Event) -> State:
+def move(state: SessionState, event: SessionEvent) -> SessionState:
     """Return the state after `event`.
 
-    >>> move(State.SPEAKING, Event.PAUSED)
-    <State.PAUSED: 'paused'>
+    >>> move(SessionState.SPEAKING, SessionEvent.PAUSED)
+    <SessionState.PAUSED: 'paused'>
 
     Raises:
         IllegalMoveError: The table has no such move.
     """
     after = TABLE.get((state, event))
     if after is None:
-        hint = "; one Synthesize at a time in a session" if event is Event.BEGUN and state is not State.ENDED else ""
+        hint = (
+            "; one Synthesize at a time in a session"
+            if event is SessionEvent.BEGUN and state is not SessionState.ENDED
+            else ""
+        )
         raise IllegalMoveError(f"{event} is not possible while the session is {state}{hint}")
     return after

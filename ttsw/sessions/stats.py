@@ -1,16 +1,16 @@
-"""What the worker has lately done, in the numbers that clients and schedulers ask for."""
+"""Statistics over recent utterances, for clients and schedulers."""
 
 from collections import deque
 from collections.abc import Iterable
 
-from ttsw.sessions.utterance import Report
+from ttsw.sessions.utterance import UtteranceReport
 
 KEPT = 1_000
-"""Utterances that the figures look back on."""
+"""Number of recent utterances considered."""
 
 
 class Stats:
-    """Figures over the latest utterances. What was not measured is absent."""
+    """Statistics over recent utterances. Values that were not measured are absent."""
 
     def __init__(self) -> None:
         self._first_s: deque[float] = deque(maxlen=KEPT)
@@ -19,8 +19,8 @@ class Stats:
         self.failures = 0
         self.underruns = 0
 
-    def add(self, report: Report) -> None:
-        """Take an utterance's report into account."""
+    def add(self, report: UtteranceReport) -> None:
+        """Add an utterance's report."""
         self.utterances += 1
         self.failures += bool(report.error)
         self.underruns += report.underruns
@@ -30,7 +30,7 @@ class Stats:
             self._compute.append((report.compute_s, report.made_s))
 
     def metrics(self) -> dict[str, float]:
-        """The figures by name: counts, `rtf`, and `ttfa_ms_p50` and `ttfa_ms_p95`, once there is something to say."""
+        """Return the statistics by name: counts, `rtf`, `ttfa_ms_p50` and `ttfa_ms_p95`, as far as known."""
         metrics = {
             "utterances_total": float(self.utterances),
             "failed_utterances_total": float(self.failures),

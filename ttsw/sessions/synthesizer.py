@@ -1,7 +1,7 @@
-"""A voice as one object: text in, frames out, with pause, resume and stop. For programs that speak without a server.
+"""A voice as an object: text in, frames out, with pause, resume and stop. For programs without a server.
 
-It is what a session is inside the worker, on the same utterances; so the contract that every engine gets by it
-(`synthesize_streaming`, `pause`, `resume`, `stop`, `warmup`, `model_info`) is written once.
+It uses the same utterances as a session in a worker, so that the interface of every engine (`synthesize_streaming`,
+`pause`, `resume`, `stop`, `warmup`, `model_info`) is implemented once.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
@@ -11,50 +11,50 @@ from typing import Any
 import trio
 
 from ttsw.errors import TtswError
+from ttsw.sessions.frame_timer import FrameTimer
 from ttsw.sessions.frames import Frame
-from ttsw.sessions.metronome import Metronome
 from ttsw.sessions.options import SessionOptions
-from ttsw.sessions.state import Event, State, move
-from ttsw.sessions.utterance import Cause, Report, Utterance
+from ttsw.sessions.state import SessionEvent, SessionState, move
+from ttsw.sessions.utterance import EndCause, Utterance, UtteranceReport
 from ttsw.sessions.voice import Voice, warm_up
 
 
 class Synthesizer:
-    """Speaks with one voice, one text at a time; from `open_synthesizer`."""
+    """Speaks with one voice, one text at a time; from `ttsw.open_synthesizer`."""
 
     def __init__(self, voice: Voice, nursery: trio.Nursery) -> None:
         self._voice, self._nursery = voice, nursery
-        self._metronome = Metronome()
+        self._metronome = FrameTimer()
         nursery.start_soon(self._metronome.run)
-        self._state = State.IDLE
+        self._state = SessionState.IDLE
         self._utterance: Utterance | None = None
-        self.report: Report | None = None
-        """What the latest text was, once it is spoken."""
+        self.report: UtteranceReport | None = None
+        """Report on the latest finished text."""
 
     @property
     def model_info(self) -> dict[str, Any]:
-        """What the model is and can do."""
+        """The model's description and capabilities."""
         return dict(self._voice.host.model.info)
 
     async def warmup(self, text: str) -> None:
-        """Speak a text to nobody."""
+        """Speak a text without a listener, to warm the model up."""
         await warm_up(self._voice.host, (text,), self._voice.defaults)
 
     async def pause(self) -> None:
-        """Hold frames back from now on; while idle, those of the next text."""
-        self._state = move(self._state, Event.PAUSED)
+        """Hold back frames from now on; while idle, those of the next text."""
+        self._state = move(self._state, SessionEvent.PAUSED)
         if self._utterance is not None:
             self._utterance.pause()
 
     async def resume(self) -> None:
-        """Go on with the next sample."""
-        self._state = move(self._state, Event.RESUMED)
+        """Continue with the next sample."""
+        self._state = move(self._state, SessionEvent.RESUMED)
         if self._utterance is not None:
             self._utterance.resume()
 
     async def stop(self) -> None:
-        """End the text that is being spoken, and forget what is left of it."""
-        self._state = move(self._state, Event.STOPPED)
+        """Stop the current text and discard the rest of it."""
+        self._state = move(self._state, SessionEvent.STOPPED)
         if self._utterance is not None:
             self._utterance.stop()
             self._utterance = None
@@ -62,12 +62,12 @@ class Synthesizer:
     async def synthesize_streaming(
         self, text: str | AsyncIterable[str], session_id: str = "local", options: Mapping[str, str] | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """Speak a text, whole or as it comes.
+        """Speak a text, whole or as it arrives.
 
         Args:
-            text: What to say; pieces of a text are taken as the option `text_mode` says.
-            session_id: Names the tasks that speak.
-            options: Session options, as texts.
+            text: The text; pieces are combined as the option `text_mode` says.
+            session_id: Name of the tasks, for debugging.
+            options: Session options by name.
 
         Yields:
             Frames of 1920 bytes: 20 ms of s16le mono at 48 kHz.
@@ -93,33 +93,33 @@ class Synthesizer:
             raise utterance.failure
 
     def _begin(self, options: SessionOptions) -> Utterance:
-        self._state = move(self._state, Event.BEGUN)
+        self._state = move(self._state, SessionEvent.BEGUN)
         self._utterance = utterance = Utterance(self._give_voice, options, self._metronome)
-        if self._state is State.PAUSED:
+        if self._state is SessionState.PAUSED:
             utterance.pause()
         return utterance
 
     def _finish(self, utterance: Utterance) -> None:
-        utterance.stop(Cause.CLIENT_LEFT)  # no more than a word, if it has ended
+        utterance.stop(EndCause.CLIENT_LEFT)  # has no effect if it has ended
         self.report = utterance.leave()
         if self._utterance is utterance:
             self._utterance = None
-            self._state = move(self._state, Event.FINISHED)
+            self._state = move(self._state, SessionEvent.FINISHED)
 
     async def _give_voice(self) -> Voice:
         return self._voice
 
 
 @asynccontextmanager
-async def open_synthesizer(voice: Voice) -> AsyncGenerator[Synthesizer, None]:
-    """Make a voice ready to speak; what it still speaks at the block's end is stopped."""
+async def run_synthesizer(voice: Voice) -> AsyncGenerator[Synthesizer, None]:
+    """Run a synthesizer for a block; speech still running at its end is stopped."""
     async with trio.open_nursery() as nursery:
         yield Synthesizer(voice, nursery)
         nursery.cancel_scope.cancel(reason="the synthesizer is closed")
 
 
 class _Channel:
-    """A listener at the other end of a channel; takes frame by frame, so that none comes after a pause or a stop."""
+    """Sends frames into a channel one by one, so that none follows a pause or a stop."""
 
     def __init__(self, frames: trio.MemorySendChannel[Frame]) -> None:
         self._frames = frames
@@ -149,4 +149,4 @@ async def _feed(utterance: Utterance, text: str | AsyncIterable[str]) -> None:
                 await utterance.feed(piece)
         utterance.end_text()
     except TtswError as error:
-        utterance.stop(Cause.FAILED, error)
+        utterance.stop(EndCause.FAILED, error)

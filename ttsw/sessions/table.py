@@ -1,56 +1,35 @@
-"""The sessions there are: starts them, finds them, ends them. Owner of every session's task and lease."""
+"""The session table: starts, finds and ends sessions, and owns each session's task and voice lease."""
 
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol, Self
 
 import structlog
 import trio
 
 from ttsw.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, TtswError
 from ttsw.sessions.admission import Turnover, admit
-from ttsw.sessions.metronome import Metronome
-from ttsw.sessions.session import Link, Session
-from ttsw.sessions.voice import Voice
-from ttsw.telemetry.figures import Tally
-from ttsw.terminal import is_safe
+from ttsw.sessions.frame_timer import FrameTimer
+from ttsw.sessions.session import ConnectionLink, Session
+from ttsw.sessions.state import SessionState
+from ttsw.sessions.voice_lease import AcquireVoice, VoiceLease
+from ttsw.system.terminal import is_safe
+from ttsw.telemetry.snapshot import FrameCounter
 
 log = structlog.get_logger(__name__)
 
 LONGEST_ID = 256
-"""Characters of a session's id."""
-
-
-class Loan(Protocol):
-    """A voice that is lent."""
-
-    @property
-    def value(self) -> Voice:
-        """The voice."""
-        ...
-
-    def release(self) -> None:
-        """Give it back; a second time is no fault."""
-        ...
-
-
-class Lend(Protocol):
-    """Lends a model, loading it first where needed."""
-
-    async def __call__(self, model_id: str, *, holder: str, fresh: bool, revoked: Callable[[], None]) -> Loan:
-        """Lend it to `holder`; a fresh load of it if `fresh`. `revoked` is called when it should be given back soon."""
-        ...
+"""Longest session id, characters."""
 
 
 @dataclass(eq=False, slots=True)
-class _Place:
-    """A place taken from admission to the session's end, so that a session that starts is counted once.
+class _Entry:
+    """A session's entry, held from admission to the session's end, so that a starting session is counted once.
 
     Args:
-        model_id: The model of the session.
+        model_id: The session's model.
         session: The session; None while it starts.
     """
 
@@ -62,19 +41,19 @@ class SessionTable:
     """All sessions of a worker.
 
     Args:
-        lend: Lends the models.
-        limit_of: How many sessions a model takes where it has the worker to itself; see `ttsw.sessions.admission`.
-        mixed: How many there may be at once on several models.
-        idle_timeout_s: How long one may be without activity, s.
-        orphan_timeout_s: How long one may be idle once its last connection is gone, s.
-        lead_ms: Default lead of `pacing=realtime`, ms.
-        most_characters: Longest text of one utterance.
-        tally: Counts the frames.
+        acquire: Acquires leases on models.
+        limit_of: Returns a model's session limit when no other model is in use; see `ttsw.sessions.admission`.
+        mixed: Session limit while several models are in use.
+        idle_timeout_s: Longest inactivity of a session, seconds.
+        orphan_timeout_s: Longest inactivity of a session after its last connection has closed, seconds.
+        lead_ms: Default lead of `pacing=realtime`, milliseconds.
+        most_characters: Longest text of one utterance, characters.
+        tally: Counts the frames sent.
     """
 
     def __init__(
         self,
-        lend: Lend,
+        acquire: AcquireVoice,
         *,
         limit_of: Callable[[str], int],
         mixed: float = math.inf,
@@ -82,74 +61,74 @@ class SessionTable:
         orphan_timeout_s: float = math.inf,
         lead_ms: float = 40.0,
         most_characters: int = 100_000,
-        tally: Tally | None = None,
+        tally: FrameCounter | None = None,
     ) -> None:
         self._limit_of, self._mixed = limit_of, mixed
         self.draining = False
-        self._lend = lend
+        self._acquire = acquire
         self._idle_timeout_s, self._orphan_timeout_s = idle_timeout_s, orphan_timeout_s
         self._lead_ms, self._most_characters = lead_ms, most_characters
         self._tally = tally
-        self._sessions: dict[str, _Place] = {}
+        self._entries: dict[str, _Entry] = {}
         self._turnover = Turnover()
         self._serial = count(1)
-        self._metronome = Metronome()
+        self._frame_timer = FrameTimer()
         self._nursery: trio.Nursery | None = None
 
     def __repr__(self) -> str:
-        return f"<SessionTable {len(self)}, {self.speaking} speaking, {len(self._sessions) - len(self)} starting>"
+        return f"<SessionTable {len(self)}, {self.speaking} speaking, {len(self._entries) - len(self)} starting>"
 
     def __len__(self) -> int:
         return len(self._started())
 
     @property
     def speaking(self) -> int:
-        """Utterances under way."""
+        """Number of utterances in progress."""
         return sum(session.utterance is not None for session in self._started())
 
     def _started(self) -> list[Session]:
-        return [place.session for place in self._sessions.values() if place.session is not None]
+        return [entry.session for entry in self._entries.values() if entry.session is not None]
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the sessions until cancelled."""
         async with trio.open_nursery() as self._nursery:
             task_status.started()
-            await self._metronome.run()
+            await self._frame_timer.run()
 
     async def start(
-        self, session_id: str, model_id: str, options: Mapping[str, str], link: Link | None = None
+        self, session_id: str, model_id: str, options: Mapping[str, str], link: ConnectionLink | None = None
     ) -> Session:
-        """Start a session; waits where its model must be loaded first.
+        """Start a session, after loading its model if necessary.
 
         Args:
-            session_id: The client's name for it.
-            model_id: The model it speaks with.
-            options: Its options.
-            link: The client's connection; None for a session without one, which is never an orphan.
+            session_id: The client's name for the session.
+            model_id: The model.
+            options: Session options by name.
+            link: The client's connection; a session without one is never orphaned.
 
         Raises:
             InvalidArgumentError: The id or an option isn't valid.
-            AlreadyExistsError: There is a session with this id.
-            ResourceExhaustedError: All sessions are taken, or there is no room for the model.
+            AlreadyExistsError: A session with this id exists.
+            ResourceExhaustedError: The session limit is reached, or the model doesn't fit into memory.
             UnavailableError: The worker is draining.
-            NotFoundError: There is no such model, or no such recording to speak like.
+            NotFoundError: The model, or the reference recording that an option names, doesn't exist.
         """
         check_session_id(session_id)
-        if session_id in self._sessions:
+        if session_id in self._entries:
             raise AlreadyExistsError(f"a session {session_id!r} exists; end it first, or choose another id")
         self._admit(model_id)
-        assert self._nursery is not None, "the table is not running"
-        place = self._sessions[session_id] = _Place(model_id)
+        assert self._nursery is not None, "the session table isn't running"
+        entry = self._entries[session_id] = _Entry(model_id)
         name = f"session {session_id}"
         try:
-            session: Session = await self._nursery.start(self._run, session_id, place, options, link, name=name)
+            session: Session = await self._nursery.start(self._run, session_id, entry, options, link, name=name)
         except BaseException:
-            self._free(session_id, place)
+            self._remove(session_id, entry)
             raise
         return session
 
     def _admit(self, model_id: str) -> None:
-        active = Counter(place.model_id for place in self._sessions.values())
+        active = Counter(entry.model_id for entry in self._entries.values())
         limit_of, mixed, sessions = self._limit_of, self._mixed, self._started()
 
         def retry_s() -> float:
@@ -157,33 +136,37 @@ class SessionTable:
 
         admit(model_id, active, limit_of, mixed=mixed, draining=self.draining, retry_s=retry_s)
 
-    def _free(self, session_id: str, place: _Place) -> None:
-        if self._sessions.get(session_id) is place:  # otherwise it was ended, and the id may be another's
-            del self._sessions[session_id]
+    def _remove(self, session_id: str, entry: _Entry) -> None:
+        if self._entries.get(session_id) is entry:  # an ended session's id may already belong to another one
+            del self._entries[session_id]
 
     def __getitem__(self, session_id: str) -> Session:
-        """Find a session.
+        """Return a session.
 
         Raises:
-            NotFoundError: There is none with this id.
+            NotFoundError: No session has this id.
         """
-        place = self._sessions.get(session_id)
-        if place is None or place.session is None:
+        entry = self._entries.get(session_id)
+        if entry is None or entry.session is None or entry.session.state is SessionState.ENDED:
             raise NotFoundError(f"no session {session_id!r}: it never started, was ended, or was idle for too long")
-        return place.session
+        return entry.session
 
     def end(self, session_id: str, failure: TtswError | None = None) -> None:
-        """End a session; its speech stops, with `failure` as status where there is one, and its id is free at once.
+        """End a session and free its id at once; running speech stops, with `failure` as its status if given.
 
         Raises:
-            NotFoundError: There is none with this id.
+            NotFoundError: No session has this id.
         """
         session = self[session_id]
-        del self._sessions[session_id]
+        del self._entries[session_id]
         session.end(failure)
 
     def end_all(self, failure: TtswError) -> int:
-        """End every session; running speech ends with `failure` as status. Returns how many were speaking."""
+        """End every session, with `failure` as the status of running speech.
+
+        Returns:
+            The number of utterances cut short.
+        """
         cut = self.speaking
         for session in self._started():
             self.end(session.session_id, failure)
@@ -192,92 +175,44 @@ class SessionTable:
     async def _run(
         self,
         session_id: str,
-        place: _Place,
+        entry: _Entry,
         options: Mapping[str, str],
-        link: Link | None,
+        link: ConnectionLink | None,
         *,
         task_status: trio.TaskStatus[Session] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         structlog.contextvars.bind_contextvars(session_id=session_id)
-        model_id = place.model_id
-        with _Borrower(self._lend, model_id, f"session {session_id}") as borrower:
-            voice = await borrower.voice(fresh=False)
-            # not by its id alone, which another session may have once this one has ended
-            known_as = f"{session_id}#{next(self._serial)}"
-            parsed = voice.parse_options(options, lead_ms=self._lead_ms, session=known_as)
+        model_id = entry.model_id
+        with VoiceLease(self._acquire, model_id, f"session {session_id}") as lease:
+            voice = await lease.voice(fresh=False)
+            # unique, since another session may later have the same id
+            conversation_id = f"{session_id}#{next(self._serial)}"
+            parsed = voice.parse_options(options, lead_ms=self._lead_ms, session=conversation_id)
             await voice.prepare(parsed)
-            session = place.session = Session(
+            session = entry.session = Session(
                 session_id,
                 model_id,
                 parsed,
-                borrower.voice,
-                self._metronome,
+                lease.voice,
+                self._frame_timer,
                 idle_timeout_s=self._idle_timeout_s,
                 orphan_timeout_s=self._orphan_timeout_s,
                 link=link,
                 most_characters=self._most_characters,
-                fell_silent=borrower.may_give_back,
+                on_idle=lease.utterance_ended,
                 tally=self._tally,
             )
             try:
                 await session.run(task_status=task_status)
-            except Exception:  # its own speech has failed, and its siblings go on
+            except Exception:  # its own utterance has failed; other sessions continue
                 log.exception("session failed")
             finally:
                 self._turnover.ended(session.age_s)
-                self._free(session_id, place)
-
-
-class _Borrower:
-    """Holds the model of a session: one at a time, another after a reload; none once it was asked back.
-
-    A session that speaks gives back when it has spoken. Its next utterance borrows anew.
-    """
-
-    def __init__(self, lend: Lend, model_id: str, holder: str) -> None:
-        self._lend, self._model_id, self._holder = lend, model_id, holder
-        self._loan: Loan | None = None
-        self._speaking = self._wanted_back = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._give_back()
-
-    async def voice(self, *, fresh: bool) -> Voice:
-        self._speaking = True
-        if fresh or self._wanted_back:
-            self._give_back()  # first, since there may not be room for two
-        if self._loan is None:
-            loan = await self._lend(self._model_id, holder=self._holder, fresh=fresh, revoked=self._revoke)
-            self._keep(loan)
-            return loan.value
-        return self._loan.value
-
-    def _keep(self, loan: Loan) -> None:
-        stale, self._loan = self._loan, loan
-        if stale is not None:  # an utterance that was stopped in this moment has borrowed, too
-            stale.release()
-
-    def may_give_back(self) -> None:
-        self._speaking = False
-        if self._wanted_back:
-            self._give_back()
-
-    def _revoke(self) -> None:
-        self._wanted_back = True
-        if not self._speaking:
-            self._give_back()
-
-    def _give_back(self) -> None:
-        loan, self._loan, self._wanted_back = self._loan, None, False
-        if loan is not None:
-            loan.release()
+                self._remove(session_id, entry)
 
 
 def check_session_id(session_id: str) -> None:
-    """Return if this may name a session.
+    """Check that a text is a valid session id.
 
     Raises:
         InvalidArgumentError: It is empty, too long, or not printable.

@@ -1,8 +1,8 @@
-"""One utterance: from text, as it comes, to frames, as they are due.
+"""One utterance: text in, as it arrives; frames out, as they are due.
 
-Two tasks meet here. `produce` runs in the session's nursery and drives the engine; `emit` runs in the listener's task
-(an RPC) and sends. Between them stands a bounded buffer, so that a listener who stops reading costs a bounded number
-of frames, and STOP can end the listener's stream at once while an engine's step still comes to its end.
+Two tasks cooperate. `produce` runs in the session's nursery and drives the engine; `emit` runs in the listener's task
+(an RPC) and sends. A bounded buffer connects them, so that a listener that stops reading costs a bounded number of
+frames, and STOP ends the listener's stream at once while the engine's step finishes elsewhere.
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,35 +16,35 @@ import trio
 
 from ttsw.audio import Chain
 from ttsw.errors import InternalError, InvalidArgumentError, TtswError
+from ttsw.sessions.frame_timer import FrameTimer
 from ttsw.sessions.frames import Frame, FrameBuffer
-from ttsw.sessions.metronome import Metronome
 from ttsw.sessions.options import SessionOptions
 from ttsw.sessions.pacing import Pacer
 from ttsw.sessions.voice import Voice
-from ttsw.telemetry.figures import Tally
+from ttsw.telemetry.snapshot import FrameCounter
 from ttsw.telemetry.tracing import NO_TRACE, UtteranceTrace
 from ttsw.text import Segmenter, clean, has_speech, unreadable, without_unreadable
 from ttsw.units import FRAME_S
 
 GOODBYE_S = 5.0
-"""How long a stopped listener may take to accept the end marker."""
+"""Longest wait for a stopped listener to accept the end marker, seconds."""
 
 READ_AHEAD = 4
-"""Texts taken from the client ahead of the engine."""
+"""Most chunks of text read ahead of the engine."""
 
 BUFFERED_S = 1.0
-"""Audio made ahead of the listener at which the engine waits."""
+"""Audio synthesised ahead of the listener at which the engine pauses, seconds."""
 
 MOST_AT_ONCE = 10
-"""Frames handed to the listener's connection in one piece."""
+"""Most frames handed to the listener's connection at once."""
 
 PIECE = 500
-"""Characters of a long text looked at before others get their turn."""
+"""Characters of a long text processed before yielding to other tasks."""
 
 log = structlog.get_logger(__name__)
 
 
-class Cause(StrEnum):
+class EndCause(StrEnum):
     """Why an utterance ended."""
 
     FINISHED = "finished"
@@ -59,35 +59,36 @@ class Piece(NamedTuple):
 
     Args:
         text: The text.
-        flush: Whether all that is pending is to be spoken now, a sentence under way too.
+        flush: Whether to speak all pending text now, including an unfinished sentence.
     """
 
     text: str
     flush: bool = False
 
 
-class Listener(Protocol):
-    """Where frames go: an RPC's stream, or a channel."""
+class FrameSink(Protocol):
+    """The receiver of frames: the stream of an RPC, or a channel."""
 
     def send_nowait(self, frames: list[Frame]) -> bool:
-        """Send all of them at once if there is room; say whether there was."""
+        """Send all frames if there is room; return whether there was."""
         ...
 
     async def send(self, frames: list[Frame], sent: Callable[[int], None]) -> None:
         """Send frames in order, waiting for room.
 
         Args:
-            frames: What to send.
-            sent: Told how many, each time some are sent, so that a cancel leaves none in doubt.
+            frames: The frames.
+            sent: Receives the number of frames whenever some have been sent, so that a cancellation leaves none in
+                doubt.
         """
         ...
 
 
 @dataclass
-class Report:
-    """What an utterance was, for the log and the metrics. Times are seconds, `first_s` counts from its beginning."""
+class UtteranceReport:
+    """Report on an utterance, for log and metrics. Times are in seconds; `first_s` counts from its beginning."""
 
-    cause: Cause = Cause.CLIENT_LEFT
+    cause: EndCause = EndCause.CLIENT_LEFT
     characters: int = 0
     segments: int = 0
     frames: int = 0
@@ -99,48 +100,48 @@ class Report:
     duration_s: float = 0.0
     error: str = ""
     unread: dict[str, int] = field(default_factory=dict)
-    """Letters that the voice can't read and that were left out, by script."""
+    """Letters left out because the voice can't read them, by script."""
 
     @property
     def audio_s(self) -> float:
-        """Audio sent, s."""
+        """Audio sent, seconds."""
         return self.frames * FRAME_S
 
     @property
     def made_s(self) -> float:
-        """Audio made, sent or not, s."""
+        """Audio synthesised, sent or not, seconds."""
         return self.made * FRAME_S
 
     @property
     def rtf(self) -> float | None:
-        """Compute seconds over seconds of the audio that they made; None where there was no audio."""
+        """Compute time divided by the duration of the synthesised audio; None without audio."""
         return self.compute_s / self.made_s if self.made else None
 
 
 class Utterance:
-    """One Synthesize.
+    """One Synthesize call.
 
     Args:
-        voice: Gives the voice that speaks; awaited once, since a reload may have to come first.
+        voice: Provides the voice; awaited once, since the model may have to be loaded first.
         options: The session's options.
-        metronome: Keeps the time; runs as long as the utterance does.
-        most_characters: The longest text taken; a longer one is refused when that point is reached.
-        tally: Counts the frames.
+        metronome: Wakes the utterance when frames are due; must run as long as the utterance.
+        most_characters: Longest text; beyond it, further text is refused.
+        tally: Counts the frames sent.
     """
 
     def __init__(
         self,
         voice: Callable[[], Awaitable[Voice]],
         options: SessionOptions,
-        metronome: Metronome,
+        metronome: FrameTimer,
         *,
         most_characters: int = 100_000,
-        tally: Tally | None = None,
+        tally: FrameCounter | None = None,
     ) -> None:
-        self.report = Report()
+        self.report = UtteranceReport()
         self.trace: UtteranceTrace = NO_TRACE
         self.silenced_s: float | None = None
-        self._tally = tally or Tally()
+        self._tally = tally or FrameCounter()
         self._silencing: float | None = None
         self.failure: TtswError | None = None
         self.began = self._touched = self._fed = trio.current_time()
@@ -160,25 +161,25 @@ class Utterance:
 
     @property
     def last_sequence(self) -> int:
-        """The number of the last frame sent; 0 where there was none."""
+        """Number of the last frame sent; 0 if none was sent."""
         return self._buffer.taken
 
     @property
     def touched(self) -> float:
-        """When something last happened in it: text came, a frame was sent, the engine worked."""
+        """Time of the last activity: text received, a frame sent, a step of the engine."""
         return trio.current_time() if self._busy else self._touched
 
-    # What the listener's task does.
+    # Called by the listener's task.
 
     async def feed(self, text: str, *, flush: bool = False) -> None:
-        """Take one chunk of text; waits while the engine is far behind.
+        """Add a chunk of text; waits while the engine is far behind.
 
         Args:
             text: The text.
-            flush: Whether to speak what is pending now, without waiting for the end of its sentence.
+            flush: Whether to speak the pending text now, without waiting for the end of its sentence.
 
         Raises:
-            InvalidArgumentError: The utterance's text is longer than the worker takes.
+            InvalidArgumentError: The utterance's text is too long.
         """
         self._touched = trio.current_time()
         self.report.characters += len(text)
@@ -187,26 +188,26 @@ class Utterance:
                 f"the text of one utterance may have {self._most_characters} characters (worker.max_text_chars), "
                 "and this one is longer; speak it as several"
             )
-        with suppress(trio.BrokenResourceError):  # nobody speaks any more: the text has nowhere to go
+        with suppress(trio.BrokenResourceError):  # the engine has finished, so the text is dropped
             await self._text_in.send(Piece(text, flush))
         self._fed = trio.current_time()
 
     def end_text(self) -> None:
-        """Say that no text follows."""
+        """Mark the end of the text."""
         self._text_in.close()
 
-    async def emit(self, listener: Listener) -> None:
-        """Send frames as they are due, and return when the last is sent, or when `failure` says why there is none."""
+    async def emit(self, listener: FrameSink) -> None:
+        """Send frames as they are due; return when the last is sent, or when `failure` is set."""
         with self._emission:
             await self._emit(listener)
         if self._stopped and self.failure is None:
             with trio.move_on_after(GOODBYE_S):
                 await listener.send([self._buffer.end_marker()], lambda _count: None)
-            if self.report.cause is Cause.STOPPED and self._silencing is not None:
+            if self.report.cause is EndCause.STOPPED and self._silencing is not None:
                 self.silenced_s = trio.current_time() - self._silencing
 
-    async def _emit(self, listener: Listener) -> None:
-        # A wake-up and a STOP may come in the same tick: the scope's cancel is then seen at the next wait only.
+    async def _emit(self, listener: FrameSink) -> None:
+        # If a wake-up and a STOP arrive in the same tick, the cancellation is delivered only at the next wait.
         while not (self._stopped or self._buffer.ended):
             now = trio.current_time()
             if self._paused or not self._buffer.available:
@@ -219,7 +220,7 @@ class Utterance:
                     with trio.CancelScope() as self._sending:
                         await listener.send(frames, self._sent)
                 if frames[-1].final and frames[-1].sequence == self._buffer.taken:
-                    self.report.cause = Cause.FINISHED
+                    self.report.cause = EndCause.FINISHED
                     return
             else:
                 await self._metronome.wait_until(self._pacer.due(now))
@@ -236,23 +237,23 @@ class Utterance:
             self.report.first_s = now - self.began
             self.trace.first_frame(self.report.first_s)
 
-    # What the session does to it.
+    # Called by the session.
 
     def pause(self) -> None:
-        """Send no frame from now on, not even one that waits for the listener to read."""
+        """Stop sending, including frames that wait for the listener to read."""
         self._paused = True
         self._pacer.freeze(trio.current_time())
         self._sending.cancel(reason="pause")
 
     def resume(self) -> None:
-        """Go on with the next sample."""
+        """Continue with the next sample."""
         self._paused = False
         self._pacer.thaw(trio.current_time())
         self._buffer.notify()
 
-    def stop(self, cause: Cause = Cause.STOPPED, failure: TtswError | None = None) -> None:
-        """End now: the engine is left at its next step, the listener gets the end marker, or `failure` as status."""
-        if self._stopped or self.report.cause is Cause.FINISHED:
+    def stop(self, cause: EndCause = EndCause.STOPPED, failure: TtswError | None = None) -> None:
+        """End the utterance: the engine leaves it at its next step; the listener gets the end marker, or `failure`."""
+        if self._stopped or self.report.cause is EndCause.FINISHED:
             return
         self._stopped, self.failure = True, self.failure or failure
         self._silencing = trio.current_time()
@@ -260,22 +261,22 @@ class Utterance:
         self._production.cancel(reason=cause.value)
         self._emission.cancel(reason=cause.value)
 
-    def leave(self) -> Report:
-        """The listener's task is done with it, in whichever way: end what still runs, and give the report."""
+    def leave(self) -> UtteranceReport:
+        """End whatever still runs, now that the listener's task has finished, and return the report."""
         self._production.cancel(reason=self.report.cause.value)
         if self.failure is not None:
             self.report.error = str(self.failure)
             if not self._stopped:
-                self.report.cause = Cause.FAILED
+                self.report.cause = EndCause.FAILED
         self.report.made = self._buffer.made
         self.report.duration_s = trio.current_time() - self.began
         self.report.underruns, self.report.largest_gap_s = self._pacer.underruns, self._pacer.largest_gap_s
         return self.report
 
-    # What the session's nursery runs.
+    # Run in the session's nursery.
 
     async def produce(self) -> None:
-        """Drive the engine from the first text to the last frame. Failures go to the listener, none is raised."""
+        """Drive the engine from the first text to the last frame. Failures go to the listener; none is raised."""
         try:
             with self._production, self._text_out:
                 self._busy = True
@@ -296,7 +297,7 @@ class Utterance:
         while (piece := await self._next_piece(voice, chain)) is not None:
             for at in range(0, len(piece.text), PIECE):
                 await self._say(self._segmenter.push(piece.text[at : at + PIECE]), voice, chain)
-                await trio.lowlevel.checkpoint()  # a text without speech has no step of the engine to wait for
+                await trio.lowlevel.checkpoint()  # a text without speech has no other checkpoint
             if piece.flush or not self._options.joined:
                 await self._say(self._segmenter.finish(), voice, chain)
         await self._say(self._segmenter.finish(), voice, chain)
@@ -305,7 +306,7 @@ class Utterance:
         self._buffer.put(chain.finish())
 
     async def _next_piece(self, voice: Voice, chain: Chain) -> Piece | None:
-        """Wait for text; None at its end. Speaks finished sentences meanwhile, should none come for `flush_s`."""
+        """Return the next text, None at the end. If none comes for `flush_s`, speak finished sentences meanwhile."""
         with suppress(trio.WouldBlock, trio.EndOfChannel):
             return self._text_out.receive_nowait()
         await self._say(self._segmenter.settle(certain=True), voice, chain)
@@ -337,7 +338,7 @@ class Utterance:
                 self._buffer.put(chain.end_segment())
 
     def _readable(self, text: str, voice: Voice) -> str:
-        """Leave out what the voice can't read, and count it."""
+        """Remove and count the letters that the voice can't read."""
         scripts = None if text.isascii() else voice.scripts(self._options)
         if scripts is None or not (unread := unreadable(text, scripts)):
             return text

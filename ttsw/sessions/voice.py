@@ -1,4 +1,4 @@
-"""A voice: a loaded model, warm, and how loud it speaks. Decides the level at which a model enters the chain."""
+"""A voice: a loaded, warm model with its loudness. Decides the gain with which a model enters the audio chain."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ from typing import TypeVar
 import numpy as np
 import trio
 
-from ttsw.adapters.host.base import Host
+from ttsw.adapters.hosts.base import Host
 from ttsw.audio import AdaptiveGain, Calibration, Chain, FixedGain, Gain, calibrate, to_mono
+from ttsw.concurrency.threads import Lane, run_in
 from ttsw.errors import InvalidArgumentError, OutOfMemoryError, TtswError
 from ttsw.options import Option, OptionValue, parse_options
 from ttsw.sessions.options import SessionOptions
 from ttsw.text import scripts_of
-from ttsw.threads import Lane, run_in
 from ttsw.types import Samples
 
 T = TypeVar("T")
@@ -24,21 +24,21 @@ CALIBRATION_TEXTS = (
     "It's easy to tell the depth of a well.",
     "Four hours of steady work faced us.",
 )
-"""Harvard sentences (IEEE Recommended Practice for Speech Quality Measurements, 1969): balanced in their sounds."""
+"""Harvard sentences (IEEE Recommended Practice for Speech Quality Measurements, 1969), phonetically balanced."""
 
 
 @dataclass(frozen=True)
-class Level:
-    """How loud a worker speaks.
+class LoudnessTarget:
+    """Target loudness of the worker.
 
     Args:
-        target_lufs: Where voices are brought to, LUFS; None leaves each as its model made it.
+        target_lufs: Target, LUFS; None keeps each model's own level.
     """
 
     target_lufs: float | None = -16.0
 
     def gain(self, calibration: Calibration | None, sample_rate: int, wanted_lufs: float | None) -> Gain:
-        """Build the gain of one utterance; a session's wish wins."""
+        """Return the gain for one utterance; a session's own target takes precedence."""
         target = self.target_lufs if wanted_lufs is None else wanted_lufs
         if target is None:
             return FixedGain()
@@ -46,7 +46,7 @@ class Level:
 
 
 async def no_relief(*_: object) -> bool:
-    """Find nothing that could go."""
+    """Free no memory."""
     await trio.lowlevel.checkpoint()
     return False
 
@@ -57,28 +57,28 @@ class Voice:
 
     Args:
         host: Runs the engine.
-        level: How loud the worker speaks.
-        calibration: What the voice's own speech measures; None starts from a prior and adapts.
-        defaults: Options that hold where a session gives none.
-        relieve: Makes room on the model's device when it has no memory left; says whether there was something to go.
+        level: Target loudness.
+        calibration: Measured loudness of the voice; None starts from a prior and adapts.
+        defaults: Options used unless the session sets them.
+        relieve: Frees memory on the model's device; returns whether it could.
     """
 
     host: Host
-    level: Level = Level()
+    level: LoudnessTarget = LoudnessTarget()
     calibration: Calibration | None = None
     defaults: Mapping[str, str] = field(default_factory=dict)
     relieve: Callable[[], Awaitable[bool]] = no_relief
 
     @property
     def options(self) -> Mapping[str, Option]:
-        """The options that the engine understands."""
+        """The engine's options."""
         return self.host.model.options
 
     def parse_options(self, given: Mapping[str, str], *, lead_ms: float, session: str = "") -> SessionOptions:
         """Parse a session's options against this model's; see `SessionOptions.parse`.
 
         Raises:
-            InvalidArgumentError: An option is unknown or its value isn't valid.
+            InvalidArgumentError: An option is unknown, or its value isn't valid.
         """
         languages = self.host.model.pack.languages
         return SessionOptions.parse(
@@ -86,7 +86,7 @@ class Voice:
         )
 
     async def prepare(self, options: SessionOptions) -> None:
-        """Get the engine ready for a session's options.
+        """Prepare the engine for a session's options.
 
         Raises:
             TtswError: Nothing can be spoken with them.
@@ -95,10 +95,9 @@ class Voice:
             await self.host.prepare(options.engine)
 
     def scripts(self, options: SessionOptions) -> frozenset[str] | None:
-        """Name the scripts that are read in a session; None for any.
+        """Return the scripts that a session's text may use; None for any.
 
-        They are those of the session's language or, for a model that tells languages apart by itself, of all that the
-        model speaks.
+        They are those of the session's language or, for a model that detects languages itself, of all its languages.
         """
         model = self.host.model
         how, languages = model.info.get("scripts"), model.pack.languages
@@ -107,7 +106,7 @@ class Voice:
         return None if how == "any" or not languages else scripts_of(languages)
 
     def unread(self, scripts: Mapping[str, int], options: SessionOptions) -> InvalidArgumentError:
-        """The error of a text of which nothing can be read."""
+        """Return the error for a text without any readable part."""
         pack = self.host.model.pack
         written, languages = " and ".join(sorted(scripts)), options.language or ", ".join(pack.languages)
         return InvalidArgumentError(
@@ -116,13 +115,13 @@ class Voice:
         )
 
     def open_chain(self, options: SessionOptions) -> Chain:
-        """Make the way from the engine's chunks to frames, for one utterance."""
+        """Return the audio chain for one utterance."""
         rate = self.host.model.sample_rate
         calibration = None if self._is_other(options) else self.calibration
         return Chain(rate, self.level.gain(calibration, rate, options.loudness_lufs))
 
     def _is_other(self, options: SessionOptions) -> bool:
-        """Whether a session speaks with another voice of the model than was calibrated."""
+        """Return whether a session uses a different voice of the model than the calibrated one."""
 
         def value(name: str, option: Option) -> OptionValue | None:
             return option.parse(name, self.defaults[name]) if name in self.defaults else option.default
@@ -137,10 +136,10 @@ class Voice:
         convert: Callable[[Samples], T],
         take: Callable[[T, float], Awaitable[None]],
     ) -> None:
-        """Speak one segment, as `Host.speak` does; where memory runs out before its first chunk, once more.
+        """Speak one segment, as `Host.speak` does; if memory runs out before its first chunk, free some and retry.
 
         Raises:
-            OutOfMemoryError: The device has no memory left, even without what nobody uses.
+            OutOfMemoryError: The device is out of memory, even without idle models.
             InternalError: The engine failed.
         """
         begun = False
@@ -161,7 +160,7 @@ class Voice:
         await self.host.speak(text, options, convert, take)
 
     async def lost(self) -> TtswError:
-        """Wait until the model is gone though nobody has closed it; says why."""
+        """Wait until the model is lost without having been closed; return the reason."""
         return await self.host.lost()
 
     async def close(self) -> None:
@@ -170,13 +169,13 @@ class Voice:
 
 
 async def warm_up(host: Host, texts: tuple[str, ...], defaults: Mapping[str, str]) -> Samples:
-    """Speak texts to nobody, so that the first listener finds the model warm.
+    """Speak texts without a listener, so that the first listener finds the model warm.
 
     Returns:
-        What was spoken, at the engine's rate.
+        The audio, at the engine's rate.
 
     Raises:
-        InternalError: The engine failed: a model that can't say this can't speak.
+        InternalError: The engine failed, so that the model can't be used.
     """
     spoken: list[Samples] = []
 
@@ -191,10 +190,10 @@ async def warm_up(host: Host, texts: tuple[str, ...], defaults: Mapping[str, str
 
 
 async def calibrate_voice(host: Host, texts: tuple[str, ...], defaults: Mapping[str, str]) -> Calibration | None:
-    """Warm a voice up, and measure how loud it speaks; None where the texts were too short for that.
+    """Warm a voice up and measure its loudness; None if the texts yield too little speech.
 
     Raises:
-        InternalError: As from `warm_up`.
+        InternalError: See `warm_up`.
     """
     spoken = await warm_up(host, texts, defaults)
     rate = host.model.sample_rate

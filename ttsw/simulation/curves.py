@@ -1,7 +1,7 @@
-"""What a simulated model takes with so many sessions at once: time to first audio, and time by audio.
+"""Time to first audio and RTF of a simulated model, by number of sessions.
 
-A profile's levels are points of both curves, straight lines join them, and the last line goes on. A model of which no
-level was measured gets curves that reach the SLO between its last session and the next, by what bounds it.
+A profile's measured levels are points of both curves, joined by straight lines; the last line is extended. A model
+without measured levels gets curves that reach the SLO between its last session and the next, by its limiting factor.
 """
 
 from bisect import bisect_left
@@ -12,29 +12,29 @@ from typing import NamedTuple
 from ttsw.profiles.schema import ModelFacts, Slo
 
 EASE = 0.5
-"""How much of its limit a curve takes up that isn't the one which bounds the model."""
+"""Share of its limit that the curve reaches that isn't the model's limiting factor."""
 
 Points = Sequence[tuple[float, float]]
 
 
 class Curves(NamedTuple):
-    """Both curves of a model, as points (sessions, value) by rising sessions.
+    """Both curves of a model, as points (sessions, value), sorted by sessions.
 
     Args:
-        first_s: Time to first audio, s.
-        rtf: Time to compute audio, by its length.
+        first_s: Time to first audio, seconds.
+        rtf: Real-time factor.
     """
 
     first_s: Points
     rtf: Points
 
     def at(self, sessions: float) -> tuple[float, float]:
-        """Give time to first audio, s, and RTF with so many sessions at once."""
+        """Return time to first audio, seconds, and RTF for a number of sessions."""
         return along(self.first_s, sessions), along(self.rtf, sessions)
 
 
 def curves_of(model: ModelFacts, slo: Slo) -> Curves:
-    """Give a model's curves: as measured, else as its limit and what bounds it have them."""
+    """Return a model's curves: as measured, or as derived from its limit and limiting factor."""
     closed = sorted((each for each in model.sweep if each.arrivals == "closed"), key=lambda each: each.sessions)
     first = [(each.sessions, each.ttfa_ms.p50 / 1000) for each in closed if each.ttfa_ms]
     rtf = [(each.sessions, each.rtf.p50) for each in closed if each.rtf]
@@ -47,7 +47,7 @@ def curves_of(model: ModelFacts, slo: Slo) -> Curves:
 
 
 def along(points: Points, x: float) -> float:
-    """Give a curve's value: on the line between two points, or on the last one's; never below 0.
+    """Return a curve's value, linearly interpolated or extrapolated; never below 0.
 
     >>> [along([(1, 10), (3, 30), (4, 60)], x) for x in (0, 1, 2, 3.5, 6)]
     [0.0, 10.0, 20.0, 45.0, 120.0]

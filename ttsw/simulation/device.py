@@ -1,4 +1,4 @@
-"""The simulated device's memory: who has how much of it."""
+"""The simulated device's memory, by holder."""
 
 from ttsw.errors import OutOfMemoryError
 from ttsw.profiles.schema import Profile
@@ -8,10 +8,10 @@ MB = 1e6
 
 
 class SimulatedDevice:
-    """A device with the memory of a profile's. Its snapshot never blocks.
+    """A device with the memory that a profile says. Its snapshot never blocks.
 
     Args:
-        profile: Whose device it is.
+        profile: The profile.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -20,7 +20,7 @@ class SimulatedDevice:
         self.environ: dict[str, str] = {}
         self.total = round(profile.device.memory_mb * MB)
         self.others = 0
-        """What others have of it, bytes."""
+        """Memory used by other programs, bytes."""
         self._held: dict[object, int] = {}
 
     def __repr__(self) -> str:
@@ -28,14 +28,14 @@ class SimulatedDevice:
 
     @property
     def ours(self) -> int:
-        """What is held, bytes."""
+        """Memory held, bytes."""
         return sum(self._held.values())
 
     def hold(self, holder: object, size_mb: float) -> None:
-        """Let a holder have so much from now on, in place of what it had.
+        """Set a holder's memory, in place of what it held before.
 
         Raises:
-            OutOfMemoryError: There isn't so much.
+            OutOfMemoryError: The device has too little memory.
         """
         size = round(size_mb * MB)
         rest = self.total - self.others - self.ours + self._held.get(holder, 0)
@@ -46,9 +46,9 @@ class SimulatedDevice:
         self._held[holder] = size
 
     def free(self, holder: object) -> None:
-        """Take back what a holder has, if anything."""
+        """Free a holder's memory, if any."""
         self._held.pop(holder, None)
 
     def snapshot(self) -> MemorySnapshot:
-        """Look at its memory."""
+        """Return a snapshot of its memory."""
         return MemorySnapshot(self.id, self.total, self.others + self.ours, self.ours)

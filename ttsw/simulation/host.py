@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 import trio
 
-from ttsw.adapters.host.base import Model
+from ttsw.adapters.hosts.base import ModelDescription
 from ttsw.errors import TtswError, UnavailableError
 from ttsw.options import Option, OptionValue
 from ttsw.profiles.schema import ModelFacts, Profile
@@ -29,7 +29,7 @@ OPTIONS = {
 }
 
 
-class Load:
+class SimulatedLoad:
     """Who speaks, on all models of a simulated device: each session is a share of it.
 
     Args:
@@ -58,7 +58,7 @@ class Load:
 
 
 class SimulatedHost:
-    """Speaks for one model, in the event loop; see `ttsw.adapters.host.base.Host`.
+    """Speaks for one model, in the event loop; see `ttsw.adapters.hosts.base.Host`.
 
     Args:
         pack: The model.
@@ -67,9 +67,9 @@ class SimulatedHost:
         load: Who speaks.
     """
 
-    def __init__(self, pack: VoicePack, profile: Profile, device: SimulatedDevice, load: Load) -> None:
+    def __init__(self, pack: VoicePack, profile: Profile, device: SimulatedDevice, load: SimulatedLoad) -> None:
         self.facts: ModelFacts = profile.models[pack.model_id]
-        self.model = Model(pack, SAMPLE_RATE, self.facts.sessions or 1, OPTIONS, _info(pack))
+        self.model = ModelDescription(pack, SAMPLE_RATE, self.facts.sessions or 1, OPTIONS, _info(pack))
         self.waiting = 0
         self.about: Mapping[str, str] = {"host": "simulated", "profile": profile.name}
         self._curves, self._device, self._load = curves_of(self.facts, profile.slo), device, load
@@ -126,9 +126,9 @@ class SimulatedHost:
             self._load.change(model_id, -1)
             self._device.free(utterance)
 
-    async def derive(self, pack: VoicePack) -> "SimulatedHost":
+    async def attach(self, pack: VoicePack) -> "SimulatedHost":
         """Refuse: a profile says nothing of voices that share a model."""
-        raise UnavailableError(f"{pack.model_id} stands on another model, and that isn't simulated")
+        raise UnavailableError(f"{pack.model_id} is based on another model, and that isn't simulated")
 
     async def lost(self) -> TtswError:
         """Wait for ever: nothing is lost that isn't there."""

@@ -1,60 +1,60 @@
-"""Where simulated models come from: the packs that a profile knows, in place of those on the disk."""
+"""A simulated machine: the voice packs, device and loader that a profile describes."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ttsw.models.records import Record
-from ttsw.models.shelf import Shelf
+from ttsw.models.measurements import ModelRecord
+from ttsw.packs.catalogue import Catalogue
 from ttsw.profiles.schema import Profile
-from ttsw.sessions.voice import Level, Voice
+from ttsw.sessions.voice import LoudnessTarget, Voice
 from ttsw.simulation.device import SimulatedDevice
-from ttsw.simulation.host import Load, SimulatedHost
+from ttsw.simulation.host import SimulatedHost, SimulatedLoad
 from ttsw.types import Capabilities, VoicePack
 from ttsw.units import SAMPLE_RATE
 
 NOWHERE = Path("simulated")
 
 
-class Simulation:
-    """A worker's packs, device and loader, of a profile.
+class SimulatedSource:
+    """Packs, device and loader of a profile, in place of this machine's.
 
-    It stands where `Library`, `find_devices` and `VoiceLoader` stand for this machine.
+    Implements `ttsw.models.source.PackReader` and `Loader`.
 
     Args:
         profile: The profile.
-        noise: How much each wait differs by chance, as a share.
-        seed: Decides chance.
+        noise: Random variation of each delay, as a share of it.
+        seed: Seed of that variation.
     """
 
     def __init__(self, profile: Profile, noise: float = 0.0, seed: int = 0) -> None:
         self.profile = profile
         self.device = SimulatedDevice(profile)
-        self._load = Load(profile, noise, seed)
-        self.shelf = Shelf({model_id: _pack(model_id, profile) for model_id in profile.models})
+        self._delays = SimulatedLoad(profile, noise, seed)
+        self.catalogue = Catalogue({model_id: _pack(model_id, profile) for model_id in profile.models})
 
     def __repr__(self) -> str:
         return f"<Simulation of {self.profile.name}, {self.device!r}>"
 
-    def refresh(self) -> Shelf:
-        """Give the packs, which don't change."""
-        return self.shelf
+    def refresh(self) -> Catalogue:
+        """Return the packs, which never change."""
+        return self.catalogue
 
     def usable(self, pack: VoicePack) -> bool:
-        """Say that a model can be loaded: all can."""
+        """Return True: every simulated model can be loaded."""
         return True
 
-    def places(self, pack: VoicePack) -> Sequence[str]:
-        """Name the one device."""
+    def devices_for(self, pack: VoicePack) -> Sequence[str]:
+        """Return the only device."""
         return [self.device.id]
 
-    async def __call__(
-        self, pack: VoicePack, record: Record, device: str, loaded: Callable[[], None], base: Voice | None = None
+    async def load(
+        self, pack: VoicePack, record: ModelRecord, device: str, loaded: Callable[[], None], base: Voice | None = None
     ) -> Voice:
-        """Load a model; see `ttsw.models.source.Source.open`."""
-        host = SimulatedHost(pack, self.profile, self.device, self._load)
+        """Load a model; see `ttsw.models.source.ModelSource.open`."""
+        host = SimulatedHost(pack, self.profile, self.device, self._delays)
         await host.start()
         loaded()
-        return Voice(host, Level(None))
+        return Voice(host, LoudnessTarget(None))
 
 
 def _pack(model_id: str, profile: Profile) -> VoicePack:

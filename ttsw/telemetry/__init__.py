@@ -1,1 +1,1 @@
-"""What a worker tells those who watch it: metrics and traces. Knows nothing of those who do the work: they call it."""
+"""Metrics, health endpoints and traces of a worker. Independent of the layers that report to it."""

@@ -1,4 +1,4 @@
-"""What the HTTP port answers: /metrics, /healthz and /readyz, as an ASGI app. Each connection gets one answer."""
+"""HTTP endpoints /metrics, /healthz and /readyz as an ASGI app, with one response per connection."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
@@ -10,13 +10,13 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, S
 log = structlog.get_logger(__name__)
 
 READY = "ready"
-"""The state in which a worker takes work."""
+"""State of a worker that accepts work."""
 
 METHODS = ("GET", "HEAD")
 
 
-class Answer(NamedTuple):
-    """What is answered to a request."""
+class HttpResponse(NamedTuple):
+    """Response to a request."""
 
     status: HTTPStatus
     body: bytes
@@ -28,9 +28,9 @@ class Endpoints:
     """The ASGI app.
 
     Args:
-        render: Makes the metrics' text and says its content type; given the Accept header.
-        state: Says in which state the worker is.
-        remarks: Says what else whoever asks for readiness should know, a line each.
+        render: Returns the metrics as text, and its content type, for an Accept header.
+        state: Returns the worker's state.
+        remarks: Returns additional lines for the response of /readyz.
     """
 
     def __init__(
@@ -42,36 +42,36 @@ class Endpoints:
         self._render, self._state, self._remarks = render, state, remarks
 
     async def __call__(self, scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Answer one request; a request's body isn't read."""
+        """Respond to one request, without reading its body."""
         if scope["type"] != "http":
-            return  # a websocket: the server refuses it
+            return  # a websocket, which hypercorn then rejects
         try:
-            answer = await self._answer(scope)
+            response = await self._respond(scope)
         except Exception:
-            log.exception("an HTTP request failed", path=scope["path"][:100])
-            answer = _plain(HTTPStatus.INTERNAL_SERVER_ERROR, "the worker failed to answer; its log says why")
+            log.exception("HTTP request failed", path=scope["path"][:100])
+            response = _plain(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; see the worker's log")
         headers = [
-            (b"content-type", answer.content_type.encode()),
-            (b"content-length", b"%d" % len(answer.body)),
+            (b"content-type", response.content_type.encode()),
+            (b"content-length", b"%d" % len(response.body)),
             (b"cache-control", b"no-store"),
             (b"x-content-type-options", b"nosniff"),
-            *answer.headers,
+            *response.headers,
         ]
         if scope["http_version"] in {"1.0", "1.1"}:
             headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body, "more_body": False})
 
-    async def _answer(self, scope: HTTPScope) -> Answer:
+    async def _respond(self, scope: HTTPScope) -> HttpResponse:
         if scope["path"] not in {"/metrics", "/healthz", "/readyz"}:
-            return _plain(HTTPStatus.NOT_FOUND, "there are /metrics, /healthz and /readyz")
+            return _plain(HTTPStatus.NOT_FOUND, "not found; valid paths: /metrics, /healthz, /readyz")
         if scope["method"] not in METHODS:
             allowed = (b"allow", ", ".join(METHODS).encode())
-            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, "GET and HEAD are what this takes", allowed)
+            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, "method not allowed; use GET or HEAD", allowed)
         if scope["path"] == "/metrics":
             accept = b",".join(value for name, value in scope["headers"] if name.lower() == b"accept")
             body, content_type = await self._render(accept.decode("latin-1"))
-            return Answer(HTTPStatus.OK, body, content_type)
+            return HttpResponse(HTTPStatus.OK, body, content_type)
         if scope["path"] == "/healthz":
             return _plain(HTTPStatus.OK, "alive")
         state = self._state()
@@ -79,5 +79,5 @@ class Endpoints:
         return _plain(status, "\n".join((state, *self._remarks())))
 
 
-def _plain(status: HTTPStatus, text: str, *headers: tuple[bytes, bytes]) -> Answer:
-    return Answer(status, f"{text}\n".encode(), headers=headers)
+def _plain(status: HTTPStatus, text: str, *headers: tuple[bytes, bytes]) -> HttpResponse:
+    return HttpResponse(status, f"{text}\n".encode(), headers=headers)

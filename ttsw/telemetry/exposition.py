@@ -1,6 +1,6 @@
-"""The metrics as text, made in a thread so that frames in the event loop aren't kept waiting by it.
+"""Render the metrics as text, in a thread to avoid delaying frames in the event loop.
 
-Decides how often: those who ask again within `FRESH_S` get the same text, so that nobody can keep the worker busy.
+Requests within `FRESH_S` share one text, which bounds the load from frequent scrapes.
 """
 
 from collections.abc import Callable
@@ -11,43 +11,44 @@ from prometheus_client.exposition import generate_latest as plain_text
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE_OPENMETRICS
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_text
 
-from ttsw.telemetry.figures import Snapshot
 from ttsw.telemetry.metrics import Metrics
+from ttsw.telemetry.snapshot import WorkerSnapshot
 
 FRESH_S = 0.1
-"""How long a text is given to whoever asks."""
+"""Maximum age of a shared text, seconds."""
 
 
 class Exposition:
-    """Makes the text that a scrape gets.
+    """Renders the text of a scrape.
 
     Args:
-        metrics: What is told.
-        look: Says how the worker stands; called in the event loop, so it must not block.
+        metrics: The metrics.
+        take_snapshot: Returns the worker's current state; called in the event loop, and must not block.
     """
 
-    def __init__(self, metrics: Metrics, look: Callable[[], Snapshot]) -> None:
-        self._metrics, self._look = metrics, look
+    def __init__(self, metrics: Metrics, take_snapshot: Callable[[], WorkerSnapshot]) -> None:
+        self._metrics, self._take_snapshot = metrics, take_snapshot
         self._limiter = trio.CapacityLimiter(1)
-        self._turn = trio.Lock()
-        self._made: dict[str, tuple[float, bytes]] = {}
+        self._lock = trio.Lock()
+        self._rendered: dict[str, tuple[float, bytes]] = {}
 
     async def render(self, accept: str) -> tuple[bytes, str]:
-        """Make the text.
+        """Render the metrics as text.
 
         Args:
-            accept: The Accept header of who asks: OpenMetrics if it names that, Prometheus's own format otherwise.
+            accept: Accept header of the request. It selects OpenMetrics if it lists that format, or else Prometheus's
+                text format.
 
         Returns:
-            The text, and its content type.
+            The text and its content type.
         """
         openmetrics = "application/openmetrics-text" in accept
         content_type = CONTENT_TYPE_OPENMETRICS if openmetrics else CONTENT_TYPE_PLAIN_0_0_4
-        async with self._turn:
-            made_at, text = self._made.get(content_type, (float("-inf"), b""))
-            if trio.current_time() - made_at >= FRESH_S:
-                self._metrics.show(self._look())
-                make = openmetrics_text if openmetrics else plain_text
-                text = await trio.to_thread.run_sync(make, self._metrics.registry, limiter=self._limiter)
-                self._made[content_type] = trio.current_time(), text
+        async with self._lock:
+            rendered_at, text = self._rendered.get(content_type, (float("-inf"), b""))
+            if trio.current_time() - rendered_at >= FRESH_S:
+                self._metrics.set_snapshot(self._take_snapshot())
+                render = openmetrics_text if openmetrics else plain_text
+                text = await trio.to_thread.run_sync(render, self._metrics.registry, limiter=self._limiter)
+                self._rendered[content_type] = trio.current_time(), text
             return text, content_type

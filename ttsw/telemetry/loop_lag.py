@@ -1,29 +1,29 @@
-"""How late the event loop wakes those who sleep: what a frame that is due has to bear with."""
+"""Measure the event-loop scheduling delay, which delays frames that are due."""
 
 from collections.abc import Callable
 
 import trio
 
-EVERY_S = 0.1
-"""How often it is looked at."""
+INTERVAL_S = 0.1
+"""Measurement interval, seconds."""
 
-LONGEST_S = 10.0
-"""A standstill (the machine slept, the process was stopped) counts as one of this length at most."""
+MAX_LAG_S = 10.0
+"""Longest delay counted, seconds; caps suspends of the machine or the process."""
 
 
 async def watch_loop_lag(
     observe: Callable[[float], None], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Tell `observe` how late each wake-up was, s, until cancelled.
+    """Report the delay of each wake-up to `observe`, in seconds, until cancelled.
 
-    A loop that stands still for a second misses ten wake-ups. All of them are told, each with its own lateness;
-    otherwise a long standstill would count no more than a short one.
+    A loop that is blocked for one second misses ten wake-ups. Each is reported with its own delay, so a long block
+    counts more than a short one.
     """
-    due = trio.current_time() + EVERY_S
+    due = trio.current_time() + INTERVAL_S
     task_status.started()
     while True:
         await trio.sleep_until(due)
         now = trio.current_time()
-        due = max(due, now - LONGEST_S)
+        due = max(due, now - MAX_LAG_S)
         observe(now - due)
-        due += EVERY_S
+        due += INTERVAL_S

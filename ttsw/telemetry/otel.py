@@ -1,7 +1,7 @@
-"""Traces through OpenTelemetry's SDK: one span an utterance, in it one a segment, in that one of the engine's work.
+"""Tracing with OpenTelemetry: a span per utterance, with a child per segment, with a child for the engine's work.
 
-Spans wait in the SDK's bounded queue, and a thread of its own exports them; what doesn't fit is lost, and speech never
-waits. Where they go is for the SDK's environment variables to say. No text is told, only its length.
+The SDK queues spans in a bounded queue and exports them in its own thread. Spans that don't fit are dropped, and speech
+never waits. The SDK's environment variables configure the export. Spans contain the length of the text, never the text.
 """
 
 import logging
@@ -21,15 +21,15 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from ttsw import __version__
-from ttsw.telemetry.figures import Ended
+from ttsw.telemetry.snapshot import UtteranceSummary
 from ttsw.telemetry.tracing import NO_TRACE, UtteranceTrace
+from ttsw.version import __version__
 
-MOST_SEGMENTS = 64
-"""Segments of an utterance that get a span; of those after them, only their number is told."""
+MAX_SEGMENTS = 64
+"""Segments of an utterance with their own span; further segments are only counted."""
 
-COMPLAINT_S = 60.0
-"""An exporter that can't deliver says so once in this time."""
+LOG_INTERVAL_S = 60.0
+"""Minimum interval between log lines of the exporter, seconds."""
 
 PROPAGATOR = TraceContextTextMapPropagator()
 W3C = ("traceparent", "tracestate")
@@ -39,12 +39,12 @@ W3C = ("traceparent", "tracestate")
 def open_provider(
     sample_ratio: float, worker_name: str, exporter: SpanExporter | None = None
 ) -> Iterator[TracerProvider]:
-    """Make what keeps and exports spans. To shut it down is the caller's, since that blocks.
+    """Open a tracer provider. The caller must shut it down, which blocks.
 
     Args:
-        sample_ratio: Share of the traces kept that no client decides about.
-        worker_name: The worker's name.
-        exporter: Where spans go; OTLP over HTTP if None.
+        sample_ratio: Share of traces sampled, among traces without a client's sampling decision.
+        worker_name: Name of the worker.
+        exporter: Span exporter; None for OTLP over HTTP.
     """
     names = {"service.name": "ttsw", "service.version": __version__, "service.instance.id": worker_name}
     provider = TracerProvider(
@@ -53,27 +53,27 @@ def open_provider(
         shutdown_on_exit=False,
     )
     provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter()))
-    seldom = _Seldom()
-    complaints = logging.getLogger(OTLPSpanExporter.__module__)
-    complaints.addFilter(seldom)
+    rate_limit = _RateLimitFilter()
+    exporter_logger = logging.getLogger(OTLPSpanExporter.__module__)
+    exporter_logger.addFilter(rate_limit)
     try:
         yield provider
     finally:
-        complaints.removeFilter(seldom)
+        exporter_logger.removeFilter(rate_limit)
 
 
 class OtelTracer:
-    """Traces utterances.
+    """Tracer that records spans with OpenTelemetry.
 
     Args:
-        provider: Keeps the spans.
+        provider: Tracer provider that receives the spans.
     """
 
     def __init__(self, provider: TracerProvider) -> None:
         self._tracer = provider.get_tracer("ttsw", __version__)
 
     def utterance(self, model_id: str, session_id: str, metadata: Mapping[str, object]) -> UtteranceTrace:
-        """Begin the trace of an utterance; see `ttsw.telemetry.tracing.Tracer`."""
+        """Start the trace of an utterance; see `ttsw.telemetry.tracing.Tracer`."""
         carrier = {name: str(metadata[name]) for name in W3C if name in metadata}
         span = self._tracer.start_span(
             "tts.utterance",
@@ -85,7 +85,7 @@ class OtelTracer:
 
 
 class _Utterance:
-    """An utterance's span, and those below it."""
+    """Span of an utterance, and its child spans."""
 
     def __init__(self, tracer: trace.Tracer, span: trace.Span) -> None:
         self._tracer, self._span = tracer, span
@@ -93,7 +93,7 @@ class _Utterance:
         self._segment: _Segment | None = None
 
     def segment(self, index: int, characters: int) -> AbstractContextManager[object]:
-        if index >= MOST_SEGMENTS:
+        if index >= MAX_SEGMENTS:
             self._segment = None
             return nullcontext()
         attributes = {"tts.segment": index, "tts.characters": characters}
@@ -108,37 +108,37 @@ class _Utterance:
     def first_frame(self, first_s: float) -> None:
         self._span.add_event("first frame", {"tts.ttfa_s": first_s})
 
-    def end(self, ended: Ended) -> None:
+    def end(self, summary: UtteranceSummary) -> None:
         self._span.set_attributes({
-            "tts.cause": str(ended.cause),
-            "tts.characters": ended.characters,
-            "tts.segments": ended.segments,
-            "tts.frames": ended.frames,
-            "tts.underruns": ended.underruns,
+            "tts.cause": str(summary.cause),
+            "tts.characters": summary.characters,
+            "tts.segments": summary.segments,
+            "tts.frames": summary.frames,
+            "tts.underruns": summary.underruns,
         })
-        if ended.first_s is not None:
-            self._span.set_attribute("tts.ttfa_s", ended.first_s)
-        if (rtf := ended.rtf) is not None:
+        if summary.first_s is not None:
+            self._span.set_attribute("tts.ttfa_s", summary.first_s)
+        if (rtf := summary.rtf) is not None:
             self._span.set_attribute("tts.rtf", rtf)
-        if ended.error:
-            self._span.set_status(trace.StatusCode.ERROR, ended.error)
+        if summary.error:
+            self._span.set_status(trace.StatusCode.ERROR, summary.error)
         self._span.end()
 
 
 class _Segment:
-    """A segment's span, and how long the engine was at it: from its first step's start to its last one's end."""
+    """Span of a segment, and its inference child from the start of the first step to the end of the last one."""
 
     def __init__(self, tracer: trace.Tracer, span: trace.Span) -> None:
         self._tracer, self._span = tracer, span
-        self._began_ns = self._done_ns = self._steps = 0
+        self._start_ns = self._end_ns = self._steps = 0
         self._compute_s = 0.0
 
     def __enter__(self) -> Self:
         return self
 
     def step(self, compute_s: float) -> None:
-        self._done_ns = time.time_ns()
-        self._began_ns = self._began_ns or self._done_ns - round(compute_s * 1e9)
+        self._end_ns = time.time_ns()
+        self._start_ns = self._start_ns or self._end_ns - round(compute_s * 1e9)
         self._steps += 1
         self._compute_s += compute_s
 
@@ -149,10 +149,10 @@ class _Segment:
             inference = self._tracer.start_span(
                 "tts.inference",
                 context=trace.set_span_in_context(self._span, Context()),
-                start_time=self._began_ns,
+                start_time=self._start_ns,
                 attributes={"tts.steps": self._steps, "tts.compute_s": self._compute_s},
             )
-            inference.end(self._done_ns)
+            inference.end(self._end_ns)
         if kind is not None and issubclass(kind, trio.Cancelled):
             self._span.set_attribute("tts.cut", True)
         elif kind is not None:
@@ -160,8 +160,8 @@ class _Segment:
         self._span.end()
 
 
-class _Seldom(logging.Filter):
-    """Lets one line pass in `COMPLAINT_S`: an exporter says four times in ten seconds that it can't deliver."""
+class _RateLimitFilter(logging.Filter):
+    """Passes one log line per `LOG_INTERVAL_S`: a failing exporter logs four lines in ten seconds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class _Seldom(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         now = time.monotonic()
-        if now - self._passed_at < COMPLAINT_S:
+        if now - self._passed_at < LOG_INTERVAL_S:
             return False
         self._passed_at = now
         return True

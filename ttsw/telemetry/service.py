@@ -1,7 +1,7 @@
-"""The metrics as a service of the worker's: the HTTP port and the loop's lag, for as long as it runs.
+"""Metrics service: serve the HTTP endpoints and measure the event-loop delay while the worker runs.
 
-Decides what a fault of the port means: at the start it is the operator's to mend, later the port is opened again, and
-nobody else is disturbed.
+A failure to open the port at startup propagates. After a later failure, the port is reopened without affecting the
+rest of the worker.
 """
 
 from collections.abc import Callable
@@ -9,33 +9,33 @@ from functools import partial
 
 import trio
 
+from ttsw.concurrency.supervise import supervise
 from ttsw.config.schema import MetricsConfig
-from ttsw.supervision import supervise
 from ttsw.telemetry.endpoints import Endpoints
 from ttsw.telemetry.exposition import Exposition
-from ttsw.telemetry.figures import Snapshot
-from ttsw.telemetry.http import open_port, serve_http, url_of
+from ttsw.telemetry.http_server import open_port, serve_http, url_of
 from ttsw.telemetry.loop_lag import watch_loop_lag
 from ttsw.telemetry.metrics import Metrics
+from ttsw.telemetry.snapshot import WorkerSnapshot
 
 
 async def serve_metrics(
     config: MetricsConfig,
     metrics: Metrics,
-    look: Callable[[], Snapshot],
+    take_snapshot: Callable[[], WorkerSnapshot],
     *,
     task_status: trio.TaskStatus[str | None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled. `started` carries the port's URL; None, and an end at once, where there is to be none.
+    """Serve until cancelled. Return immediately if no port is configured.
 
     Args:
-        config: Where to listen, if at all.
-        metrics: What to show.
-        look: Says how the worker stands; called in the event loop, so it must not block.
-        task_status: trio's.
+        config: Host and port to listen on.
+        metrics: The metrics.
+        take_snapshot: Returns the worker's current state; called in the event loop, and must not block.
+        task_status: Receives the URL of the port, None without a port.
 
     Raises:
-        UnavailableError: The address can't be listened on.
+        UnavailableError: The address can't be bound.
     """
     if config.http_port is None:
         task_status.started(None)
@@ -44,9 +44,12 @@ async def serve_metrics(
     url, port = url_of(listeners[0]), listeners[0].socket.getsockname()[1]
 
     def remarks() -> list[str]:
-        return [f"device {device} does not answer; its memory is as last seen" for device in look().silent]
+        devices = take_snapshot().silent
+        return [
+            f"device {device} does not respond; its memory metrics show the last known values" for device in devices
+        ]
 
-    app = Endpoints(Exposition(metrics, look).render, lambda: look().state, remarks)
+    app = Endpoints(Exposition(metrics, take_snapshot).render, lambda: take_snapshot().state, remarks)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch_loop_lag, metrics.loop_lagged)
         nursery.start_soon(supervise, "metrics port", partial(_serve, app, listeners, config.http_host, port))
@@ -54,7 +57,7 @@ async def serve_metrics(
 
 
 async def _serve(app: Endpoints, listeners: list[trio.SocketListener], host: str, port: int) -> None:
-    """Serve on the listeners, and where that has failed before, on new ones in their place."""
+    """Serve on the listeners; after an earlier failure, on new ones at the same address."""
     opened = list(listeners) or await open_port(host, port)
     listeners.clear()
     await serve_http(app, opened)

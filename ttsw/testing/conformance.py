@@ -10,8 +10,8 @@ import numpy as np
 import trio
 
 from ttsw.adapters.base import TTSAdapter
-from ttsw.adapters.host.base import Host, Model
-from ttsw.adapters.host.thread import ThreadHost
+from ttsw.adapters.hosts.base import Host, ModelDescription
+from ttsw.adapters.hosts.thread import ThreadHost
 from ttsw.options import OptionValue, parse_options
 from ttsw.types import Samples
 
@@ -49,7 +49,7 @@ async def check_adapter(adapter: TTSAdapter | Host, options: Mapping[str, str] |
     await host.close()
 
 
-def check_description(model: Model) -> None:
+def check_description(model: ModelDescription) -> None:
     """What the adapter says of itself is whole, and its options are usable as declared."""
     for key in ("model_id", "family", "sample_rate", "languages"):
         assert key in model.info, f"model_info lacks {key!r}"

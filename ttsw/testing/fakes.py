@@ -9,7 +9,7 @@ import numpy as np
 import trio
 
 from ttsw.adapters.base import EngineSettings, TTSAdapter
-from ttsw.adapters.host.base import describe
+from ttsw.adapters.hosts.base import describe
 from ttsw.errors import TtswError, UnavailableError
 from ttsw.options import Option, OptionValue
 from ttsw.types import Samples, VoicePack
@@ -68,12 +68,12 @@ class FakeHost:
         if self.unprepared is not None:
             raise self.unprepared
 
-    async def derive(self, pack: VoicePack) -> "FakeHost":
+    async def attach(self, pack: VoicePack) -> "FakeHost":
         """Give another."""
         await trio.lowlevel.checkpoint()
-        derived = FakeHost(self.step_s)
-        derived.model = replace(derived.model, pack=pack)
-        return derived
+        attached = FakeHost(self.step_s)
+        attached.model = replace(attached.model, pack=pack)
+        return attached
 
     async def lost(self) -> TtswError:
         """Wait until `broken` is set."""
@@ -87,7 +87,7 @@ class FakeHost:
         convert: Callable[[Samples], T],
         take: Callable[[T, float], Awaitable[None]],
     ) -> None:
-        """Speak one segment; see `ttsw.adapters.host`."""
+        """Speak one segment; see `ttsw.adapters.hosts`."""
         self.texts.append(text)
         for chunk in self.adapter.speak(text, options):
             await trio.sleep(self.step_s)

@@ -8,7 +8,7 @@ import trio
 from ttsw.app import Services, listen
 from ttsw.config import Config
 from ttsw.device import find_devices
-from ttsw.models.lookout import search_devices
+from ttsw.models.device_monitor import search_devices
 from ttsw.worker import Worker
 
 

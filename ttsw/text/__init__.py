@@ -1,11 +1,11 @@
-"""Text to segments, and segments to what an engine may see. Pure: no clock, no loop, no log.
+"""Splitting text into segments, and cleaning them for engines. Pure: no clock, no event loop, no log.
 
-Sentence ends are decided by `ttsw.text.boundaries`, not by a library. None of those tried takes a stream, keeps each
-character and bounds a segment, and wrapping one costs more than the rules. Texts split wholly right, of the first 108
-in `tests/unit/text/hard_cases.txt` (collected along with these rules, hence all right) / of the 48 English "golden
-rules" that pysbd is made by: these rules 108 / 39, sentencex 1.0 79 / 43, pysbd 0.3 71 / 47, blingfire 0.1 70 / 36,
-sentence-stream 1.3 66 / 33, syntok 1.4 59 / 34, segtok 1.5 58 / 30, nltk's untrained punkt 40 / 19. What these rules
-miss of the 48 is mostly lists within a line ("1. One 2. Two").
+`ttsw.text.boundaries` decides sentence ends, rather than a library: none of those tried takes a stream, keeps every
+character and bounds a segment, and wrapping one costs more than the rules. Texts split entirely correctly, of the first
+108 in `tests/unit/text/hard_cases.txt` (collected along with these rules, hence all correct) / of the 48 English
+"golden rules" of pysbd: these rules 108 / 39, sentencex 1.0 79 / 43, pysbd 0.3 71 / 47, blingfire 0.1 70 / 36,
+sentence-stream 1.3 66 / 33, syntok 1.4 59 / 34, segtok 1.5 58 / 30, nltk's untrained punkt 40 / 19. These rules miss
+mostly lists within a line ("1. One 2. Two").
 """
 
 from ttsw.text.scripts import scripts_of, unreadable, without_unreadable

@@ -1,4 +1,4 @@
-"""Whether a full stop belongs to an abbreviation, an initial or a number, by the words on both sides of it."""
+"""Full stops of abbreviations, initials and numbers, recognised by the words around them."""
 
 # ruff: noqa: RUF001  # marks and words of many scripts are what this file is about
 
@@ -21,7 +21,7 @@ _ITEM_MARKS = " \t\n\r-*+(•‣▪◦⁃"
 
 
 def goes_on(before: str, following: str, *, opens: bool) -> bool:
-    """Whether the full stop after `before` belongs to an abbreviation, an initial or an ordinal, not to a sentence."""
+    """Return whether the full stop after `before` belongs to an abbreviation, an initial or an ordinal."""
     found = _WORD_BEFORE.search(before)
     if not found:
         return False
@@ -40,7 +40,7 @@ def goes_on(before: str, following: str, *, opens: bool) -> bool:
 
 
 def is_opening(word: str) -> bool:
-    """Whether a word rather opens a sentence than stands in a name ("The", "It's").
+    """Return whether a word more likely opens a sentence than belongs to a name ("The", "It's").
 
     >>> is_opening("It’s"), is_opening("Smith")
     (True, False)
@@ -49,12 +49,12 @@ def is_opening(word: str) -> bool:
 
 
 def is_seldom_last(word: str) -> bool:
-    """Whether a word is an abbreviation that seldom ends a sentence ("St", "p.m")."""
+    """Return whether a word is an abbreviation that rarely ends a sentence ("St", "p.m")."""
     return word.lower() in SELDOM_LAST
 
 
 def is_lower_case(before: str) -> bool:
-    """Whether a text is written without capitals, and doesn't stand at an abbreviation that only such a text shows.
+    """Return whether a text has no capitals, and doesn't end with an abbreviation known only from such texts.
 
     >>> is_lower_case("hey there"), is_lower_case("Hey there"), is_lower_case("apples, pears, etc")
     (True, False, False)

@@ -1,8 +1,8 @@
-"""Where a sentence ends, decided from a bounded view of the text, and never taken back.
+"""Sentence boundaries, decided from a bounded view of the text, and never revised.
 
-A verdict on a mark needs what follows it: closing quotes, white space, the next word. `find_end` says `None` while that
-is still to come; every other answer holds for any continuation of the text. That is what makes segments independent of
-how a stream was chunked. Where a sentence too long is cut, `ttsw.text.cuts` decides.
+Judging a mark requires what follows it: closing quotes, white space, the next word. `find_end` returns None while that
+is missing; every other answer holds for any continuation. So segments don't depend on how a stream was chunked.
+`ttsw.text.cuts` decides where an overlong sentence is cut.
 """
 
 # ruff: noqa: RUF001  # marks and words of many scripts are what this file is about
@@ -11,8 +11,8 @@ import re
 from typing import NamedTuple
 
 from ttsw.text.abbreviations import goes_on, is_lower_case, is_opening
-from ttsw.text.glued import ends_glued
 from ttsw.text.marks import CLOSERS, HARD, LINE, LOOK_AHEAD, QUOTES, SOFT
+from ttsw.text.unspaced import ends_glued
 
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]")
 
@@ -27,11 +27,11 @@ _WORD = re.compile(rf"[\w'’]{{0,{LOOK_AHEAD}}}")
 
 
 class End(NamedTuple):
-    """A sentence's end.
+    """The end of a sentence.
 
     Attributes:
-        content: Where its last mark ends.
-        stop: Where the white space after it ends.
+        content: End of its last mark.
+        stop: End of the white space after it.
     """
 
     content: int
@@ -39,15 +39,15 @@ class End(NamedTuple):
 
 
 def find_end(text: str, scan: int, *, whole: bool) -> tuple[End | None, int]:
-    """Find the first sentence's end in a segment's text, at or after `scan`.
+    """Find the first sentence end in a segment's text, at or after `scan`.
 
     Args:
         text: The text from the segment's start.
-        scan: Up to here, nothing ends: what an earlier call for a shorter `text` returned.
-        whole: Whether no more of the text will be shown.
+        scan: Position up to which no sentence ends, as an earlier call for a shorter `text` returned it.
+        whole: Whether the text is complete.
 
     Returns:
-        The end, or None where there's none so far; and where to scan on once there is more text.
+        The end, or None if there is none yet; and the position from which to continue once there is more text.
     """
     while mark := _MARK.search(text, scan):
         judge = _line_end if mark.group().isspace() else _sentence_end
@@ -61,14 +61,14 @@ def find_end(text: str, scan: int, *, whole: bool) -> tuple[End | None, int]:
 
 
 def _sentence_end(text: str, at: int, whole: bool) -> End | int | None:
-    """Judge the marks at `at`: an end; or where to scan on; or None to wait."""
+    """Judge the marks at `at`: return an end, the position to continue from, or None to wait."""
     content = _end_of(_RUN, text, at)
     after = _end_of(_SPACE, text, content)
     if after == len(text):
         return End(content, after) if whole else None
     marks = text[at:content]
     if at and text[at - 1] in "([":
-        return content  # an omission [...], or a comment (!)
+        return content  # an ellipsis [...], or a comment (!)
     if any(mark in HARD for mark in marks):
         return after if _quoted_on(marks, text[after]) else End(content, after)
     if after == content:
@@ -82,7 +82,7 @@ def _sentence_end(text: str, at: int, whole: bool) -> End | int | None:
 
 
 def _line_end(text: str, at: int, whole: bool) -> End | int | None:
-    """Judge the line's end at `at`: a blank line, a list's item or a title's line end what stands before."""
+    """Judge the line break at `at`: a blank line, or the end of a list item or title line, ends a sentence."""
     after = _end_of(_SPACE, text, at)
     if after + _BULLET_CHARS > len(text) and not whole:
         return None
@@ -97,7 +97,7 @@ def _line_end(text: str, at: int, whole: bool) -> End | int | None:
 
 
 def _ends_before(text: str, at: int, after: int, whole: bool, *, marks: str, line: bool) -> bool | None:
-    """Judge by the words on both sides whether the marks at `at` end a sentence; None to wait."""
+    """Judge by the surrounding words whether the marks at `at` end a sentence; None to wait."""
     word = _end_of(_OPENERS, text, after)
     word_end = _end_of(_WORD, text, word)
     if word_end == len(text) and not whole:
@@ -112,7 +112,7 @@ def _ends_before(text: str, at: int, after: int, whole: bool, *, marks: str, lin
 
 
 def _quoted_on(marks: str, following: str) -> bool:
-    """Whether a Japanese quotation is carried on: 「…。」と言った."""
+    """Return whether a sentence continues after a Japanese quotation: 「…。」と言った."""
     return marks[-1] in CLOSERS and following in "とっ"
 
 

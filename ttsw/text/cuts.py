@@ -1,8 +1,8 @@
-"""Where a sentence too long for one inference is best cut.
+"""Cutting a sentence that is too long for one inference.
 
-In order: at a clause's mark, before a joining word, at white space, and only in a text without any between two
-characters, never inside what is one on paper (an accent, an emoji of several parts). A first piece is cut at the
-earliest good place, because somebody waits for it; a later one at the last.
+In order of preference: at a clause mark, before a conjunction, at white space, and only without any of these between
+two characters, never within one grapheme (an accent, a compound emoji). The first piece is cut at the earliest good
+place, since a listener waits for it; later ones at the last.
 """
 
 # ruff: noqa: RUF001  # marks and words of many scripts are what this file is about
@@ -27,16 +27,16 @@ _LONGEST_CLUSTER = 16
 
 
 def best_cut(text: str, low: int, high: int, *, early: bool) -> int:
-    """Find the best place to cut `text`.
+    """Return where to cut `text`.
 
     Args:
-        text: The text from where the piece begins.
-        low: The earliest place that makes a piece worth speaking.
-        high: The last place allowed.
-        early: Whether the earliest good place is wanted, rather than the last.
+        text: The text from the start of the piece.
+        low: Earliest place that leaves a piece worth speaking.
+        high: Last allowed place.
+        early: Whether to prefer the earliest good place to the last.
 
     Returns:
-        Where the next piece begins; 1 or more.
+        Start of the next piece; 1 or more.
     """
     middle = high // 2
     for pattern, lowest in ((_CLAUSE, middle), (_CLAUSE, low), (_JOINT, middle), (_SPACE, middle), (_SPACE, low)):
@@ -54,7 +54,7 @@ def _between_clusters(text: str, high: int) -> int:
 
 
 def _is_one(left: str, right: str) -> bool:
-    """Whether two neighbours make one character on paper."""
+    """Return whether two adjacent characters form one grapheme."""
     return (
         (right != "" and unicodedata.category(right)[0] == "M")
         or _STICKY.match(right) is not None

@@ -1,16 +1,16 @@
-"""The marks that sentences end with, open with and are quoted by. Data only; what they decide stands beside it."""
+"""Marks that end, open and quote sentences. Data only."""
 
 # ruff: noqa: RUF001  # marks and words of many scripts are what this file is about
 
 HARD = "。！？｡؟۔।॥።።։៕။"
 """Marks that end a sentence whatever follows."""
 SOFT = ".!?…‼⁇⁈⁉"
-"""Marks that end a sentence unless their neighbours tell otherwise."""
+"""Marks that end a sentence, depending on their neighbours."""
 CLOSERS = "'\")\\]}*_`’”»›“‘」』）》】〕〉"
-"""Marks that close a quotation, a bracket or an emphasis; as they stand in a character class."""
+"""Marks that close a quotation, a bracket or an emphasis; escaped for a character class."""
 QUOTES = "'\"*_`‘“„«‹¿¡「『"
 """Marks that open a sentence."""
 LINE = r"(?:\r\n|[\n\r\x0b\x0c\x85\u2028\u2029])"
-"""A line's end, as a pattern."""
+"""Line break, as a pattern."""
 LOOK_AHEAD = 24
-"""Characters after a mark that a verdict looks at, at most; before it, too."""
+"""Most characters after (and before) a mark that its judgement considers."""

@@ -1,7 +1,7 @@
-"""Which scripts a text is written in, and which of them a voice can read, by its languages.
+"""Scripts of a text, and the scripts that a voice can read, by its languages.
 
-Only letters have a script here: digits, marks and symbols are read by any voice, or by none. A single Greek letter is a
-symbol, too (π). Scripts come from the characters' names in Unicode, since Python's library has no table of them.
+Only letters have a script here: digits, marks and symbols are read by any voice, or by none. A single Greek letter
+counts as a symbol (π). Scripts are derived from Unicode character names, since Python's library has no table of them.
 """
 
 import unicodedata
@@ -56,7 +56,7 @@ _OF_LANGUAGES = {
 
 @lru_cache(maxsize=4_096)
 def script_of(char: str) -> str:
-    """Name a letter's script; empty for what has none that is told apart.
+    """Return a letter's script; empty for a character without a distinguished one.
 
     >>> script_of("a"), script_of("你"), script_of("7")
     ('Latin', 'Han', '')
@@ -70,7 +70,7 @@ def script_of(char: str) -> str:
 
 @cache
 def scripts_of(languages: tuple[str, ...]) -> frozenset[str]:
-    """Name the scripts that speakers of these languages read. All read Latin letters.
+    """Return the scripts that speakers of these languages read. All read Latin letters.
 
     >>> sorted(scripts_of(("ja-JP",)))
     ['Han', 'Hiragana', 'Katakana', 'Latin']
@@ -81,7 +81,7 @@ def scripts_of(languages: tuple[str, ...]) -> frozenset[str]:
 
 
 def unreadable(text: str, readable: Iterable[str]) -> dict[str, int]:
-    """Count the letters of a text in scripts other than these, by script.
+    """Count the letters in other scripts, by script.
 
     >>> unreadable("Hello, 你好 and π", {"Latin"})
     {'Han': 2}
@@ -95,7 +95,7 @@ def unreadable(text: str, readable: Iterable[str]) -> dict[str, int]:
 
 
 def without_unreadable(text: str, readable: Iterable[str]) -> str:
-    """Leave out what `unreadable` counts, and the marks on it.
+    """Remove the letters that `unreadable` counts, with their combining marks.
 
     >>> without_unreadable("Hello, 你好 and π.", {"Latin"})
     'Hello, and π.'

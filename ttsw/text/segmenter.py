@@ -1,18 +1,18 @@
-"""Text to segments: pieces of a sentence's size, as soon as each is complete, for any chunking of the text.
+"""The segmenter: cuts a stream of text into sentence-sized segments, each as soon as it is complete.
 
-The segmenter decides what is spoken as one inference. Sentences stay whole up to a limit, longer ones are cut. The
-limit of the first segment is low, because somebody waits for it; it then grows with the text already handed out, so
-that each inference is done before the audio ahead of it runs dry. Figures: a Piper voice speaks a character in 60-80 ms
-at RTF 0.11, so the first 80 characters take 0.7 s to make at most, and a segment at most twice as long as what is being
-played leaves room for four such streams on a core. What engines may see of a segment, `ttsw.text.speakable` decides.
+It decides what becomes one inference. Sentences stay whole up to a limit; longer ones are cut. The limit of the first
+segment is low, since a listener waits for it; it then grows with the text already handed out, so that each inference
+finishes before the audio ahead of it runs dry. For example, a Piper voice speaks a character in 60-80 ms at RTF 0.11,
+so the first 80 characters take at most 0.7 s to synthesise, and segments at most twice as long as the audio ahead leave
+room for four such streams per core. `ttsw.text.speakable` cleans segments for engines.
 """
 
 import re
 
 from ttsw.text.boundaries import find_end
 from ttsw.text.cuts import best_cut
-from ttsw.text.endings import Ending, judge_ending
 from ttsw.text.marks import LOOK_AHEAD
+from ttsw.text.pauses import Ending, judge_ending
 
 MAX_CHARS = 250
 FIRST_MAX_CHARS = 80
@@ -21,7 +21,7 @@ _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ff
 _WIDE_WEIGHT = 3
 _GROWTH = 2
 _WORTH_SPEAKING = 20
-"""Characters that a piece of a sentence has at least, where there is a choice."""
+"""Shortest piece of a cut sentence, characters, where there is a choice."""
 
 
 class Segmenter:
@@ -50,19 +50,19 @@ class Segmenter:
 
     def _reset(self) -> None:
         self._pending = ""
-        self._scanned = 0  # up to here in the segment, no sentence ends
+        self._scanned = 0  # no sentence ends before this position of the segment
         self._emitted = 0
 
     @property
     def pending(self) -> str:
-        """The text pushed and not yet handed out."""
+        """Text pushed but not yet handed out."""
         return self._pending
 
     def push(self, text: str) -> list[str]:
-        """Take more text.
+        """Add text.
 
         Returns:
-            The segments that are now complete.
+            The segments that are complete now.
         """
         self._pending += text
         return self._take(final=False)
@@ -71,20 +71,20 @@ class Segmenter:
         """End the text.
 
         Returns:
-            What was left of it. The next push begins a new text.
+            The remaining segments. The next push begins a new text.
         """
         segments = self._take(final=True)
         self._reset()
         return segments
 
     def settle(self, *, certain: bool) -> list[str]:
-        """Hand out finished sentences although more text may follow, since none has come for a while.
+        """Hand out finished sentences although more text may follow, since the stream pauses.
 
         Args:
-            certain: Only where no text to come could change that they are finished.
+            certain: Hand out only sentences that no further text could change.
 
         Returns:
-            The segments; a sentence under way stays.
+            The segments; an unfinished sentence stays.
 
         >>> segmenter = Segmenter()
         >>> segmenter.push("Let me check."), segmenter.settle(certain=True), segmenter.settle(certain=False)
@@ -103,7 +103,7 @@ class Segmenter:
         return segments
 
     def _take(self, *, final: bool) -> list[str]:
-        """Cut off all segments that are complete; the text is copied once, however many there are."""
+        """Remove all complete segments; the text is copied once, however many they are."""
         segments = []
         start = 0
         while (end := self._next(start, final=final)) is not None:
@@ -115,9 +115,11 @@ class Segmenter:
         return segments
 
     def _next(self, start: int, *, final: bool) -> int | None:
-        """Find where the segment at `start` ends; None where that's not decided yet, or no text is left."""
+        """Return the end of the segment at `start`; None if undecided, or without text."""
         limit = self._limit(start)
-        view = self._pending[start : start + limit + LOOK_AHEAD]  # nothing beyond may decide: it might not be here yet
+        view = self._pending[
+            start : start + limit + LOOK_AHEAD
+        ]  # text beyond must not matter: it may not have arrived yet
         whole = final or len(view) == limit + LOOK_AHEAD
         end, self._scanned = find_end(view, self._scanned, whole=whole)
         if end is None and not (whole and view):
@@ -126,13 +128,13 @@ class Segmenter:
         return start + (stop if content <= limit else self._cut(view, limit, content))
 
     def _cut(self, view: str, limit: int, content: int) -> int:
-        """Cut a sentence that ends beyond `limit`, leaving a rest worth speaking."""
+        """Cut a sentence that exceeds `limit`, leaving a rest worth speaking."""
         low = min(_WORTH_SPEAKING, limit // 5) + 1
         high = min(limit, content - min(_WORTH_SPEAKING, limit // 3))
         return best_cut(view, low, high, early=self._emitted == 0)
 
     def _limit(self, start: int) -> int:
-        """The longest segment at `start`. Wide characters count threefold, as they are syllables."""
+        """Return the longest segment at `start`. Wide characters count threefold, since they are syllables."""
         limit = min(self._max_chars, max(self._first_max_chars, _GROWTH * self._emitted))
         third = max(1, limit // _WIDE_WEIGHT)
         seen = min(len(self._pending), start + third)
@@ -142,7 +144,7 @@ class Segmenter:
 
 
 def split(text: str, max_chars: int = MAX_CHARS, first_max_chars: int = FIRST_MAX_CHARS) -> list[str]:
-    """Cut a whole text into segments.
+    """Split a complete text into segments.
 
     >>> split("Is it? It is.")
     ['Is it? ', 'It is.']

@@ -1,16 +1,16 @@
-"""What of a text can be spoken, and what an engine must never see.
+"""Cleaning segments for engines.
 
-Segments keep every character of the text; here, at the hand-over to an engine, they lose what isn't speech: control and
-format characters, halves of surrogates, private and unassigned code points, emoji, the marks of markup (espeak reads
-"**" as "asterisk asterisk", an emoji as its name). An engine asked for a sound where there are no words makes one up,
-or fails: `has_speech` says whether to ask at all.
+Segments keep every character of the text. On the way to an engine they lose what isn't speech: control and format
+characters, lone surrogates, private and unassigned code points, emoji, and markup (espeak reads "**" as "asterisk
+asterisk", and an emoji by its name). An engine given a text without words makes up sounds or fails; `has_speech` says
+whether there are any.
 """
 
 import re
 import unicodedata
 
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\ufffc\ufffd]")
-"""Invisible though their category is a letter's, a mark's or a symbol's."""
+"""Invisible characters in the categories of letters, marks and symbols."""
 
 _EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
 _MARKUP = re.compile(
@@ -23,7 +23,7 @@ _SPOKEN_SYMBOLS = frozenset("%‰&@+=§°±×÷√∞™©®№℃℉µ")
 
 
 def clean(text: str) -> str:
-    r"""Reduce a segment to what an engine may see: composed, on one line, without marks that have no sound.
+    r"""Clean a segment: composed, on one line, without inaudible characters.
 
     Joiners stay within the scripts that spell with them (Persian, Hindi …).
 
@@ -42,7 +42,7 @@ def clean(text: str) -> str:
 
 
 def has_speech(text: str) -> bool:
-    r"""Whether `text` holds anything to say: a letter, a digit, or a symbol with a name that is read out.
+    r"""Return whether `text` has anything to speak: a letter, a digit, or a symbol that is read out.
 
     >>> has_speech("5 %"), has_speech("€"), has_speech(" ... \U0001f600 - \u200b")
     (True, True, False)
@@ -64,7 +64,7 @@ def _kept(text: str, at: int, char: str) -> str:
 
 
 def _sounds(char: str) -> bool:
-    """Whether a character isn't one of those without any sound."""
+    """Return whether a character has a sound."""
     if char.isascii():
         return char.isprintable()
     return unicodedata.category(char)[0] != "C" and not _UNSEEN.match(char) and not _EMOJI.match(char)

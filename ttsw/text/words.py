@@ -1,6 +1,6 @@
-"""Words that a sentence's end is judged by: abbreviations with a full stop of their own, and words that open sentences.
+"""Word lists for sentence boundaries: abbreviations with a full stop, and words that open sentences.
 
-Data only; how they decide stands in `ttsw.text.boundaries`. Abbreviations are written without their last full stop.
+Data only; `ttsw.text.boundaries` uses them. Abbreviations are listed without their last full stop.
 """
 
 # ruff: noqa: RUF001  # marks and words of many scripts are what this file is about
@@ -17,30 +17,30 @@ NEVER_LAST = _words("""
     mme mmes mlle mlles p.ex c.-à-d
     sra srta sres dra dres p.ej dott sig ул т.е
 """)
-"""Abbreviations after which a sentence goes on: titles before a name, "for example", "about"."""
+"""Abbreviations after which a sentence continues: titles before a name, "for example", "about"."""
 
 SELDOM_LAST = _words("""
     st inc ltd co corp bros jr sr esq ave blvd rd sq mt ft dept est col rep pres mm hr fr p.m a.m ph.d b.c a.d b.sc m.sc
     mwst tel usf jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun
 """)
-"""Abbreviations after which a sentence ends only where the next word is one that opens sentences."""
+"""Abbreviations after which a sentence ends only if the next word opens sentences."""
 
 CAPITAL_ONLY = _words("""
     col rep fr al sig co mar mon wed sat sun jan feb apr jun jul aug sep oct nov dec tue thu fri
 """)
-"""Of both, the ones that are another word in small letters: "he sat."."""
+"""Those of both lists that are another word in lower case, as in "he sat."."""
 
 BEFORE_NUMBER = _words("no nos nr n° art sec ch p pp fig vol bd s ziff kap § n pág apt rm ext abs")
-"""Abbreviations only where a number follows: "No. 5", but "No. I don't."."""
+"""Abbreviations only before a number: "No. 5", but "No. I don't."."""
 
 LOWER_CASE_ONLY = _words("etc min max sec hr hrs wk yr yrs oz lb lbs tbsp tsp temp misc ext incl excl avg no")
-"""Abbreviations after which a text without any capitals goes on; in others the next word's case tells."""
+"""Abbreviations after which a text without capitals continues; in other texts the next word's case decides."""
 
 AFTER_ORDINAL = _words("""
     januar februar märz april mai juni juli august september oktober november dezember
     jahrhundert jahrhunderts weltkrieg weltkriegs klasse platz stock liga mal auflage
 """)
-"""German nouns after which "5." was an ordinal number."""
+"""German nouns before which a number with a full stop is an ordinal."""
 
 STARTERS = _words("""
     A All Also Although An And Another Any Are As At Be Because Before Both But Buy By Can Can't Come Could Did Do
@@ -53,10 +53,10 @@ STARTERS = _words("""
     C'est Elle Elles Et Il Ils Je La Le Les Mais Nous Puis Un Une Vous
     El Ella Ellos Las Los Luego Pero Y Yo
 """)
-"""Words that, with a capital, rather open a sentence than stand in a name."""
+"""Words that, capitalised, more likely open a sentence than belong to a name."""
 
 JOINTS = _words("""
     and or but because which that while when where if so then than as who whose although since until
     und oder aber weil dass wenn damit sondern et ou mais parce que qui y o pero porque
 """)
-"""Words before which a long sentence may be cut where it has no mark at all."""
+"""Words before which an overlong sentence without marks may be cut."""

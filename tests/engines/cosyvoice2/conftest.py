@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-import random_cosyvoice2
 import torch
 
 from tests.engines.cosyvoice2.library import load_library
 from ttsw.adapters.base import EngineSettings
+from ttsw.adapters.cosyvoice2 import random_pack
 from ttsw.adapters.cosyvoice2.adapter import CosyVoice2Adapter
 from ttsw.types import VoicePack
 
@@ -43,7 +43,7 @@ def read_pack(root: Path, languages=("en", "zh"), **more) -> VoicePack:
 @pytest.fixture(scope="session")
 def pack(tmp_path_factory):
     root = tmp_path_factory.mktemp("packs") / "tiny"
-    random_cosyvoice2.build(root, "tiny")
+    random_pack.build(root, "tiny")
     return read_pack(root)
 
 

@@ -9,7 +9,7 @@ from cosyvoice.cli.model import CosyVoice2Model
 
 from ttsw.adapters.cosyvoice2.checkpoint import read_config
 from ttsw.adapters.cosyvoice2.definition import read_definition
-from ttsw.adapters.cosyvoice2.making import make_model
+from ttsw.adapters.cosyvoice2.modules import make_model
 
 
 def load_library(root) -> CosyVoice2Model:

@@ -8,7 +8,6 @@ from time import monotonic
 import conformance
 import numpy as np
 import pytest
-import random_cosyvoice2
 import soundfile
 import torch
 import trio
@@ -16,10 +15,11 @@ import trio
 from tests.engines.cosyvoice2.library import audio, spectrogram
 from ttsw.adapters.base import EngineSettings
 from ttsw.adapters.cosyvoice2 import adapter as module
-from ttsw.adapters.cosyvoice2 import speech
+from ttsw.adapters.cosyvoice2 import language_model as speech
+from ttsw.adapters.cosyvoice2 import random_pack
 from ttsw.adapters.cosyvoice2.adapter import CosyVoice2Adapter, next_goal
-from ttsw.adapters.cosyvoice2.voices import spectrogram as mel
-from ttsw.adapters.host.thread import ThreadHost
+from ttsw.adapters.cosyvoice2.reference_voice import spectrogram as mel
+from ttsw.adapters.hosts.thread import ThreadHost
 from ttsw.errors import InternalError, InvalidArgumentError, NotFoundError, TtswError, UnavailableError
 from ttsw.options import parse_options
 
@@ -45,8 +45,8 @@ def fresh(pack, tmp_path):
     """An adapter that a test may change or close, with clips."""
     clips = tmp_path / "clips"
     clips.mkdir()
-    soundfile.write(clips / "anna.wav", random_cosyvoice2.voice(2.0, 1), 24_000)
-    soundfile.write(clips / "bert.wav", random_cosyvoice2.voice(2.0, 2), 24_000)
+    soundfile.write(clips / "anna.wav", random_pack.voice(2.0, 1), 24_000)
+    soundfile.write(clips / "bert.wav", random_pack.voice(2.0, 2), 24_000)
     (clips / "bert.txt").write_text("How do you do?")
     return CosyVoice2Adapter.load(pack, EngineSettings(concurrency=2, cache=tmp_path / "cache", clips=clips))
 
@@ -296,7 +296,7 @@ class Modes:
 
 def test_modes_show_the_model_what_the_librarys_do(fresh):
     shown, reader = Modes(fresh), fresh._reader
-    said = reader._tokens(random_cosyvoice2.SEED_TEXT)
+    said = reader._tokens(random_pack.SEED_TEXT)
     assert shown() == shown(mode="zero_shot") == (said, 75, 75)
     assert shown(mode="cross_lingual") == ([], 0, 75)
     assert shown(instruct="sound happy") == (reader._tokens("sound happy<|endofprompt|>"), 0, 75)
@@ -323,7 +323,7 @@ def test_modes_show_the_model_what_the_librarys_do(fresh):
 )
 def test_options_that_cannot_be_are_refused_as_a_session_starts(fresh, options, said):
     for name, seconds, gain in (("quiet", 2, 0), ("short", 0.5, 1), ("long", 31, 1)):
-        soundfile.write(fresh._prompts._clips / f"{name}.wav", gain * random_cosyvoice2.voice(seconds), 24_000)
+        soundfile.write(fresh._prompts._clips / f"{name}.wav", gain * random_pack.voice(seconds), 24_000)
     with pytest.raises(InvalidArgumentError, match=said):
         fresh.prepare(options)
     with pytest.raises(InvalidArgumentError, match=said):
@@ -419,7 +419,7 @@ def test_half_precision_says_the_same(model, voice, adapter):
     from copy import deepcopy  # noqa: PLC0415
 
     from ttsw.adapters.cosyvoice2.flow import Flow  # noqa: PLC0415
-    from ttsw.adapters.cosyvoice2.speech import Sampling, Speaker  # noqa: PLC0415
+    from ttsw.adapters.cosyvoice2.language_model import CosyVoiceSampling, TokenGenerator  # noqa: PLC0415
 
     half = replace(model, flow=deepcopy(model.flow).half(), llm=deepcopy(model.llm).half())
     tokens = list(range(60))
@@ -433,8 +433,8 @@ def test_half_precision_says_the_same(model, voice, adapter):
     assert (found[0] - found[1]).abs().mean() < 0.01
     rows = []
     for each in (model, half):
-        speaker = Speaker(each.llm, 64)
-        row = speaker.open([5, 6], [7, 8], voice.tokens, Sampling(), np.random.default_rng(0))
+        speaker = TokenGenerator(each.llm, 64)
+        row = speaker.open([5, 6], [7, 8], voice.tokens, CosyVoiceSampling(), np.random.default_rng(0))
         logits = []
         for _ in range(3):
             (made,) = speaker.step([row])

@@ -12,7 +12,7 @@ import torch
 from ttsw.adapters.base import EngineSettings
 from ttsw.adapters.cosyvoice2.adapter import CosyVoice2Adapter
 from ttsw.adapters.cosyvoice2.checkpoint import load_model
-from ttsw.adapters.cosyvoice2.definition import Record, read_definition
+from ttsw.adapters.cosyvoice2.definition import DefinitionRecord, read_definition
 from ttsw.errors import UnavailableError
 
 CPU = torch.device("cpu")
@@ -93,7 +93,7 @@ def test_weights_in_other_clothes_are_the_same(with_file, pack):
 
 def test_a_definition_is_data(pack, tmp_path):
     found = read_definition(pack.files[YAML])
-    assert isinstance(found["flow"], Record)
+    assert isinstance(found["flow"], DefinitionRecord)
     assert found["flow"].name == "cosyvoice.flow.flow.CausalMaskedDiffWithXvec"
     assert found["flow"].arguments["encoder"].arguments["static_chunk_size"] == 25
     assert found["flow"].arguments["decoder"].arguments["estimator"].arguments["static_chunk_size"] == 50

@@ -12,7 +12,7 @@ from ttsw.adapters.cosyvoice2 import flow as flow_module
 from ttsw.adapters.cosyvoice2 import stream as stream_module
 from ttsw.adapters.cosyvoice2.adapter import next_goal
 from ttsw.adapters.cosyvoice2.flow import Flow
-from ttsw.adapters.cosyvoice2.voices import Voice
+from ttsw.adapters.cosyvoice2.reference_voice import CosyVoiceReference
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def tokens(count, seed=0):
 
 
 def shorter(voice, count):
-    return Voice(voice.tokens[:count].clone(), voice.mel[: 2 * count], voice.speaker)
+    return CosyVoiceReference(voice.tokens[:count].clone(), voice.mel[: 2 * count], voice.speaker)
 
 
 def in_pieces(flow, voice, all_tokens, goals):

@@ -7,13 +7,21 @@ from types import ModuleType
 import pytest
 
 from ttsw.adapters.cosyvoice2 import text
-from ttsw.adapters.cosyvoice2.text import MARKS, MOST_TOKENS, Reader, halve, normalise, read_tokenizer, say_chinese
+from ttsw.adapters.cosyvoice2.text import (
+    MARKS,
+    MOST_TOKENS,
+    CosyVoiceTextReader,
+    halve,
+    normalise,
+    read_tokenizer,
+    say_chinese,
+)
 from ttsw.errors import UnavailableError
 
 
 @pytest.fixture(scope="module")
 def reader(pack):
-    return Reader(read_tokenizer(pack, 10_000))
+    return CosyVoiceTextReader(read_tokenizer(pack, 10_000))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - as everywhere
 
 from tests.engines.cosyvoice2.library import audio, noise_of
-from ttsw.adapters.cosyvoice2.vocoder import EARLY, Speech, Vocoder
+from ttsw.adapters.cosyvoice2.vocoder import EARLY, HiftStream, HiftVocoder
 from ttsw.adapters.pytorch.audio import Stretch, fade_out
 
 COUNT = 130
@@ -162,6 +162,6 @@ def test_an_utterance_that_is_cut_off_fades_out(vocoder):
 
 
 def test_nothing_is_nothing(vocoder):
-    speech = Speech(vocoder, np.random.default_rng(0), None)
+    speech = HiftStream(vocoder, np.random.default_rng(0), None)
     assert len(speech.push(torch.zeros(0, 80), end=True)) == 0
-    assert Vocoder(vocoder.hift).sample_rate == 24_000
+    assert HiftVocoder(vocoder.hift).sample_rate == 24_000

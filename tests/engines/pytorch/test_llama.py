@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaModel, Qwen2Config, Qwen2Model
 
+from ttsw.adapters.pytorch.kv_cache import PAGE
 from ttsw.adapters.pytorch.llama import Layers, Paged
-from ttsw.adapters.pytorch.pages import PAGE
 
 torch.set_num_threads(1)
 

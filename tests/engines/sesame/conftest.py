@@ -1,18 +1,18 @@
 """A tiny model of random weights, LoRA voices for it, and both as the libraries load them."""
 
 import pytest
-import random_csm
 import torch
 from transformers import CsmForConditionalGeneration
 
 from tests.engines.sesame.making import BOOKS, by_peft, read_pack
 from ttsw.adapters.base import EngineSettings
+from ttsw.adapters.sesame import random_pack
 from ttsw.adapters.sesame.adapter import SesameAdapter
 from ttsw.adapters.sesame.checkpoint import load_model
 from ttsw.adapters.sesame.files import read_tokenizer
-from ttsw.adapters.sesame.frames import Decoder
+from ttsw.adapters.sesame.frames import CsmDecoder
 from ttsw.adapters.sesame.loras import Loras
-from ttsw.adapters.sesame.text import Reader
+from ttsw.adapters.sesame.text import CsmTextReader
 
 torch.set_num_threads(1)
 
@@ -21,11 +21,11 @@ torch.set_num_threads(1)
 def packs(tmp_path_factory):
     """The folder of packs: `tiny`, the LoRAs `anna`, `bert` and `carl`, and `merged`, which is tiny and anna."""
     root = tmp_path_factory.mktemp("packs")
-    random_csm.build(root / "tiny", "tiny", codebooks=BOOKS)
-    random_csm.build_lora(root / "anna", root / "tiny", seed=1)
-    random_csm.build_lora(root / "bert", root / "tiny", seed=2, rank=7, lora_alpha=5, use_rslora=True)
-    random_csm.build_lora(root / "carl", root / "tiny", seed=3, rank=2, target_modules=["q_proj", "up_proj"])
-    random_csm.build_merged(root / "merged", root / "tiny", seed=1, shards=3)
+    random_pack.build(root / "tiny", "tiny", codebooks=BOOKS)
+    random_pack.build_lora(root / "anna", root / "tiny", seed=1)
+    random_pack.build_lora(root / "bert", root / "tiny", seed=2, rank=7, lora_alpha=5, use_rslora=True)
+    random_pack.build_lora(root / "carl", root / "tiny", seed=3, rank=2, target_modules=["q_proj", "up_proj"])
+    random_pack.build_merged(root / "merged", root / "tiny", seed=1, shards=3)
     return root
 
 
@@ -46,12 +46,12 @@ def model(pack):
 
 @pytest.fixture(scope="session")
 def reader(pack, model):
-    return Reader(read_tokenizer(pack.files["tokenizer.json"], model.config), 512)
+    return CsmTextReader(read_tokenizer(pack.files["tokenizer.json"], model.config), 512)
 
 
 @pytest.fixture
 def decoder(model):
-    return Decoder(model, Loras(model.device, model.kind), 64)
+    return CsmDecoder(model, Loras(model.device, model.kind), 64)
 
 
 @pytest.fixture(scope="session")

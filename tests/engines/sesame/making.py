@@ -8,13 +8,13 @@ import torch
 from peft import PeftModel
 from transformers import CsmForConditionalGeneration
 
-from ttsw.adapters.sesame.draws import Draws, How
+from ttsw.adapters.sesame.sampling import CsmSampling, SamplingDefaults
 from ttsw.types import VoicePack
 
 BOOKS = 8
 """A quarter of the codebooks of the real model, to be quick."""
 
-GREEDY = Draws(How(1.0, 1), How(1.0, 1))
+GREEDY = SamplingDefaults(CsmSampling(1.0, 1), CsmSampling(1.0, 1))
 TEXTS = ("The birch canoe slid on the smooth planks.", "One.", "Glue the sheet to the dark blue background.")
 UNSPOKEN = [64, 65, 66]
 """Codes that the tiny backbone knows, and its codec doesn't."""

@@ -8,7 +8,6 @@ from threading import Event
 import conformance
 import numpy as np
 import pytest
-import random_csm
 import soundfile
 import torch
 import trio
@@ -16,11 +15,11 @@ from transformers import CsmForConditionalGeneration
 
 from tests.engines.sesame.making import TEXTS, ask, by_peft, read_pack
 from ttsw.adapters.base import EngineSettings
-from ttsw.adapters.host.thread import ThreadHost
-from ttsw.adapters.sesame import text
+from ttsw.adapters.hosts.thread import ThreadHost
+from ttsw.adapters.sesame import random_pack, text
 from ttsw.adapters.sesame.adapter import SesameAdapter
 from ttsw.adapters.sesame.engine import CHUNKS
-from ttsw.adapters.sesame.shelf import KEPT
+from ttsw.adapters.sesame.lora_cache import KEPT
 from ttsw.errors import InternalError, InvalidArgumentError, NotFoundError, TtswError, UnavailableError
 from ttsw.options import parse_options
 from ttsw.types import Capabilities
@@ -34,8 +33,8 @@ def speak(adapter, words=TEXT, **options):
     return np.concatenate([*adapter.speak(words, {"seed": 1} | options), np.empty(0, np.float32)])
 
 
-def derive(adapter, packs, name):
-    return adapter.derive(read_pack(packs / name, base="sesame-tiny"))
+def attach(adapter, packs, name):
+    return adapter.attach(read_pack(packs / name, base="sesame-tiny"))
 
 
 @pytest.fixture
@@ -43,9 +42,9 @@ def fresh(pack, tmp_path):
     """An adapter that a test may change or close, with clips."""
     clips = tmp_path / "clips"
     clips.mkdir()
-    soundfile.write(clips / "anna.wav", random_csm.voice(1.2, 1), 24_000)
+    soundfile.write(clips / "anna.wav", random_pack.voice(1.2, 1), 24_000)
     (clips / "anna.txt").write_text(SAID)
-    soundfile.write(clips / "mute.wav", random_csm.voice(1.2, 2), 16_000)
+    soundfile.write(clips / "mute.wav", random_pack.voice(1.2, 2), 16_000)
     return SesameAdapter.load(pack, EngineSettings(concurrency=2, cache=tmp_path / "cache", clips=clips))
 
 
@@ -78,7 +77,7 @@ def test_a_seed_decides_and_so_does_the_text(adapter):
 @pytest.fixture
 def voices(adapter, packs):
     """The base and three LoRAs on it."""
-    made = {name: derive(adapter, packs, name) for name in ("anna", "bert", "carl")}
+    made = {name: attach(adapter, packs, name) for name in ("anna", "bert", "carl")}
     yield {"": adapter} | made
     for each in made.values():
         each.close()
@@ -134,24 +133,24 @@ def test_a_lora_voice_says_what_it_is(voices, packs):
     assert anna.model_info["lora"] is True
     assert "lora" not in anna.session_options()
     assert anna.concurrency == voices[""].concurrency
-    with pytest.raises(UnavailableError, match="nothing stands on sesame-anna"):
-        anna.derive(read_pack(packs / "bert", base="sesame-anna"))
+    with pytest.raises(UnavailableError, match="nothing is based on sesame-anna"):
+        anna.attach(read_pack(packs / "bert", base="sesame-anna"))
 
 
 def test_a_lora_that_does_not_fit_is_refused_and_leaves_nothing(adapter, packs):
-    with pytest.raises(UnavailableError, match="stands on sesame-other, not on sesame-tiny"):
-        adapter.derive(read_pack(packs / "anna", base="sesame-other"))
+    with pytest.raises(UnavailableError, match="is based on sesame-other, not on sesame-tiny"):
+        adapter.attach(read_pack(packs / "anna", base="sesame-other"))
     with pytest.raises(UnavailableError, match="is no LoRA as peft writes it"):
-        adapter.derive(read_pack(packs / "tiny", base="sesame-tiny"))
+        adapter.attach(read_pack(packs / "tiny", base="sesame-tiny"))
     with pytest.raises(UnavailableError, match="says 44100 Hz, but the model speaks at 24000 Hz"):
-        adapter.derive(read_pack(packs / "anna", base="sesame-tiny", sample_rate=44_100))
+        adapter.attach(read_pack(packs / "anna", base="sesame-tiny", sample_rate=44_100))
     assert adapter._engine.loras.bytes == 0
 
 
 def test_a_lora_that_makes_nonsense_leaves_nothing(adapter, packs, monkeypatch):
     monkeypatch.setattr(adapter._engine, "test", lambda *_: (_ for _ in ()).throw(UnavailableError("broken")))
     with pytest.raises(UnavailableError, match="broken"):
-        derive(adapter, packs, "anna")
+        attach(adapter, packs, "anna")
     assert adapter._engine.loras.bytes == 0
 
 
@@ -376,7 +375,7 @@ def test_a_recording_that_will_not_do_is_refused_at_the_start(fresh, options, ki
 
 
 def test_a_packs_own_recording_is_its_voice(tmp_path):
-    random_csm.build(tmp_path / "own", "tiny", recording=True)
+    random_pack.build(tmp_path / "own", "tiny", recording=True)
     pack = read_pack(tmp_path / "own")
     adapter = SesameAdapter.load(pack, EngineSettings())
     adapter.prepare({})
@@ -445,7 +444,7 @@ def test_sessions_have_turns_of_each_voice(shelved):
 
 
 def test_closed_while_idle_it_is_gone(fresh, packs):
-    anna = derive(fresh, packs, "anna")
+    anna = attach(fresh, packs, "anna")
     engine = fresh._engine
     chunks = anna.speak(TEXT, {})
     next(chunks)
@@ -467,6 +466,6 @@ async def test_it_keeps_the_contract(pack, tmp_path):
 
 async def test_so_does_a_lora_voice(adapter, packs):
     capable = Capabilities(zero_shot=True, lora=True)
-    anna = adapter.derive(read_pack(packs / "anna", base="sesame-tiny", capabilities=capable))
+    anna = adapter.attach(read_pack(packs / "anna", base="sesame-tiny", capabilities=capable))
     await conformance.check_adapter(anna)
     assert adapter._engine.loras.bytes == 0

@@ -12,8 +12,8 @@ from tests.engines.sesame.making import read_pack
 from ttsw.adapters.base import EngineSettings
 from ttsw.adapters.sesame.adapter import SesameAdapter
 from ttsw.adapters.sesame.checkpoint import load_model
-from ttsw.adapters.sesame.draws import Draws, How
 from ttsw.adapters.sesame.files import read_draws, read_tokenizer
+from ttsw.adapters.sesame.sampling import CsmSampling, SamplingDefaults
 from ttsw.errors import UnavailableError
 
 CPU = torch.device("cpu")
@@ -229,10 +229,13 @@ def test_a_tokenizer_of_another_model_is_told(root, model):
 @pytest.mark.parametrize(
     ("found", "wanted"),
     [
-        ({}, Draws(How(0.9, 50), How(0.9, 50))),
-        ({"temperature": 0.7, "depth_decoder_top_k": 0}, Draws(How(0.7, 50), How(0.9, 0))),
-        ({"do_sample": False, "depth_decoder_do_sample": True}, Draws(How(0.9, 1), How(0.9, 50))),
-        ({"temperature": None, "top_k": None}, Draws(How(0.9, 50), How(0.9, 50))),
+        ({}, SamplingDefaults(CsmSampling(0.9, 50), CsmSampling(0.9, 50))),
+        ({"temperature": 0.7, "depth_decoder_top_k": 0}, SamplingDefaults(CsmSampling(0.7, 50), CsmSampling(0.9, 0))),
+        (
+            {"do_sample": False, "depth_decoder_do_sample": True},
+            SamplingDefaults(CsmSampling(0.9, 1), CsmSampling(0.9, 50)),
+        ),
+        ({"temperature": None, "top_k": None}, SamplingDefaults(CsmSampling(0.9, 50), CsmSampling(0.9, 50))),
     ],
 )
 def test_how_codes_are_drawn_is_the_packs_to_say(root, found, wanted):
@@ -249,4 +252,4 @@ def test_how_they_cannot_be_drawn_is_told(root, found):
 
 def test_without_a_word_on_that_it_is_sesames(root):
     (root / "generation_config.json").unlink()
-    assert read_draws(read_pack(root)) == Draws(How(0.9, 50), How(0.9, 50))
+    assert read_draws(read_pack(root)) == SamplingDefaults(CsmSampling(0.9, 50), CsmSampling(0.9, 50))

@@ -4,13 +4,13 @@ import warnings
 
 import numpy as np
 import pytest
-import random_csm
 import soxr
 import torch
 
 from tests.engines.sesame.making import BOOKS
-from ttsw.adapters.clips import Clip
 from ttsw.adapters.pytorch.audio import fade_out
+from ttsw.adapters.reference_clip import ReferenceClip
+from ttsw.adapters.sesame import random_pack
 from ttsw.adapters.sesame.codec import Codec
 
 FRAME = 1920
@@ -74,8 +74,8 @@ def test_no_frames_are_no_audio(codec):
 
 @pytest.mark.parametrize("rate", [24_000, 16_000, 44_100])
 def test_codes_of_a_recording_are_the_librarys(codec, library, rate):
-    samples = random_csm.voice(1.3, rate=rate)
-    codes = codec.encode(Clip(samples, rate))
+    samples = random_pack.voice(1.3, rate=rate)
+    codes = codec.encode(ReferenceClip(samples, rate))
     with torch.inference_mode():
         audio = torch.from_numpy(soxr.resample(samples, rate, 24_000))
         wanted = library.codec_model.encode(audio[None, None]).audio_codes[0].T

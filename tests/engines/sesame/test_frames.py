@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from tests.engines.sesame.making import BOOKS, GREEDY, TEXTS, ask, finish, open_, step
-from ttsw.adapters.pytorch.pages import PAGE
+from ttsw.adapters.pytorch.kv_cache import PAGE
 from ttsw.adapters.sesame.checkpoint import load_model
-from ttsw.adapters.sesame.draws import Draws, How
-from ttsw.adapters.sesame.frames import Decoder
+from ttsw.adapters.sesame.frames import CsmDecoder
 from ttsw.adapters.sesame.loras import Loras
+from ttsw.adapters.sesame.sampling import CsmSampling, SamplingDefaults
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,11 @@ def test_one_reads_at_a_time_and_those_under_way_go_on(decoder, prompts):
 
 
 def test_what_is_drawn_is_the_utterances_own_business(decoder, prompts):
-    draws = [Draws(How(0.9, 50), How(0.9, 50)), Draws(How(1.5, 0), How(0.7, 5)), GREEDY]
+    draws = [
+        SamplingDefaults(CsmSampling(0.9, 50), CsmSampling(0.9, 50)),
+        SamplingDefaults(CsmSampling(1.5, 0), CsmSampling(0.7, 5)),
+        GREEDY,
+    ]
 
     def rows():
         return [
@@ -83,7 +87,9 @@ def test_no_code_is_drawn_that_the_codec_lacks(decoder, prompts, monkeypatch):
         head = decoder._head.clone()
         head[64:] = 100 * decoder._head[1]
     monkeypatch.setattr(decoder, "_head", head)
-    frames = finish(decoder, [open_(decoder, prompts[0], 10, Draws(How(2.0, 0), How(2.0, 0)))])[0]
+    frames = finish(
+        decoder, [open_(decoder, prompts[0], 10, SamplingDefaults(CsmSampling(2.0, 0), CsmSampling(2.0, 0)))]
+    )[0]
     assert frames.max() < 64
 
 
@@ -172,7 +178,9 @@ def test_an_output_that_is_not_finite_is_an_error_of_its_own_utterance(decoder, 
 
 
 def test_a_step_that_fails_has_changed_nothing(decoder, prompts, monkeypatch):
-    row, twin = (open_(decoder, prompts[0], 20, Draws(How(1.0, 0), How(1.0, 0))) for _ in range(2))
+    row, twin = (
+        open_(decoder, prompts[0], 20, SamplingDefaults(CsmSampling(1.0, 0), CsmSampling(1.0, 0))) for _ in range(2)
+    )
     step(decoder, [row])
     step(decoder, [twin])
     with monkeypatch.context() as patch:
@@ -187,7 +195,7 @@ def test_16_bits_are_16_bits_all_the_way(pack, prompts):
     assert model.codec_model.dtype == torch.float32
     loras = Loras(model.device, model.kind)
     number = loras.add({"lm_head": (torch.randn(2, 64), torch.randn(2, 67))})
-    decoder = Decoder(model, loras, 64)
+    decoder = CsmDecoder(model, loras, 64)
     rows = [open_(decoder, prompts[0], 5), open_(decoder, prompts[1], 5, lora=number)]
     frames = finish(decoder, rows)
     assert decoder.pages.memory.dtype == decoder._depth._memory.dtype == torch.bfloat16

@@ -4,11 +4,11 @@ import json
 import shutil
 
 import pytest
-import random_csm
 import torch
 from safetensors.torch import load_file, save_file
 
 from tests.engines.sesame.making import TEXTS, ask, by_peft, finish, open_, read_pack
+from ttsw.adapters.sesame import random_pack
 from ttsw.adapters.sesame.checkpoint import load_model
 from ttsw.adapters.sesame.lora_files import find_lora, read_lora
 from ttsw.errors import UnavailableError
@@ -45,7 +45,7 @@ def make(packs, tmp_path):
 
     def make(**more):
         folder = tmp_path / "made"
-        random_csm.build_lora(folder, packs / "tiny", seed=5, **more)
+        random_pack.build_lora(folder, packs / "tiny", seed=5, **more)
         return folder
 
     return make
@@ -174,14 +174,14 @@ def test_weights_that_do_not_fit_are_refused(folder, model, change, match):
 
 
 def test_a_lora_of_another_base_is_refused(packs, model, tmp_path):
-    random_csm.TINY["hidden_size"], was = 32, random_csm.TINY["hidden_size"]
-    depth = random_csm.TINY["depth_decoder_config"]
+    random_pack.TINY["hidden_size"], was = 32, random_pack.TINY["hidden_size"]
+    depth = random_pack.TINY["depth_decoder_config"]
     depth["backbone_hidden_size"] = 32
     try:
-        random_csm.build(tmp_path / "smaller", "tiny")
-        random_csm.build_lora(tmp_path / "lora", tmp_path / "smaller")
+        random_pack.build(tmp_path / "smaller", "tiny")
+        random_pack.build_lora(tmp_path / "lora", tmp_path / "smaller")
     finally:
-        random_csm.TINY["hidden_size"] = depth["backbone_hidden_size"] = was
+        random_pack.TINY["hidden_size"] = depth["backbone_hidden_size"] = was
     with pytest.raises(UnavailableError, match=r"is a LoRA of another model \(of 'smaller', it says\)"):
         read(tmp_path / "lora", model)
 

@@ -7,7 +7,7 @@ from transformers.models.csm.processing_csm import CsmProcessor
 
 from ttsw.adapters.pytorch.splitting import split
 from ttsw.adapters.sesame.files import BEGIN, END, read_tokenizer
-from ttsw.adapters.sesame.text import LEAST_S, MOST_CHARACTERS, PER_LETTER_S, Reader
+from ttsw.adapters.sesame.text import LEAST_S, MOST_CHARACTERS, PER_LETTER_S, CsmTextReader
 
 
 @pytest.mark.parametrize("words", ["Hello there.", "Größe, naïve — “so”!", "[1]two [2]three", "12 %"])
@@ -52,11 +52,11 @@ def test_long_text_is_cut_at_sentences(reader):
 
 
 def test_what_has_too_many_tokens_is_cut_further(pack, model):
-    few = Reader(read_tokenizer(pack.files["tokenizer.json"], model.config), 20)
+    few = CsmTextReader(read_tokenizer(pack.files["tokenizer.json"], model.config), 20)
     parts = [*few.read("One two three four five six seven. " * 3, 0)]
     assert len(parts) > 5
     assert all(len(part.tokens) <= 20 for part in parts)
-    (part,) = Reader(read_tokenizer(pack.files["tokenizer.json"], model.config), 3).read("a", 0)
+    (part,) = CsmTextReader(read_tokenizer(pack.files["tokenizer.json"], model.config), 3).read("a", 0)
     assert len(part.tokens) == 3
 
 

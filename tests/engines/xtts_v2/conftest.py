@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-import random_xtts
 import torch
 
 from ttsw.adapters.base import EngineSettings
+from ttsw.adapters.xtts import random_pack
 from ttsw.adapters.xtts.adapter import XttsAdapter
 from ttsw.adapters.xtts.imports import Xtts, XttsConfig
 from ttsw.types import VoicePack
@@ -30,7 +30,7 @@ def read_pack(root: Path, languages=("en", "de", "zh-cn"), **more) -> VoicePack:
 @pytest.fixture(scope="session")
 def pack(tmp_path_factory):
     root = tmp_path_factory.mktemp("packs") / "tiny"
-    random_xtts.build(root, "tiny")
+    random_pack.build(root, "tiny")
     return read_pack(root)
 
 

@@ -7,15 +7,14 @@ from threading import Event
 import conformance
 import numpy as np
 import pytest
-import random_xtts
 import soundfile
 import torch
 import trio
 
 from ttsw.adapters.base import EngineSettings
-from ttsw.adapters.host.thread import ThreadHost
+from ttsw.adapters.hosts.thread import ThreadHost
 from ttsw.adapters.xtts import adapter as module
-from ttsw.adapters.xtts import text
+from ttsw.adapters.xtts import random_pack, text
 from ttsw.adapters.xtts.adapter import XttsAdapter, spoken
 from ttsw.errors import InternalError, InvalidArgumentError, NotFoundError, TtswError, UnavailableError
 from ttsw.options import parse_options
@@ -33,7 +32,7 @@ def fresh(pack, tmp_path):
     """An adapter that a test may change or close, with clips."""
     clips = tmp_path / "clips"
     clips.mkdir()
-    soundfile.write(clips / "anna.wav", random_xtts.voice(2.0, 1), 24_000)
+    soundfile.write(clips / "anna.wav", random_pack.voice(2.0, 1), 24_000)
     return XttsAdapter.load(pack, EngineSettings(concurrency=2, cache=tmp_path / "cache", clips=clips))
 
 

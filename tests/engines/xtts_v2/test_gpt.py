@@ -4,24 +4,24 @@ import numpy as np
 import pytest
 import torch
 
-from ttsw.adapters.pytorch.pages import PAGE
-from ttsw.adapters.pytorch.sampling import Sampling
-from ttsw.adapters.xtts.gpt import Decoder, Utterance
+from ttsw.adapters.pytorch.kv_cache import PAGE
+from ttsw.adapters.pytorch.sampling import SamplingOptions
+from ttsw.adapters.xtts.gpt import XttsDecoder, XttsUtterance
 
-GREEDY = Sampling(temperature=1.0, top_k=1, top_p=1.0, repetition_penalty=5.0)
+GREEDY = SamplingOptions(temperature=1.0, top_k=1, top_p=1.0, repetition_penalty=5.0)
 TEXTS = ([5, 6, 7], [9] * 40, [11, 12, 13, 14, 15, 16, 17, 18])
 
 
 @pytest.fixture
 def decoder(adapter):
-    return Decoder(adapter._model.gpt, 64)
+    return XttsDecoder(adapter._model.gpt, 64)
 
 
 def voice(seed):
     return torch.randn(1, 32, 64, generator=torch.Generator().manual_seed(seed))
 
 
-def open_(decoder, number, most=100, how=GREEDY) -> Utterance:
+def open_(decoder, number, most=100, how=GREEDY) -> XttsUtterance:
     return decoder.open(voice(number), TEXTS[number], most, how, np.random.default_rng(number))
 
 

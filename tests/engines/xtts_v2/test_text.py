@@ -4,7 +4,7 @@ import pytest
 
 from ttsw.adapters.pytorch.splitting import split
 from ttsw.adapters.xtts import text as module
-from ttsw.adapters.xtts.text import Reader
+from ttsw.adapters.xtts.text import XttsTextReader
 from ttsw.errors import InvalidArgumentError, UnavailableError
 
 
@@ -44,11 +44,11 @@ def test_parts_keep_the_librarys_limits(reader, monkeypatch, language, limit):
 
 
 def test_a_part_of_too_many_tokens_is_halved(adapter):
-    reader = Reader(adapter._reader._tokenizer, 40)
+    reader = XttsTextReader(adapter._reader._tokenizer, 40)
     parts = read(reader, "one two three, four five six. seven eight nine ten eleven. " * 3)
     assert len(parts) > 2
     assert all(len(part.tokens) < 40 for part in parts)
-    assert len(read(Reader(adapter._reader._tokenizer, 12), "a" * 100)) > 8, "a word may be cut if it must"
+    assert len(read(XttsTextReader(adapter._reader._tokenizer, 12), "a" * 100)) > 8, "a word may be cut if it must"
 
 
 @pytest.mark.parametrize(

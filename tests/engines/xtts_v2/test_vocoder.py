@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - as everywhere
 
 from ttsw.adapters.pytorch.audio import Stretch, fade_out
-from ttsw.adapters.xtts.vocoder import Vocoder
+from ttsw.adapters.xtts.vocoder import HifiganVocoder
 
 TOKENS = 16
 
@@ -85,13 +85,13 @@ def test_the_reach_is_exact(vocoder):
 
 def test_work_for_a_chunk_is_the_same_whatever_was_spoken(vocoder, monkeypatch):
     frames_run, kept = [], []
-    run = Vocoder.run
+    run = HifiganVocoder.run
 
     def counting(self, frames, to):
         frames_run.append(len(frames))
         return run(self, frames[:1], to).repeat(len(frames))  # the audio is not looked at
 
-    monkeypatch.setattr(Vocoder, "run", counting)
+    monkeypatch.setattr(HifiganVocoder, "run", counting)
     speech = vocoder.open(speaker(), 1.0)
     for _ in range(25):
         speech.push(latents(24))

@@ -12,7 +12,7 @@ import trio
 from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 
-from ttsw.grpc_trio import Stream
+from ttsw.grpc_trio import ServerStream
 
 ECHO, ECHO_BIN = "x-grpc-test-echo-initial", "x-grpc-test-echo-trailing-bin"
 SERVICE = "/grpc.testing.TestService/"
@@ -60,25 +60,25 @@ class TestService:
         self.cancelled = trio.Event()
         self.running = 0
 
-    async def empty(self, stream: Stream[Empty, Empty]) -> None:
+    async def empty(self, stream: ServerStream[Empty, Empty]) -> None:
         await stream.recv_message()
         await stream.send_message(Empty())
 
-    async def unary(self, stream: Stream[Request, Response]) -> None:
+    async def unary(self, stream: ServerStream[Request, Response]) -> None:
         request = await stream.recv_message()
         assert request is not None
         await _echo_metadata(stream)
         _raise_asked(request)
         await stream.send_message(Response(payload=Payload(body=bytes(request.response_size))))
 
-    async def input(self, stream: Stream[Request, Response]) -> None:
+    async def input(self, stream: ServerStream[Request, Response]) -> None:
         total = 0
         with self._counted():
             async for request in stream:
                 total += len(request.payload.body) if request.payload else 0
         await stream.send_message(Response(total=total))
 
-    async def output(self, stream: Stream[Request, Response]) -> None:
+    async def output(self, stream: ServerStream[Request, Response]) -> None:
         request = await stream.recv_message()
         assert request is not None
         with self._counted():
@@ -87,7 +87,7 @@ class TestService:
                 if request.interval_us:
                     await trio.sleep(request.interval_us / 1e6)
 
-    async def both(self, stream: Stream[Request, Response]) -> None:
+    async def both(self, stream: ServerStream[Request, Response]) -> None:
         await _echo_metadata(stream)
         with self._counted():
             async for request in stream:
@@ -124,7 +124,7 @@ class _Counted:
             self._service.cancelled.set()
 
 
-async def _echo_metadata(stream: Stream[Request, Response]) -> None:
+async def _echo_metadata(stream: ServerStream[Request, Response]) -> None:
     assert stream.metadata is not None
     if ECHO in stream.metadata:
         await stream.send_initial_metadata(metadata={ECHO: stream.metadata[ECHO]})

@@ -49,7 +49,7 @@ async def healthy(server: Server) -> AsyncIterator[list[int]]:
         await more(5)
         nursery.cancel_scope.cancel()
     assert numbers == list(range(len(numbers)))
-    assert not [connection for connection in server.connections if connection.exchanges]
+    assert not [connection for connection in server.connections if connection.calls]
 
 
 async def connect(server: Server) -> Wire:

@@ -19,11 +19,11 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from tests.integration.grpc.conftest import in_thread, until
+from ttsw.fronts.abi.generated.grpc.health import v1
+from ttsw.fronts.abi.generated.tts import Capabilities, GetCapabilitiesResponse, TtsServiceBase
+from ttsw.fronts.abi.health import HealthBoard, HealthServicer
+from ttsw.fronts.abi.reflection import ReflectionServicer
 from ttsw.grpc_trio import Server, Settings, open_channel, serve
-from ttsw.rpc.generated.grpc.health import v1
-from ttsw.rpc.generated.tts import Capabilities, GetCapabilitiesResponse, TtsServiceBase
-from ttsw.rpc.health import HealthBoard, HealthServicer
-from ttsw.rpc.reflection import ReflectionServicer
 
 LONG_S = 15
 TTS = "tts.TTSService"

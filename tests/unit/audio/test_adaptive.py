@@ -55,6 +55,7 @@ def test_it_finds_its_level(level_db):
     assert measure_lufs(levelled[-5 * RATE :], RATE) == pytest.approx(-16.0, abs=1.0)
 
 
+@pytest.mark.slow
 def test_a_real_voice_is_close_within_three_seconds(joe):
     speech = np.concatenate(joe)
     gain, ideal = AdaptiveGain(RATE, -16.0), -16.0 - measure_lufs(speech, RATE)

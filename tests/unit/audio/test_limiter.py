@@ -39,6 +39,7 @@ def test_noise_up_to_the_very_edge_of_the_band_stays_close(streamed, true_peak_d
     assert true_peak_db(streamed(Limiter(-1.0), NOISE.astype(np.float32))) <= -0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain_db", [9.0, 20.0])
 def test_real_speech_stays_below_the_ceiling(streamed, true_peak_db, joe, gain_db):
     hot = resample(joe[0]) * np.float32(db_to_gain(gain_db))

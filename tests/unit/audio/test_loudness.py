@@ -10,6 +10,8 @@ from ttsw.audio.chain import Chain
 from ttsw.audio.loudness import Calibration, calibrate, measure_lufs, normalize_lufs, normalize_rms
 from ttsw.audio.resample import resample
 
+pytestmark = pytest.mark.slow
+
 
 def tone(level, seconds=2.0, rate=48_000):
     return (level * np.sin(np.arange(int(seconds * rate)) * (2 * np.pi * 997 / rate))).astype(np.float32)

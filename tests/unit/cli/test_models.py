@@ -5,7 +5,7 @@ from rich.console import Console
 
 from ttsw.cli.models import _find, _plain, _table
 from ttsw.errors import NotFoundError
-from ttsw.rpc.generated.tts import ModelInfo
+from ttsw.fronts.abi.generated.tts import ModelInfo
 
 IDLE = {"state": "ready", "leases": "0", "idle_s": "3.6"}
 USED = {"state": "ready", "device": "cpu", "size_mb": "131.1", "leases": "2", "license": "CC0-1.0: freely"}

@@ -16,13 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 import ttsw.cli
-from ttsw.cli.console import SafeConsole, write_json
 from ttsw.cli.models import _table
+from ttsw.cli.ui.console import SafeConsole, write_json
 from ttsw.cli.workers import _shown
+from ttsw.fronts.abi.generated.tts import ModelInfo
 from ttsw.registry.discovery import Fault, Listing
 from ttsw.registry.record import WorkerRecord
-from ttsw.rpc.generated.tts import ModelInfo
-from ttsw.terminal import is_safe
+from ttsw.system.terminal import is_safe
 
 HOSTILE = "al\u202eot\x1b[2J\x9b1A\u200b\r\u2028\x07"
 STYLES = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[2K|\x1b\[1A|\r")
@@ -101,7 +101,7 @@ def test_json_on_stdout_is_safe_and_says_the_same(capsys):
 
 
 def test_the_command_line_has_no_other_way_to_print():
-    for path in Path(ttsw.cli.__file__).parent.glob("*.py"):
+    for path in Path(ttsw.cli.__file__).parent.rglob("*.py"):
         if path.name != "console.py":
             source = path.read_text()
             assert not re.search(r"\bConsole\(|json\.dumps\(|(?<![.\w])print\(", source), path.name

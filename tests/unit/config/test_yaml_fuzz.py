@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ttsw.config import load_config, shipped_dir
 from ttsw.errors import ConfigError
-from ttsw.models.metadata_file import read_metadata
+from ttsw.packs.metadata_file import read_metadata
 from ttsw.profiles.files import read_profile
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.device.test_cgroup import NO_LIMIT_V1, v1, v2
 from ttsw.device import CpuDevice
-from ttsw.device.cgroup import V2, Group, find_groups
+from ttsw.device.cgroup import V2, Cgroup, find_groups
 from ttsw.device.cpu import processor_name, spare_bytes, tightest
 
 MIB = 1 << 20
@@ -31,7 +31,7 @@ def device():
 
 def limited_to(folder, *, maximum, current, **stat):
     v2(folder, maximum, current, **stat)
-    return CpuDevice(groups=[Group(folder, V2)])
+    return CpuDevice(groups=[Cgroup(folder, V2)])
 
 
 def test_the_whole_machine(device):

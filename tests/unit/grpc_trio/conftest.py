@@ -1,4 +1,4 @@
-"""A raw client and a server's connection on a pair of memory streams."""
+"""Fixtures: a raw client and a server connection on a pair of memory streams."""
 
 from collections.abc import Awaitable, Callable
 

@@ -15,7 +15,7 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.settings import Settings as H2Settings
 
-from ttsw.grpc_trio import Settings, Stream, frames
+from ttsw.grpc_trio import ServerStream, Settings, frames
 from ttsw.grpc_trio.frames import join_messages
 from ttsw.grpc_trio.request import Router
 from ttsw.grpc_trio.server import ServerConnection
@@ -24,7 +24,7 @@ CONTENT_TYPE = "application/grpc"
 
 
 class Raw(bytes):
-    """A message that is its own encoding; a leading 0xFF can't be parsed."""
+    """A message that is its own encoding; parsing fails on a leading 0xFF."""
 
     __slots__ = ()
 
@@ -42,24 +42,24 @@ class Raw(bytes):
 
 @dataclass
 class Service:
-    """Handlers with the ends of a wire in the test's hand."""
+    """Handlers controlled by the test."""
 
     log: list[str] = field(default_factory=list)
     release: trio.Event = field(default_factory=trio.Event)
-    held: dict[int, Stream[Raw, Raw]] = field(default_factory=dict)
-    body: Callable[[Stream[Raw, Raw]], Any] | None = None
+    held: dict[int, ServerStream[Raw, Raw]] = field(default_factory=dict)
+    body: Callable[[ServerStream[Raw, Raw]], Any] | None = None
 
-    async def unary(self, stream: Stream[Raw, Raw]) -> None:
+    async def unary(self, stream: ServerStream[Raw, Raw]) -> None:
         request = await stream.recv_message()
         assert request is not None
         await stream.send_message(request)
 
-    async def echo(self, stream: Stream[Raw, Raw]) -> None:
+    async def echo(self, stream: ServerStream[Raw, Raw]) -> None:
         async for message in stream:
             await stream.send_message(message)
 
-    async def hold(self, stream: Stream[Raw, Raw]) -> None:
-        """Read nothing, until released or cancelled; say which."""
+    async def hold(self, stream: ServerStream[Raw, Raw]) -> None:
+        """Wait without reading until released or cancelled, and log which."""
         try:
             await stream.send_initial_metadata()
             await self.release.wait()
@@ -68,18 +68,18 @@ class Service:
             raise
         self.log.append("released")
 
-    async def test(self, stream: Stream[Raw, Raw]) -> None:
-        """Run what the test gave."""
+    async def test(self, stream: ServerStream[Raw, Raw]) -> None:
+        """Run the test's `body`."""
         assert self.body is not None
         await self.body(stream)
 
-    async def boom(self, stream: Stream[Raw, Raw]) -> None:
+    async def boom(self, stream: ServerStream[Raw, Raw]) -> None:
         raise ValueError("a secret")
 
-    async def status(self, stream: Stream[Raw, Raw]) -> None:
+    async def status(self, stream: ServerStream[Raw, Raw]) -> None:
         raise GRPCError(Status.NOT_FOUND, "näh: 100 %\n")
 
-    async def silent(self, stream: Stream[Raw, Raw]) -> None:
+    async def silent(self, stream: ServerStream[Raw, Raw]) -> None:
         await stream.recv_message()
 
     def __mapping__(self) -> dict[str, Handler]:
@@ -95,8 +95,8 @@ class Service:
         }
 
 
-class _PatientH2(H2Connection):
-    """h2, reading on after a GOAWAY."""
+class _ContinuingH2(H2Connection):
+    """H2Connection that keeps reading after a GOAWAY."""
 
     def _receive_goaway_frame(self, frame):
         self.goaways.append((frame.last_stream_id, ErrorCodes(frame.error_code), bytes(frame.additional_data)))
@@ -104,11 +104,11 @@ class _PatientH2(H2Connection):
 
 
 class Wire:
-    """An HTTP/2 client on a raw stream; keeps what came, by stream."""
+    """An HTTP/2 client on a raw stream; collects the responses by stream."""
 
     def __init__(self, stream: trio.abc.Stream, *, window: int = 65535, auto_credit: bool = True) -> None:
         self.stream = stream
-        self.h2 = _PatientH2(
+        self.h2 = _ContinuingH2(
             H2Configuration(client_side=True, header_encoding="utf-8", validate_outbound_headers=False)
         )
         self.h2.local_settings = H2Settings(client=True, initial_values={4: window, 2: 0})
@@ -122,13 +122,13 @@ class Wire:
         self.goaways: list[tuple[int, ErrorCodes, bytes]] = []  # last stream, code, reason
         self.h2.goaways = self.goaways
         self.pings = 0
-        self.agreed = False
+        self.established = False
         self.eof = False
 
     async def start(self) -> None:
         self.h2.initiate_connection()
         await self.flush()
-        await self.until(lambda: self.agreed)
+        await self.until(lambda: self.established)
 
     async def flush(self) -> None:
         if data := self.h2.data_to_send():
@@ -178,10 +178,10 @@ class Wire:
         self.raw += data
         self.eof = not data
         for event in self.h2.receive_data(data):
-            self._take(event)
+            self._process(event)
         await self.flush()
 
-    def _take(self, event: h2e.Event) -> None:
+    def _process(self, event: h2e.Event) -> None:
         match event:
             case h2e.ResponseReceived():
                 self.headers[event.stream_id] = dict(event.headers)
@@ -198,7 +198,7 @@ class Wire:
             case h2e.PingReceived():
                 self.pings += 1
             case h2e.RemoteSettingsChanged():
-                self.agreed = True
+                self.established = True
 
     def status(self, stream_id: int) -> tuple[Status, str]:
         names = self.trailers.get(stream_id) or self.headers[stream_id]

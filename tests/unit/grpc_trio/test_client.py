@@ -1,4 +1,4 @@
-"""The client against a server driven by hand."""
+"""The client against a scripted server."""
 
 from collections.abc import AsyncIterator
 
@@ -24,7 +24,7 @@ PATH = "/test.Test/Test"
 
 
 class Far:
-    """A server's h2 on the other end, and what came to it."""
+    """The server's end: an H2Connection and its received events."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
@@ -63,7 +63,7 @@ async def ends(nursery: trio.Nursery) -> AsyncIterator[tuple[Channel, Far, Clien
     far.h2.initiate_connection()
     await far.flush()
     yield Channel(connection, "http"), far, connection
-    assert not connection.exchanges
+    assert not connection.calls
 
 
 async def fault(channel: Channel, far: Far, **answer: object) -> tuple[Status, str | None]:
@@ -100,7 +100,7 @@ async def test_what_a_request_looks_like(ends):
         ({"trailers": [("x", "y")]}, (Status.UNKNOWN, NO_STATUS + "200")),
         ({"messages": []}, (Status.INTERNAL, f"{PATH}: the server sent no reply")),
         ({"messages": [b"1", b"2"]}, (Status.INTERNAL, f"{PATH}: the server sent a second reply")),
-        ({"messages": [b"\xff"]}, (Status.INTERNAL, "1 bytes are no Raw: a leading 0xFF")),
+        ({"messages": [b"\xff"]}, (Status.INTERNAL, "can't decode 1 bytes as Raw: a leading 0xFF")),
     ],
 )
 async def test_results(ends, answer, expected):
@@ -162,7 +162,7 @@ async def test_a_cancel_resets(ends):
     with trio.move_on_after(0):
         async with channel.stream(PATH, Raw, Raw) as call:
             await call.receive()
-    assert not connection.exchanges
+    assert not connection.calls
     async with channel.stream(PATH, Raw, Raw) as call:
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -219,7 +219,7 @@ async def test_goaway_lets_older_calls_end(ends):
     assert "the server is shutting down, 0 calls" in repr(connection)
 
 
-async def test_goaway_with_an_error_is_told_to_the_caller(ends):
+async def test_a_goaway_with_an_error_is_raised_in_the_call(ends):
     channel, far, _ = ends
     async with channel.stream(PATH, Raw, Raw) as call:
         await far.until(h2e.RequestReceived)

@@ -1,4 +1,4 @@
-"""A connection's life: calls beside each other, resets, loss, drain, nuisances, silence."""
+"""Lifecycle of a connection: concurrent calls, resets, loss, drain, floods, keepalive, unread input."""
 
 from contextlib import suppress
 
@@ -29,11 +29,11 @@ async def test_calls_run_beside_each_other(connect, service):
     await wire.send(echo, end=True)
     await wire.until(lambda: echo in wire.ended)
     assert messages_of(wire.data[echo]) == [b"%d" % number for number in range(50)]
-    assert len(connection.exchanges) == 200
+    assert len(connection.calls) == 200
     service.release.set()
     await wire.until(lambda: wire.ended.issuperset(held))
     assert {wire.status(call) for call in held} == {OK}
-    assert not connection.exchanges
+    assert not connection.calls
 
 
 async def test_a_reset_cancels_one_call_only(connect, service):
@@ -43,7 +43,7 @@ async def test_a_reset_cancels_one_call_only(connect, service):
     await wire.reset(first)
     await trio.testing.wait_all_tasks_blocked()
     assert service.log == ["cancelled"]
-    assert list(connection.exchanges) == [second]
+    assert list(connection.calls) == [second]
     service.release.set()
     await wire.until(lambda: second in wire.ended)
     assert wire.status(second) == OK
@@ -60,9 +60,9 @@ async def test_a_lost_connection_cancels_its_calls(connect, service):
     assert repr(connection) == "<ServerConnection ? the peer closed the connection, 0 calls, 0 bytes queued>"
 
 
-async def test_one_call_too_many_is_refused_alone(connect, service):
+async def test_one_call_too_many_is_refused_without_affecting_others(connect, service):
     wire, _ = await connect(Settings(max_concurrent_streams=2))
-    wire.h2.remote_settings.update({3: 100})  # a client that doesn't care
+    wire.h2.remote_settings.update({3: 100})  # a client that ignores the limit
     wire.h2.remote_settings.acknowledge()
     calls = [await wire.begin("/test.Test/Hold", end=True) for _ in range(3)]
     await wire.until(lambda: calls[2] in wire.resets)
@@ -105,7 +105,7 @@ async def test_a_drain_serves_what_began_and_refuses_the_rest(connect, service):
     await wire.until(lambda: first in wire.headers)
     connection.drain()
     connection.drain()
-    second = await wire.begin("/test.Test/Hold", end=True)  # before the client has read of the drain
+    second = await wire.begin("/test.Test/Hold", end=True)  # before the client has read the GOAWAY
     await wire.until(lambda: len(wire.goaways) == 2)
     assert [goaway[:2] for goaway in wire.goaways] == [(MAX_STREAM_ID, 0), (second, 0)]
     third = await wire.begin("/test.Test/Hold", end=True)
@@ -152,7 +152,7 @@ async def test_a_drain_of_a_connection_at_any_step_of_its_end(service, end):
         else:
             await client.aclose()
         while not over.is_set():
-            connection.draining = False  # as if nobody had asked before
+            connection.draining = False  # as if not drained before
             if connection.reason:
                 connection.drain()
             await trio.lowlevel.checkpoint()
@@ -168,11 +168,11 @@ async def test_a_connection_that_has_agreed_on_nothing_drains_at_once(service, n
             pass
 
 
-# ---- nuisances
+# ---- floods
 
 PING = hf.PingFrame(0, opaque_data=b"12345678").serialize()
 SETTINGS = hf.SettingsFrame(0).serialize()
-NUISANCES = {
+FLOODS = {
     "ping": PING * 5000,
     "settings": SETTINGS * 100,
     "unknown": b"\0\0\1\xbb\0\0\0\0\1?" * 5000,
@@ -183,7 +183,7 @@ NUISANCES = {
 }
 
 
-@pytest.mark.parametrize("flood", NUISANCES.values(), ids=NUISANCES)
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
 async def test_a_flood_ends_the_connection(connect, service, flood):
     wire, connection = await connect()
     await wire.begin("/test.Test/Hold")
@@ -193,7 +193,7 @@ async def test_a_flood_ends_the_connection(connect, service, flood):
     assert wire.goaways[-1][1] == ErrorCodes.ENHANCE_YOUR_CALM
     assert wire.goaways[-1][2].startswith(b"too many")
     assert service.log == ["cancelled"]
-    assert not connection.exchanges
+    assert not connection.calls
 
 
 async def test_rapid_resets_never_reach_a_handler(connect, service):
@@ -206,7 +206,7 @@ async def test_rapid_resets_never_reach_a_handler(connect, service):
     await wire.until_eof()
     assert wire.goaways[-1][1:] == (ErrorCodes.ENHANCE_YOUR_CALM, b"too many resets")
     assert not service.log
-    assert not connection.exchanges
+    assert not connection.calls
 
 
 async def test_a_thousand_calls_cancelled_at_once_are_no_flood(connect, service):
@@ -249,8 +249,8 @@ async def test_no_bytes_break_more_than_their_connection(junk, preface):
     service = Service()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(make_connection(service, ours).run)
-        agreed = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS
-        await client.send_all(agreed + junk if preface else junk)
+        handshake = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS
+        await client.send_all(handshake + junk if preface else junk)
         await client.send_eof()
         while await client.receive_some():
             pass
@@ -286,7 +286,7 @@ async def test_a_peer_that_never_reads_costs_bounded_memory(connect):
     assert len(connection.out) < 5 * connection.settings.max_queued_bytes
 
 
-# ---- silence
+# ---- keepalive
 
 
 async def test_no_preface_in_time(service, nursery, autojump_clock):
@@ -303,7 +303,7 @@ async def test_keepalive_pings_a_silent_peer_and_then_gives_up(connect, service,
     wire, _ = await connect(Settings(keepalive_s=30, keepalive_timeout_s=10))
     await wire.begin("/test.Test/Hold")
     began = trio.current_time()
-    await wire.until(lambda: wire.pings == 2)  # the first was answered, by h2
+    await wire.until(lambda: wire.pings == 2)  # h2 has answered the first one
     assert trio.current_time() - began == pytest.approx(60, abs=0.1)
     while await wire.stream.receive_some():
         pass
@@ -311,7 +311,7 @@ async def test_keepalive_pings_a_silent_peer_and_then_gives_up(connect, service,
     assert service.log == ["cancelled"]
 
 
-async def test_an_idle_connection_is_let_go(connect, service, autojump_clock):
+async def test_an_idle_connection_is_closed(connect, service, autojump_clock):
     wire, _ = await connect(Settings(idle_s=100, keepalive_s=40))
     began = trio.current_time()
     call = await wire.begin("/test.Test/Hold", end=True)
@@ -324,18 +324,18 @@ async def test_an_idle_connection_is_let_go(connect, service, autojump_clock):
     assert trio.current_time() - ended == pytest.approx(100, abs=0.1)
 
 
-# ---- what the calls hold unread
+# ---- unread input
 
 
 UNREAD = Settings(max_message_bytes=60_000, max_unread_bytes=100_000)
 
 
-def held_bytes(connection):
-    return sum(exchange.inbox.held_bytes for exchange in connection.exchanges.values())
+def buffered_bytes(connection):
+    return sum(call.inbox.buffered_bytes for call in connection.calls.values())
 
 
 async def begin_message(wire, size, *, path="/test.Test/Unary"):
-    """Begin a call with a message of 60 000 bytes, of which `size` come."""
+    """Begin a call with a message of 60 000 bytes, and send the first `size` of them."""
     call = await wire.begin(path)
     data = (bytes(1) + (60_000).to_bytes(4, "big") + bytes(size))[:size]
     for at in range(0, size, 16_000):
@@ -348,7 +348,7 @@ async def test_messages_without_an_end_cost_no_more_than_the_connection_may_hold
     wire, connection = await connect(UNREAD)
     calls = [await begin_message(wire, 20_000 + number) for number in range(20)]
     await wire.until(lambda: len(wire.ended) == 16)
-    assert connection.unread_bytes == held_bytes(connection) <= 100_000
+    assert connection.unread_bytes == buffered_bytes(connection) <= 100_000
     for call in wire.ended:
         status, message = wire.status(call)
         assert status is Status.RESOURCE_EXHAUSTED
@@ -357,7 +357,7 @@ async def test_messages_without_an_end_cost_no_more_than_the_connection_may_hold
     for call in set(calls) - wire.ended:
         await wire.reset(call)
     await trio.testing.wait_all_tasks_blocked()
-    assert (connection.exchanges, connection.unread_bytes) == ({}, 0)
+    assert (connection.calls, connection.unread_bytes) == ({}, 0)
 
 
 async def test_the_call_that_holds_most_ends_and_the_others_go_on(connect):
@@ -372,17 +372,17 @@ async def test_the_call_that_holds_most_ends_and_the_others_go_on(connect):
     await wire.flush()
     await wire.until(lambda: wire.ended.issuperset(small))
     assert {wire.status(call) for call in small} == {OK}
-    assert list(connection.exchanges) == large[:1]
+    assert list(connection.calls) == large[:1]
 
 
-async def test_a_reader_far_behind_is_told_when_it_reads_on(connect, service):
-    told = []
+async def test_a_reader_far_behind_gets_an_error_on_its_next_read(connect, service):
+    statuses = []
 
     async def body(stream):
         await service.release.wait()
         with pytest.raises(GRPCError) as caught:
             await stream.recv_message()
-        told.append(caught.value.status)
+        statuses.append(caught.value.status)
         raise caught.value
 
     service.body = body
@@ -394,7 +394,7 @@ async def test_a_reader_far_behind_is_told_when_it_reads_on(connect, service):
     assert connection.unread_bytes == 0
     service.release.set()
     await wire.until(lambda: call in wire.ended)
-    assert told == [Status.RESOURCE_EXHAUSTED]
+    assert statuses == [Status.RESOURCE_EXHAUSTED]
     assert wire.status(call)[0] is Status.RESOURCE_EXHAUSTED
 
 
@@ -408,22 +408,22 @@ def test_what_is_unread_is_the_sum_of_what_the_calls_hold(steps):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.run)
             await wire.start()
-            for number, size, what in steps:
+            for number, size, action in steps:
                 call = calls.get(number)
                 if call is None or call in wire.ended | wire.resets.keys():
                     path = "/test.Test/Echo" if number % 2 else "/test.Test/Hold"
                     call = calls[number] = await wire.begin(path)
                 with suppress(h2.exceptions.ProtocolError):
-                    if what == "s":
+                    if action == "s":
                         await wire.send(call, bytes(size))
-                    elif what == "d":
+                    elif action == "d":
                         wire.h2.send_data(call, bytes(1) + size.to_bytes(4, "big") + bytes(size // 2))
                         await wire.flush()
                     else:
                         await wire.reset(call)
                         del calls[number]
                 await trio.testing.wait_all_tasks_blocked()
-                assert connection.unread_bytes == held_bytes(connection) <= 20_000
+                assert connection.unread_bytes == buffered_bytes(connection) <= 20_000
             nursery.cancel_scope.cancel()
 
     trio.run(main)
@@ -437,5 +437,5 @@ async def test_header_lists_from_the_table_are_charged_by_what_they_decode_to(co
     await wire.flush()
     await wire.until_eof()
     assert wire.goaways[-1][1:] == (ErrorCodes.ENHANCE_YOUR_CALM, b"too many header bytes")
-    assert len(service.log) < 128 * 1024 // 12_000 + 1, "those within the burst were begun, and cancelled"
+    assert len(service.log) < 128 * 1024 // 12_000 + 1, "only calls within the burst are started"
     assert connection.unread_bytes == 0

@@ -1,4 +1,4 @@
-"""The departures from h2, which rest on its internals."""
+"""The differences from plain h2, which depend on its internals."""
 
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, RequestReceived
@@ -19,7 +19,7 @@ def connected(settings: Settings) -> tuple[H2State, H2State]:
     return client, server
 
 
-def test_a_goaway_ends_nothing_by_itself():
+def test_a_goaway_does_not_end_calls():
     client, server = connected(Settings())
     client.send_headers(1, request_headers("/a"))
     client.receive_data(server.data_to_send() + goaway(1, ErrorCodes.NO_ERROR, b"bye"))
@@ -28,7 +28,7 @@ def test_a_goaway_ends_nothing_by_itself():
     assert len(client.receive_data(server.data_to_send())) == 2
 
 
-def test_a_goaway_is_told_with_its_reason():
+def test_a_goaway_event_has_the_reason():
     client, _ = connected(Settings())
     (event,) = client.receive_data(goaway(7, ErrorCodes.ENHANCE_YOUR_CALM, b"bye"))
     assert isinstance(event, ConnectionTerminated)
@@ -47,7 +47,7 @@ def test_one_stream_too_many_is_left_to_us():
     assert len(server.receive_data(client.data_to_send())) == 3
 
 
-def test_closed_streams_are_let_go():
+def test_closed_streams_are_removed():
     client, server = connected(Settings())
     for stream_id in range(1, 200, 2):
         client.send_headers(stream_id, request_headers("/a"))
@@ -58,6 +58,8 @@ def test_closed_streams_are_let_go():
 
 def test_our_limits_are_announced_and_the_connections_window_is_wide():
     client, server = connected(Settings(max_concurrent_streams=77, max_header_list_bytes=4000, window_bytes=12345))
-    said = client.remote_settings
-    assert (said.max_concurrent_streams, said.max_header_list_size, said.initial_window_size) == (77, 4000, 12345)
+    received = client.remote_settings
+    assert received.max_concurrent_streams == 77
+    assert received.max_header_list_size == 4000
+    assert received.initial_window_size == 12345
     assert client.outbound_flow_control_window == server.inbound_flow_control_window == 2**20

@@ -1,4 +1,4 @@
-"""Bytes against a schema: each field with each wire type, cut short anywhere, and whatever else there is."""
+"""Schema check: every field with every wire type, truncation at every byte, and arbitrary bytes."""
 
 import struct
 from types import SimpleNamespace
@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ttsw.fronts.abi.generated import tts
+from ttsw.fronts.abi.generated.grpc.health.v1 import HealthCheckRequest
+from ttsw.fronts.abi.generated.grpc.reflection.v1 import ServerReflectionRequest
 from ttsw.grpc_trio.schema import SchemaError, check
-from ttsw.rpc.generated import tts
-from ttsw.rpc.generated.grpc.health.v1 import HealthCheckRequest
-from ttsw.rpc.generated.grpc.reflection.v1 import ServerReflectionRequest
 
 REQUESTS = [getattr(tts, name) for name in dir(tts) if name.endswith("Request")]
 MESSAGES = [*REQUESTS, tts.TextChunk, tts.AudioFrame, tts.GetCapabilitiesResponse, tts.ListModelsResponse]
@@ -41,34 +41,34 @@ def test_a_field_of_another_kind_is_refused_by_its_name(message_type, wire_type)
         wanted = {"string": 2, "bytes": 2, "message": 2, "map": 2, "double": 1, "float": 5}.get(about.proto_type, 0)
         data = field(about.number, wire_type, CONTENTS[wire_type])
         if about.proto_type in {"message", "map"}:
-            continue  # what is in them is tested below
+            continue  # their contents are tested below
         if wire_type == wanted or (about.repeated and wire_type == 2):
             check(data, message_type)
             continue
         for beside in (b"", bytes(message_type())):
-            with pytest.raises(SchemaError, match=rf"{message_type.__name__}\.{name} is a \w+, but came as"):
+            with pytest.raises(SchemaError, match=rf"{message_type.__name__}\.{name} is a \w+, but was sent as"):
                 check(beside + data, message_type)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (field(3, 0, b"\x05"), "StartSessionRequest.options is a map, but came as a varint"),
-        (field(3, 2, b"\x02\x08\x05"), "StartSessionRequest.options.key is a string, but came as a varint"),
-        (field(3, 2, b"\x05\x15" + bytes(4)), "StartSessionRequest.options.value is a string, but came as 32 bits"),
-        (field(3, 2, b"\x03\x0a\x05a"), "StartSessionRequest.options.key is cut short"),
+        (field(3, 0, b"\x05"), "StartSessionRequest.options is a map, but was sent as a varint"),
+        (field(3, 2, b"\x02\x08\x05"), "StartSessionRequest.options.key is a string, but was sent as a varint"),
+        (field(3, 2, b"\x05\x15" + bytes(4)), "StartSessionRequest.options.value is a string, but was sent as 32 bits"),
+        (field(3, 2, b"\x03\x0a\x05a"), "StartSessionRequest.options.key is truncated"),
         (
             field(1, 2, b"\x02\xc3\x28"),
             "StartSessionRequest.session_id is not UTF-8: invalid continuation byte at byte 0",
         ),
-        (field(1, 2, b"\x05ab"), "StartSessionRequest.session_id is cut short"),
-        (field(1, 3, b""), "StartSessionRequest.session_id has wire type 3, which proto3 doesn't know"),
-        (field(99, 7, b""), "field 99 of StartSessionRequest has wire type 7, which proto3 doesn't know"),
-        (b"\xff" * 11, "StartSessionRequest has no end"),
-        (b"\x80", "StartSessionRequest is cut short"),
+        (field(1, 2, b"\x05ab"), "StartSessionRequest.session_id is truncated"),
+        (field(1, 3, b""), "StartSessionRequest.session_id has wire type 3, which proto3 doesn't define"),
+        (field(99, 7, b""), "field 99 of StartSessionRequest has wire type 7, which proto3 doesn't define"),
+        (b"\xff" * 11, "StartSessionRequest has a varint of over 10 bytes"),
+        (b"\x80", "StartSessionRequest is truncated"),
     ],
 )
-def test_what_is_wrong_is_named(options, message):
+def test_errors_name_the_field(options, message):
     with pytest.raises(SchemaError) as caught:
         check(options, tts.StartSessionRequest)
     assert str(caught.value) == message
@@ -79,19 +79,19 @@ def test_unknown_fields_may_be_of_any_kind():
         check(field(900, wire_type, content), tts.TextChunk)
 
 
-def test_packed_numbers_are_looked_at():
+def test_packed_numbers_are_checked():
     counts = SimpleNamespace(number=1, proto_type="int32", repeated=True)
     rates = SimpleNamespace(number=2, proto_type="double", repeated=True)
     meta = SimpleNamespace(meta_by_field_name={"counts": counts, "rates": rates}, cls_by_field={})
     fake = type("Fake", (), {"_betterproto": meta})
     check(field(1, 2, b"\x03\x01\x80\x01") + field(1, 0, b"\x01") + field(2, 2, b"\x08" + struct.pack("<d", 1)), fake)
     for broken in (field(1, 2, b"\x01\x80"), field(2, 2, b"\x07" + bytes(7))):
-        with pytest.raises(SchemaError, match="is cut short"):
+        with pytest.raises(SchemaError, match="is truncated"):
             check(broken, fake)
 
 
 @given(st.sampled_from(MESSAGES), st.binary(max_size=60))
-def test_what_passes_is_parsed_into_what_the_schema_says(message_type, data):
+def test_accepted_bytes_are_parsed_to_the_types_of_the_schema(message_type, data):
     try:
         check(data, message_type)
     except SchemaError:
@@ -117,10 +117,10 @@ def test_what_passes_is_parsed_into_what_the_schema_says(message_type, data):
 def test_every_honest_message_passes_and_no_cut_of_it_fails_with_another_error(message):
     data = bytes(message)
     check(data, tts.StartSessionRequest)
-    told = set()
+    errors = set()
     for end in range(len(data)):
         try:
             check(data[:end], tts.StartSessionRequest)
         except SchemaError as error:
-            told.add(str(error).rpartition(" is ")[2])
-    assert told <= {"cut short"}
+            errors.add(str(error).rpartition(" is ")[2])
+    assert errors <= {"truncated"}

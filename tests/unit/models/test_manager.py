@@ -5,8 +5,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from ttsw.adapters.host import thread
-from ttsw.adapters.host.launch import DIE_S
+from ttsw.adapters.hosts import thread
+from ttsw.adapters.hosts.launch import DIE_S
 from ttsw.app import GOODBYE_S, STOPPING_S
 from ttsw.errors import (
     FailedPreconditionError,
@@ -16,10 +16,10 @@ from ttsw.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from ttsw.models.instances import Cause, Place, State
-from ttsw.models.limits import Limits
+from ttsw.models.instances import Footprint, ModelState, UnloadCause
+from ttsw.models.limits import ResidencyLimits
 from ttsw.models.manager import STOP_S, ModelManager
-from ttsw.models.packs import PackError
+from ttsw.packs.reader import PackError
 from ttsw.types import MemorySnapshot, VoicePack
 
 MB = 1_000_000
@@ -47,7 +47,7 @@ class Source:
 
     def __init__(self):
         self.opened: list[Model] = []
-        self.places: list[Place] = []
+        self.places: list[Footprint] = []
         self.bases: list[Model | None] = []
         self.kept: dict[str, tuple[int, int, float]] = {}
         self.packs = {f"f-{name}": VoicePack("f", name, Path()) for name in "abcd"}
@@ -64,7 +64,7 @@ class Source:
         if model_id not in self.packs:
             raise NotFoundError(f"no model {model_id!r}")
         size = self.sizes.get(model_id, 0)
-        return self.packs[model_id], [Place("cpu", size, 2 * size)]
+        return self.packs[model_id], [Footprint("cpu", size, 2 * size)]
 
     async def open(self, pack, place, loaded, base):
         self.places.append(place)
@@ -115,7 +115,7 @@ def source():
 @pytest.fixture
 def start(nursery, source):
     async def start(check_s=float("inf"), **limits):
-        manager = ModelManager(source, Limits(**limits), check_s=check_s)
+        manager = ModelManager(source, ResidencyLimits(**limits), check_s=check_s)
         await nursery.start(manager.run)
         return manager
 
@@ -129,9 +129,9 @@ async def manager(start):
 
 async def test_a_load_is_measured_and_what_it_took_is_kept(autojump_clock, manager, source):
     await manager.load("f-a")
-    standing = manager.standing("f-a")
-    assert (standing.state, standing.device, standing.size) == (State.READY, "cpu", 10 * MB)
-    assert standing.load_s == pytest.approx(2)
+    status = manager.status("f-a")
+    assert (status.state, status.device, status.size) == (ModelState.READY, "cpu", 10 * MB)
+    assert status.load_s == pytest.approx(2)
     assert source.kept == {"f-a": (10 * MB, 20 * MB, pytest.approx(2))}
     assert await manager.load("f-a") is None
     assert len(source.opened) == 1
@@ -161,9 +161,9 @@ async def test_states_on_the_way_in(autojump_clock, manager, nursery):
     nursery.start_soon(manager.load, "f-a")
     for _ in range(3):
         await trio.sleep(0.75)
-        seen.append(manager.standing("f-a").state.value)
+        seen.append(manager.status("f-a").state.value)
     assert seen == ["loading", "warming", "ready"]
-    assert manager.standing("f-b").state is State.ABSENT
+    assert manager.status("f-b").state is ModelState.ABSENT
 
 
 async def test_a_thousand_who_want_the_same_join_one_load(autojump_clock, manager, source):
@@ -178,10 +178,10 @@ async def test_a_thousand_who_want_the_same_join_one_load(autojump_clock, manage
         for _ in range(1_000):
             nursery.start_soon(want)
         await trio.sleep(3)
-        assert manager.standing("f-a").leases == 1_000
+        assert manager.status("f-a").leases == 1_000
     assert set(got) == set(source.opened)
     assert len(source.opened) == 1
-    assert manager.standing("f-a").leases == 0
+    assert manager.status("f-a").leases == 0
     assert source.looks < 100, "no thundering herd behind the load either"
 
 
@@ -190,7 +190,7 @@ async def test_loads_wait_for_their_turn(autojump_clock, manager, source):
         nursery.start_soon(manager.load, "f-a")
         nursery.start_soon(manager.load, "f-b")
         await trio.sleep(0.1)
-        assert manager.standing("f-b").state is State.LOADING
+        assert manager.status("f-b").state is ModelState.LOADING
     assert source.most == 1
 
 
@@ -206,7 +206,7 @@ async def test_room_is_made_before_a_load_by_the_one_unused_for_longest(autojump
         assert list(manager.residents) == ["f-a"], "the old one goes before the new one comes"
     assert set(manager.residents) == {"f-a", "f-c"}
     assert [model.closed for model in source.opened] == [0, 1, 0]
-    assert manager.unloads == {Cause.ROOM: 1}
+    assert manager.unloads == {UnloadCause.ROOM: 1}
 
 
 async def test_memory_must_be_back_before_the_next_load_counts_on_it(autojump_clock, start, source):
@@ -248,7 +248,7 @@ async def test_what_others_take_of_the_device_counts(autojump_clock, start, sour
         await manager.load("f-b")
     source.others = 950 * MB
     await trio.sleep(60)
-    assert manager.unloads == {Cause.PRESSURE: 1}
+    assert manager.unloads == {UnloadCause.PRESSURE: 1}
 
 
 async def test_a_model_in_use_is_never_evicted(autojump_clock, manager):
@@ -271,18 +271,18 @@ async def test_a_model_in_use_is_not_unloaded(autojump_clock, manager, source):
 
 async def test_by_force_it_is_unloaded_as_soon_as_its_holders_let_go(autojump_clock, manager, source, nursery):
     asked = []
-    lease = await manager.take("f-a", revoked=lambda: asked.append(1))
+    lease = await manager.acquire("f-a", revoked=lambda: asked.append(1))
 
     def give_back():
         other.release()
 
-    other = await manager.take("f-a", revoked=give_back)
+    other = await manager.acquire("f-a", revoked=give_back)
     nursery.start_soon(lambda: manager.unload("f-a", force=True))
     await trio.sleep(10)
     assert asked == [1]
     assert lease.revoked
     assert source.opened[0].closed == 0
-    assert manager.standing("f-a").state is State.DRAINING
+    assert manager.status("f-a").state is ModelState.DRAINING
     async with manager.lease("f-a") as fresh:
         assert fresh is not lease.value, "who wants it now gets it loaded again"
     lease.release()
@@ -308,23 +308,23 @@ async def test_by_force_its_load_is_cut_off(autojump_clock, manager, source):
         await trio.sleep(0.5)
         await manager.unload("f-a", force=True)
     assert source.opened == []
-    assert manager.standing("f-a") == manager.standing("f-b")
+    assert manager.status("f-a") == manager.status("f-b")
     await manager.load("f-a")
 
 
 async def test_a_failed_load_says_why_leaves_nothing_and_backs_off(autojump_clock, manager, source):
     source.errors = [UnavailableError("weights are corrupt"), ZeroDivisionError("oh")]
     with pytest.raises(UnavailableError, match="weights are corrupt"):
-        await manager.take("f-a")
+        await manager.acquire("f-a")
     with pytest.raises(UnavailableError, match=r"is not loaded again for 1\.0 s: weights are corrupt"):
-        await manager.take("f-a")
-    assert manager.standing("f-a").error == "weights are corrupt"
+        await manager.acquire("f-a")
+    assert manager.status("f-a").error == "weights are corrupt"
     with pytest.raises(InternalError, match="loading f-a failed: ZeroDivisionError: oh"):
         await manager.load("f-a")
     assert manager.residents == {}
     assert source.ours == 50 * MB
     await manager.load("f-a")
-    assert manager.standing("f-a").error == ""
+    assert manager.status("f-a").error == ""
     assert (manager.loads, manager.failed_loads) == (1, 2)
 
 
@@ -334,7 +334,7 @@ async def test_out_of_memory_evicts_what_is_idle_and_tries_once_more(autojump_cl
     source.errors = [OutOfMemoryError("full")]
     await manager.load("f-b")
     assert list(manager.residents) == ["f-b"]
-    assert manager.unloads == {Cause.OUT_OF_MEMORY: 1}
+    assert manager.unloads == {UnloadCause.OUT_OF_MEMORY: 1}
     async with manager.lease("f-b", holder="session 1"):
         source.errors = [OutOfMemoryError("full")]
         with pytest.raises(OutOfMemoryError, match=r"full; cpu is held by f-b \(10 MB, in use by session 1\)"):
@@ -374,16 +374,16 @@ async def test_cancelled_at_any_point_a_taker_leaves_no_lease(manager, source, s
         async with trio.open_nursery() as nursery:
 
             async def take():
-                await manager.take("f-a")
+                await manager.acquire("f-a")
                 scope.cancel()
 
             nursery.start_soon(take)
             for _ in range(steps):
                 await trio.lowlevel.checkpoint()
             scope.cancel()
-    taken = manager.standing("f-a").leases
+    taken = manager.status("f-a").leases
     await wait_all_tasks_blocked()
-    assert manager.standing("f-a").leases == taken <= 1
+    assert manager.status("f-a").leases == taken <= 1
     if not taken:
         await manager.unload("f-a")
         assert manager.residents == {}
@@ -406,10 +406,10 @@ async def test_a_fresh_load_replaces_the_old_once_nobody_uses_it(autojump_clock,
 
 async def test_everything_is_unloaded_in_the_end(autojump_clock, source):
     async with trio.open_nursery() as nursery:
-        manager = ModelManager(source, Limits())
+        manager = ModelManager(source, ResidencyLimits())
         await nursery.start(manager.run)
         await manager.load("f-a")
-        lease = await manager.take("f-b")
+        lease = await manager.acquire("f-b")
         await manager.load("f-b", fresh=True)
         nursery.start_soon(manager.load, "f-c")
         await trio.sleep(1.5)
@@ -439,7 +439,7 @@ async def test_what_nobody_has_used_for_its_lifetime_goes(autojump_clock, start,
     async with manager.lease("f-c"):
         await trio.sleep(25)
         assert set(manager.residents) == {"f-a", "f-b", "f-c"}, "too young to go"
-        assert manager.standing("f-b").idle_s == pytest.approx(27, abs=0.5)
+        assert manager.status("f-b").idle_s == pytest.approx(27, abs=0.5)
         await trio.sleep(10)
         assert set(manager.residents) == {"f-a", "f-c"}, "unused for long enough; the others are kept, or in use"
     await trio.sleep(8)
@@ -462,12 +462,12 @@ async def test_load_get_adapter_release(autojump_clock, manager, source):
         manager.get_adapter("f-a")
     await manager.load("f-a")
     assert manager.get_adapter("f-a") is manager.get_adapter("f-a") is source.opened[0]
-    assert manager.standing("f-a").leases == 2
+    assert manager.status("f-a").leases == 2
     manager.release("f-a")
     with pytest.raises(FailedPreconditionError, match="in use by get_adapter"):
         await manager.unload("f-a")
     manager.release("f-a")
-    with pytest.raises(FailedPreconditionError, match="nobody has model 'f-a'"):
+    with pytest.raises(FailedPreconditionError, match="get_adapter holds no lease on model 'f-a'"):
         manager.release("f-a")
     await manager.unload("f-a")
 
@@ -479,7 +479,7 @@ async def test_a_model_that_cannot_be_looked_at(autojump_clock, manager, source)
 
     source.weigh = weigh
     source.errors = [PackError("broken"), PackError("broken"), OSError("no disk")]
-    with pytest.raises(InternalError, match="looking at model f-a failed: OSError: no disk"):
+    with pytest.raises(InternalError, match="inspecting model f-a failed: OSError: no disk"):
         await manager.load("f-a")
     with pytest.raises(PackError):
         await manager.load("f-a")
@@ -488,18 +488,18 @@ async def test_a_model_that_cannot_be_looked_at(autojump_clock, manager, source)
 
 async def test_a_model_that_is_lost_is_let_go_of_and_loaded_anew(autojump_clock, manager, source, nursery):
     asked_back = trio.Event()
-    lease = await manager.take("f-a", revoked=asked_back.set)
+    lease = await manager.acquire("f-a", revoked=asked_back.set)
     source.opened[0].broken.set()
     with trio.fail_after(1):
         await asked_back.wait()
-    assert manager.standing("f-a").size == 0
-    with await manager.take("f-a") as other:
+    assert manager.status("f-a").size == 0
+    with await manager.acquire("f-a") as other:
         assert other.value is source.opened[1]
     lease.release()
     await wait_all_tasks_blocked()
     await manager.unload("f-a")
     assert [model.closed for model in source.opened] == [1, 1]
-    assert manager.unloads == {Cause.LOST: 1, Cause.ASKED: 1}
+    assert manager.unloads == {UnloadCause.LOST: 1, UnloadCause.ASKED: 1}
     assert not nursery.child_tasks - {task for task in nursery.child_tasks if "run" in task.name}
 
 
@@ -510,9 +510,9 @@ async def test_a_model_that_is_lost_again_and_again_backs_off(autojump_clock, ma
         await wait_all_tasks_blocked()
         await trio.sleep(0.1)
     with pytest.raises(UnavailableError, match="its process has ended"):
-        await manager.take("f-a")
+        await manager.acquire("f-a")
     await trio.sleep(1)
-    (await manager.take("f-a")).release()
+    (await manager.acquire("f-a")).release()
 
 
 async def test_who_watches_over_a_model_leaves_with_it(autojump_clock, manager, source):
@@ -520,11 +520,11 @@ async def test_who_watches_over_a_model_leaves_with_it(autojump_clock, manager, 
     await manager.unload("f-a")
     source.opened[0].broken.set()
     await wait_all_tasks_blocked()
-    assert manager.standing("f-a").state is State.ABSENT
-    assert manager.unloads == {Cause.ASKED: 1}
+    assert manager.status("f-a").state is ModelState.ABSENT
+    assert manager.unloads == {UnloadCause.ASKED: 1}
 
 
-# What stands on another.
+# What is based on another.
 
 
 @pytest.fixture
@@ -546,10 +546,10 @@ async def test_a_base_is_loaded_once_and_given_to_what_stands_on_it(autojump_clo
 
 async def test_a_base_without_which_a_voice_cannot_be(autojump_clock, manager, source, on_a):
     source.errors = [UnavailableError("its file is damaged")]
-    with pytest.raises(UnavailableError, match="model 'f-x' stands on 'f-a': its file is damaged"):
+    with pytest.raises(UnavailableError, match="model 'f-x' is based on 'f-a': its file is damaged"):
         await manager.load("f-x")
     del source.packs["f-a"]
-    with pytest.raises(NotFoundError, match="model 'f-x' stands on 'f-a': no model 'f-a'"):
+    with pytest.raises(NotFoundError, match="model 'f-x' is based on 'f-a': no model 'f-a'"):
         await manager.load("f-x")
 
 
@@ -561,10 +561,10 @@ async def test_unloading_a_base_takes_along_what_stands_on_it(autojump_clock, ma
 
 
 async def test_with_a_lost_base_all_is_lost_that_stands_on_it(autojump_clock, manager, source, on_a):
-    lease = await manager.take("f-x")
+    lease = await manager.acquire("f-x")
     source.opened[0].broken.set()
     await wait_all_tasks_blocked()
-    assert manager.standing("f-x").state is State.DRAINING
+    assert manager.status("f-x").state is ModelState.DRAINING
     assert lease.revoked
     lease.release()
     async with manager.lease("f-x"):
@@ -575,7 +575,7 @@ async def test_with_a_lost_base_all_is_lost_that_stands_on_it(autojump_clock, ma
 async def test_in_the_end_what_stands_on_another_goes_first(autojump_clock, source, on_a):
     order = []
     async with trio.open_nursery() as nursery:
-        manager = ModelManager(source, Limits())
+        manager = ModelManager(source, ResidencyLimits())
         await nursery.start(manager.run)
         await manager.load("f-x")
         for model in source.opened:
@@ -602,7 +602,7 @@ CLOSE_S = 30
 async def test_in_the_end_copies_that_hang_are_unloaded_at_the_same_time(autojump_clock, source):
     order = []
     async with trio.open_nursery() as nursery:
-        manager = ModelManager(source, Limits())
+        manager = ModelManager(source, ResidencyLimits())
         await nursery.start(manager.run)
         for name in "abcd":
             await manager.load(f"f-{name}")
@@ -619,7 +619,7 @@ async def test_in_the_end_copies_that_hang_are_unloaded_at_the_same_time(autojum
 async def test_in_the_end_nothing_begins_to_go_when_the_time_is_over(autojump_clock, source, on_a, capsys):
     order = []
     async with trio.open_nursery() as nursery:
-        manager = ModelManager(source, Limits())
+        manager = ModelManager(source, ResidencyLimits())
         await nursery.start(manager.run)
         await manager.load("f-x")
         await manager.load("f-b")

@@ -13,8 +13,8 @@ from ttsw.errors import (
     UnavailableError,
 )
 from ttsw.models.effects import CancelLoad, Grant, Refuse, Revoke, StartLoad, StartUnload, Weigh
-from ttsw.models.instances import Cause, Instance, Place, Request, State
-from ttsw.models.limits import Limits
+from ttsw.models.instances import Footprint, Instance, ModelState, Request, UnloadCause
+from ttsw.models.limits import ResidencyLimits
 from ttsw.models.refusals import names
 from ttsw.models.residency import Residency
 from ttsw.types import MemorySnapshot
@@ -29,8 +29,8 @@ class World:
 
     def __init__(
         self,
-        limits: Limits,
-        sizes: dict[str, tuple[Place, ...]] | None = None,
+        limits: ResidencyLimits,
+        sizes: dict[str, tuple[Footprint, ...]] | None = None,
         bases: dict[str, str] | None = None,
     ) -> None:
         self.residency = Residency(limits)
@@ -39,7 +39,7 @@ class World:
         self.weighing, self.loading, self.unloading = [], [], []
         self.answers: dict[Request, Instance | Exception] = {}
         self.revoked: list[Request] = []
-        self.causes: list[tuple[str, Cause]] = []
+        self.causes: list[tuple[str, UnloadCause]] = []
         self.cancelled: list[Instance] = []
 
     def do(self, effects):
@@ -76,7 +76,7 @@ class World:
     def weigh(self):
         while self.weighing:
             demand = self.weighing.pop(0)
-            places = self.sizes.get(demand.model_id, (Place("cpu", 10 * MB),))
+            places = self.sizes.get(demand.model_id, (Footprint("cpu", 10 * MB),))
             self.do(self.residency.weighed(demand, places, self.now, self.bases.get(demand.model_id, "")))
 
     def finish_load(self, instance=None, size=None):
@@ -122,26 +122,26 @@ class World:
 
 
 def test_a_model_goes_through_its_states():
-    world = World(Limits())
-    assert world.residency.state("a") is State.ABSENT
+    world = World(ResidencyLimits())
+    assert world.residency.state("a") is ModelState.ABSENT
     request = world.ask("a")
-    assert world.residency.state("a") is State.LOADING
+    assert world.residency.state("a") is ModelState.LOADING
     world.residency.loaded(world.loading[0])
-    assert world.residency.state("a") is State.WARMING
+    assert world.residency.state("a") is ModelState.WARMING
     world.do(world.residency.warmed(world.loading[0], 0.0))
     world.loading.clear()
-    assert world.residency.state("a") is State.READY
+    assert world.residency.state("a") is ModelState.READY
     assert world.answers[request].holders == {request: None}
     world.release(request)
     world.do(world.residency.unload("a"))
-    assert world.residency.state("a") is State.UNLOADING
+    assert world.residency.state("a") is ModelState.UNLOADING
     world.finish_unload()
-    assert world.residency.state("a") is State.ABSENT
+    assert world.residency.state("a") is ModelState.ABSENT
     assert repr(world.residency) == "<Residency: nothing>"
 
 
 def test_a_thousand_join_one_load():
-    world = World(Limits())
+    world = World(ResidencyLimits())
     requests = [world.ask("a") for _ in range(1_000)]
     assert len(world.loading) == 1
     world.finish_load()
@@ -150,7 +150,7 @@ def test_a_thousand_join_one_load():
 
 
 def test_loads_wait_in_line():
-    world = World(Limits(loads=1))
+    world = World(ResidencyLimits(loads=1))
     for model_id in "abc":
         world.ask(model_id)
     assert world.states() == {"a": "loading"}
@@ -162,23 +162,23 @@ def test_loads_wait_in_line():
 
 
 def test_two_loads_at_once_where_that_is_allowed():
-    world = World(Limits(loads=2))
+    world = World(ResidencyLimits(loads=2))
     for model_id in "abc":
         world.ask(model_id)
     assert world.states() == {"a": "loading", "b": "loading"}
 
 
 def test_a_load_waits_until_those_before_it_are_weighed():
-    world = World(Limits(loads=2))
+    world = World(ResidencyLimits(loads=2))
     first, second = Request("a"), Request("b")
     weigh_a, weigh_b = world.residency.ask(first, 0), world.residency.ask(second, 0)
-    assert world.residency.weighed(weigh_b[0].demand, [Place("cpu")], 0) == []
-    effects = world.residency.weighed(weigh_a[0].demand, [Place("cpu")], 0)
+    assert world.residency.weighed(weigh_b[0].demand, [Footprint("cpu")], 0) == []
+    effects = world.residency.weighed(weigh_a[0].demand, [Footprint("cpu")], 0)
     assert [effect.instance.model_id for effect in effects] == ["a", "b"]
 
 
 def test_room_is_made_before_the_load_by_the_least_recently_used():
-    world = World(Limits(cap=2))
+    world = World(ResidencyLimits(cap=2))
     for model_id in "ab":
         world.have(model_id, leases=False)
         world.now += 1
@@ -187,11 +187,11 @@ def test_room_is_made_before_the_load_by_the_least_recently_used():
     assert world.states() == {"a": "ready", "b": "unloading"}, "nothing is loaded until there is room"
     world.settle()
     assert world.states() == {"a": "ready", "c": "ready"}
-    assert world.causes == [("b", Cause.ROOM)]
+    assert world.causes == [("b", UnloadCause.ROOM)]
 
 
 def test_what_was_only_loaded_ahead_goes_first():
-    world = World(Limits(cap=2))
+    world = World(ResidencyLimits(cap=2))
     world.have("a", leases=False)
     world.now += 5
     world.have("b", leases=False, speculative=True)
@@ -201,8 +201,8 @@ def test_what_was_only_loaded_ahead_goes_first():
 
 def test_no_more_goes_than_must():
     """The oldest alone doesn't make enough room; with the second it does, and then the oldest may stay."""
-    sizes = {"a": (Place("cpu", 10 * MB),), "b": (Place("cpu", 80 * MB),), "c": (Place("cpu", 90 * MB),)}
-    world = World(Limits(budget={"cpu": 100 * MB}), sizes)
+    sizes = {"a": (Footprint("cpu", 10 * MB),), "b": (Footprint("cpu", 80 * MB),), "c": (Footprint("cpu", 90 * MB),)}
+    world = World(ResidencyLimits(budget={"cpu": 100 * MB}), sizes)
     world.have("a", leases=False)
     world.now += 1
     world.have("b", leases=False)
@@ -211,7 +211,7 @@ def test_no_more_goes_than_must():
 
 
 def test_those_with_their_minimum_residency_go_before_younger_ones():
-    world = World(Limits(cap=2, min_residency_s=10))
+    world = World(ResidencyLimits(cap=2, min_residency_s=10))
     world.have("a", leases=False)
     world.now += 9
     world.have("b", leases=False)
@@ -222,7 +222,7 @@ def test_those_with_their_minimum_residency_go_before_younger_ones():
 
 
 def test_what_is_in_use_stays_and_the_refusal_names_its_users():
-    world = World(Limits(budget={"cpu": 25 * MB}, pinned=frozenset({"p"})))
+    world = World(ResidencyLimits(budget={"cpu": 25 * MB}, pinned=frozenset({"p"})))
     world.have("a", holder="session x")
     world.have("p", leases=False)
     refused = world.ask("b")
@@ -235,13 +235,13 @@ def test_what_is_in_use_stays_and_the_refusal_names_its_users():
 
 
 def test_a_refusal_by_the_cap_says_so():
-    world = World(Limits(cap=1))
+    world = World(ResidencyLimits(cap=1))
     world.have("a")
     assert "resident_cap is 1; cpu is held by a" in str(world.answers[world.ask("b")])
 
 
 def test_a_model_larger_than_the_budget_is_refused_at_once():
-    world = World(Limits(budget={"cpu": 5 * MB}))
+    world = World(ResidencyLimits(budget={"cpu": 5 * MB}))
     error = world.answers[world.ask("a")]
     assert "needs 10 MB on cpu, where 5 MB of 5 MB for models are free; cpu is held by no model of this worker" in str(
         error
@@ -249,7 +249,7 @@ def test_a_model_larger_than_the_budget_is_refused_at_once():
 
 
 def test_while_something_is_under_way_a_request_waits_rather_than_being_refused():
-    world = World(Limits(cap=1, loads=2))
+    world = World(ResidencyLimits(cap=1, loads=2))
     world.ask("a", leases=False)
     waiting = world.ask("b")
     assert waiting not in world.answers
@@ -259,15 +259,15 @@ def test_while_something_is_under_way_a_request_waits_rather_than_being_refused(
 
 
 def test_the_peak_of_a_load_must_fit_and_its_size_counts_from_then_on():
-    sizes = {"a": (Place("cpu", 40 * MB, 90 * MB),), "b": (Place("cpu", 50 * MB, 61 * MB),)}
-    world = World(Limits(budget={"cpu": 100 * MB}), sizes)
+    sizes = {"a": (Footprint("cpu", 40 * MB, 90 * MB),), "b": (Footprint("cpu", 50 * MB, 61 * MB),)}
+    world = World(ResidencyLimits(budget={"cpu": 100 * MB}), sizes)
     world.have("a")
     assert world.residency.free("cpu") == 60 * MB
     assert isinstance(world.answers[world.ask("b")], ResourceExhaustedError)
 
 
 def test_what_was_measured_counts():
-    world = World(Limits(budget={"cpu": 100 * MB}))
+    world = World(ResidencyLimits(budget={"cpu": 100 * MB}))
     world.ask("a")
     world.finish_load(size=95 * MB)
     assert world.residency.free("cpu") == 5 * MB
@@ -275,23 +275,23 @@ def test_what_was_measured_counts():
 
 
 def test_a_model_that_turns_out_larger_than_said_drives_out_what_is_idle():
-    world = World(Limits(budget={"cpu": 100 * MB}))
+    world = World(ResidencyLimits(budget={"cpu": 100 * MB}))
     world.have("a", leases=False)
     world.ask("b")
     world.finish_load(size=95 * MB)
-    assert world.causes == [("a", Cause.PRESSURE)]
+    assert world.causes == [("a", UnloadCause.PRESSURE)]
 
 
 def test_a_model_goes_where_it_fits_best():
-    sizes = dict.fromkeys("abc", (Place("cuda:0", 60 * MB), Place("cuda:1", 60 * MB)))
-    world = World(Limits(budget={"cuda:0": 100 * MB, "cuda:1": 100 * MB}), sizes)
+    sizes = dict.fromkeys("abc", (Footprint("cuda:0", 60 * MB), Footprint("cuda:1", 60 * MB)))
+    world = World(ResidencyLimits(budget={"cuda:0": 100 * MB, "cuda:1": 100 * MB}), sizes)
     assert world.answers[world.have("a", leases=False)].place.device == "cuda:0"
     assert world.answers[world.have("b", leases=False)].place.device == "cuda:1", "no need to evict"
     assert world.answers[world.have("c")].place.device == "cuda:0", "the first device gives way"
 
 
 def test_what_others_take_of_a_device_counts():
-    world = World(Limits(headroom=100 * MB))
+    world = World(ResidencyLimits(headroom=100 * MB))
     world.see(used=895 * MB)
     assert isinstance(world.answers[world.ask("a")], ResourceExhaustedError)
     world.see(used=890 * MB)
@@ -299,11 +299,11 @@ def test_what_others_take_of_a_device_counts():
     world.see(used=900 * MB)
     assert world.states() == {"a": "ready"}, "ten of those are ours"
     world.see(used=901 * MB)
-    assert world.causes == [("a", Cause.PRESSURE)], "others came, and we make way"
+    assert world.causes == [("a", UnloadCause.PRESSURE)], "others came, and we make way"
 
 
 def test_memory_on_the_move_is_nobodys():
-    world = World(Limits(headroom=0))
+    world = World(ResidencyLimits(headroom=0))
     world.see(used=0)
     world.ask("a")
     world.see(used=995 * MB)
@@ -315,7 +315,7 @@ def test_memory_on_the_move_is_nobodys():
 
 @pytest.mark.parametrize(("idle_s", "stays"), [(9.999, True), (10, False)])
 def test_ttl_to_the_tick(idle_s, stays):
-    world = World(Limits(ttl_s=10))
+    world = World(ResidencyLimits(ttl_s=10))
     world.release(world.have("a"))
     world.tick(idle_s)
     assert (world.states() == {"a": "ready"}) is stays
@@ -323,15 +323,15 @@ def test_ttl_to_the_tick(idle_s, stays):
 
 @pytest.mark.parametrize(("age_s", "stays"), [(29.999, True), (30, False)])
 def test_min_residency_to_the_tick(age_s, stays):
-    world = World(Limits(ttl_s=10, min_residency_s=30))
+    world = World(ResidencyLimits(ttl_s=10, min_residency_s=30))
     world.have("a", leases=False)
     world.tick(age_s)
     assert (world.states() == {"a": "ready"}) is stays
-    assert stays or world.causes == [("a", Cause.TTL)]
+    assert stays or world.causes == [("a", UnloadCause.TTL)]
 
 
 def test_what_is_in_use_or_pinned_outlives_its_ttl():
-    world = World(Limits(ttl_s=10, pinned=frozenset({"p"})))
+    world = World(ResidencyLimits(ttl_s=10, pinned=frozenset({"p"})))
     lease = world.have("a")
     world.have("p", leases=False)
     world.tick(1_000)
@@ -344,7 +344,7 @@ def test_what_is_in_use_or_pinned_outlives_its_ttl():
 
 
 def test_what_is_pinned_goes_by_request_only():
-    world = World(Limits(cap=1, pinned=frozenset({"p"})))
+    world = World(ResidencyLimits(cap=1, pinned=frozenset({"p"})))
     world.have("p", leases=False)
     assert "pinned" in str(world.answers[world.ask("a")])
     world.do(world.residency.unload("p"))
@@ -353,26 +353,26 @@ def test_what_is_pinned_goes_by_request_only():
 
 
 def test_a_fresh_load_replaces_the_old_once_nobody_uses_it():
-    world = World(Limits())
+    world = World(ResidencyLimits())
     old = world.have("a")
     fresh = world.have("a", fresh=True)
     assert world.answers[fresh] is not world.answers[old]
     assert [i.state.value for i in world.residency.instances] == ["draining", "ready"]
     assert world.answers[world.have("a")] is world.answers[fresh]
     world.release(old)
-    assert world.causes == [("a", Cause.REPLACED)]
+    assert world.causes == [("a", UnloadCause.REPLACED)]
 
 
 def test_where_two_copies_do_not_fit_the_old_one_goes_first_even_if_pinned():
-    world = World(Limits(cap=1, pinned=frozenset({"a"})))
+    world = World(ResidencyLimits(cap=1, pinned=frozenset({"a"})))
     world.have("a", leases=False)
     world.have("a", fresh=True)
-    assert world.causes == [("a", Cause.ROOM)]
+    assert world.causes == [("a", UnloadCause.ROOM)]
     assert "in use by a caller" in str(world.answers[world.ask("a", fresh=True)])
 
 
 def test_a_fresh_load_that_fails_leaves_the_old():
-    world = World(Limits())
+    world = World(ResidencyLimits())
     world.have("a", leases=False)
     fresh = world.ask("a", fresh=True)
     world.fail_load(UnavailableError("no"))
@@ -381,11 +381,11 @@ def test_a_fresh_load_that_fails_leaves_the_old():
 
 
 def test_a_failed_load_backs_off_longer_each_time():
-    world = World(Limits(backoff_s=1, most_backoff_s=3))
+    world = World(ResidencyLimits(backoff_s=1, most_backoff_s=3))
     refused = world.ask("a")
     world.fail_load(UnavailableError("weights are corrupt"))
     assert str(world.answers[refused]) == "weights are corrupt"
-    assert world.residency.state("a") is State.FAILED
+    assert world.residency.state("a") is ModelState.FAILED
     assert world.states() == {}
     for wait_s in (1, 2, 3, 3):
         world.now += wait_s - 0.25
@@ -400,7 +400,7 @@ def test_a_failed_load_backs_off_longer_each_time():
 
 
 def test_who_insists_may_try_at_once_and_success_forgets_the_failures():
-    world = World(Limits(backoff_s=60))
+    world = World(ResidencyLimits(backoff_s=60))
     world.ask("a")
     world.fail_load(UnavailableError("no"))
     world.have("a", insists=True)
@@ -408,13 +408,13 @@ def test_who_insists_may_try_at_once_and_success_forgets_the_failures():
 
 
 def test_out_of_memory_evicts_what_is_idle_and_tries_once_more():
-    world = World(Limits(pinned=frozenset({"p"})))
+    world = World(ResidencyLimits(pinned=frozenset({"p"})))
     for model_id in "xyp":
         world.have(model_id, leases=False)
     lease = world.have("u", holder="session u")
     request = world.ask("a")
     world.fail_load(OutOfMemoryError("the device has no memory left"))
-    assert world.causes == [("x", Cause.OUT_OF_MEMORY), ("y", Cause.OUT_OF_MEMORY)]
+    assert world.causes == [("x", UnloadCause.OUT_OF_MEMORY), ("y", UnloadCause.OUT_OF_MEMORY)]
     assert request not in world.answers
     world.finish_unload()
     world.weigh()
@@ -431,7 +431,7 @@ def test_out_of_memory_evicts_what_is_idle_and_tries_once_more():
 
 
 def test_out_of_memory_with_nothing_to_evict_fails_at_once():
-    world = World(Limits())
+    world = World(ResidencyLimits())
     request = world.ask("a")
     world.fail_load(OutOfMemoryError("full"))
     assert isinstance(world.answers[request], OutOfMemoryError)
@@ -439,15 +439,15 @@ def test_out_of_memory_with_nothing_to_evict_fails_at_once():
 
 
 def test_a_model_in_use_that_runs_out_of_memory_drives_out_what_is_idle():
-    world = World(Limits())
+    world = World(ResidencyLimits())
     used = world.have("a")
     world.have("b", leases=False)
     world.do(world.residency.relieve(world.answers[used], 0))
-    assert world.causes == [("b", Cause.OUT_OF_MEMORY)]
+    assert world.causes == [("b", UnloadCause.OUT_OF_MEMORY)]
 
 
 def test_what_is_in_use_is_unloaded_by_force_only_and_its_holders_let_go_first():
-    world = World(Limits())
+    world = World(ResidencyLimits())
     leases = [world.have("a", holder=f"session {number}") for number in range(7)]
     with pytest.raises(FailedPreconditionError, match=r"in use by session 0, session 1, .*session 4 and 2 more; wait"):
         world.residency.unload("a")
@@ -457,14 +457,14 @@ def test_what_is_in_use_is_unloaded_by_force_only_and_its_holders_let_go_first()
     for lease in leases:
         assert world.unloading == []
         world.release(lease)
-    assert world.causes == [("a", Cause.ASKED)]
+    assert world.causes == [("a", UnloadCause.ASKED)]
     later = world.ask("a")
     world.settle()
     assert isinstance(world.answers[later], Instance), "the next who needs it loads it again"
 
 
 def test_an_unload_in_the_middle_of_a_load():
-    world = World(Limits())
+    world = World(ResidencyLimits())
     waiting = world.ask("a", holder="session 1")
     with pytest.raises(FailedPreconditionError, match="being loaded for session 1"):
         world.residency.unload("a")
@@ -474,7 +474,7 @@ def test_an_unload_in_the_middle_of_a_load():
     later = world.ask("a")
     assert len(world.loading) == 1, "no second load while the first one comes to its end"
     world.finish_load()  # the cancel came too late
-    assert world.causes == [("a", Cause.ASKED)]
+    assert world.causes == [("a", UnloadCause.ASKED)]
     assert world.loading == []
     world.finish_unload()
     world.settle()
@@ -482,7 +482,7 @@ def test_an_unload_in_the_middle_of_a_load():
 
 
 def test_an_unload_of_what_waits_in_line():
-    world = World(Limits(loads=1))
+    world = World(ResidencyLimits(loads=1))
     world.ask("a")
     waiting = world.ask("b")
     with pytest.raises(FailedPreconditionError, match="being loaded for a caller"):
@@ -492,7 +492,7 @@ def test_an_unload_of_what_waits_in_line():
 
 
 def test_a_load_that_nobody_waits_for_any_more_goes_on_and_may_be_unloaded():
-    world = World(Limits())
+    world = World(ResidencyLimits())
     world.do(world.residency.withdraw(world.ask("a"), 0))
     world.do(world.residency.unload("a"))
     world.do(world.residency.unloaded(world.loading.pop(), 0))
@@ -503,7 +503,7 @@ def test_a_load_that_nobody_waits_for_any_more_goes_on_and_may_be_unloaded():
 
 
 def test_a_load_that_has_not_begun_is_given_up_with_its_last_request():
-    world = World(Limits(loads=1))
+    world = World(ResidencyLimits(loads=1))
     world.ask("a")
     world.do(world.residency.withdraw(world.ask("b"), 0))
     world.settle()
@@ -511,14 +511,14 @@ def test_a_load_that_has_not_begun_is_given_up_with_its_last_request():
 
 
 def test_a_lease_that_is_no_longer_wanted_when_it_comes_is_given_back():
-    world = World(Limits())
+    world = World(ResidencyLimits())
     request = world.have("a")
     world.do(world.residency.withdraw(request, 0))
     assert world.residency.ready("a").idle
 
 
 def test_speculation_takes_free_room_only():
-    world = World(Limits(cap=1))
+    world = World(ResidencyLimits(cap=1))
     world.have("a", leases=False)
     refused = world.ask("b", leases=False, speculative=True)
     assert "this request may not evict others" in str(world.answers[refused])
@@ -526,17 +526,17 @@ def test_speculation_takes_free_room_only():
 
 
 def test_a_model_that_cannot_even_be_weighed():
-    world = World(Limits())
+    world = World(ResidencyLimits())
     request = Request("a")
     (weigh,) = world.residency.ask(request, 0)
     world.do(world.residency.refused(weigh.demand, NotFoundError("no model 'a'"), 0))
     assert isinstance(world.answers[request], NotFoundError)
-    assert world.residency.state("a") is State.ABSENT
+    assert world.residency.state("a") is ModelState.ABSENT
     assert world.residency.refused(weigh.demand, NotFoundError("late"), 0) == []
 
 
 def test_in_the_end_nobody_gets_anything():
-    world = World(Limits(loads=1))
+    world = World(ResidencyLimits(loads=1))
     waiting = [world.ask("a"), world.ask("b")]
     world.do(world.residency.stop())
     waiting.append(world.ask("c"))
@@ -547,7 +547,7 @@ def test_many_names_are_cut_short():
     assert names([Request("a", "x"), Request("a", "y")]) == "x, y"
 
 
-LIMITS = Limits(
+LIMITS = ResidencyLimits(
     cap=3,
     loads=2,
     ttl_s=20,
@@ -558,14 +558,14 @@ LIMITS = Limits(
     most_backoff_s=8,
 )
 SIZES = {
-    "a": (Place("cpu", 10 * MB, 30 * MB),),
-    "b": (Place("cpu", 60 * MB),),
-    "c": (Place("cuda:0", 50 * MB), Place("cpu", 50 * MB)),
-    "d": (Place("cpu", 101 * MB),),
-    "p": (Place("cpu", 30 * MB),),
-    "m": (Place("cuda:0", 40 * MB), Place("cpu", 40 * MB)),
-    "x": (Place("cuda:0", 5 * MB), Place("cpu", 5 * MB, 10 * MB)),
-    "y": (Place("cuda:0", 5 * MB), Place("cpu", 20 * MB)),
+    "a": (Footprint("cpu", 10 * MB, 30 * MB),),
+    "b": (Footprint("cpu", 60 * MB),),
+    "c": (Footprint("cuda:0", 50 * MB), Footprint("cpu", 50 * MB)),
+    "d": (Footprint("cpu", 101 * MB),),
+    "p": (Footprint("cpu", 30 * MB),),
+    "m": (Footprint("cuda:0", 40 * MB), Footprint("cpu", 40 * MB)),
+    "x": (Footprint("cuda:0", 5 * MB), Footprint("cpu", 5 * MB, 10 * MB)),
+    "y": (Footprint("cuda:0", 5 * MB), Footprint("cpu", 20 * MB)),
 }
 BASES = {"x": "m", "y": "m"}
 
@@ -589,7 +589,7 @@ class Anything(RuleBasedStateMachine):
                 self.held.add(request)
         for effect in effects:
             if isinstance(effect, StartUnload) and effect.instance.model_id == "p":
-                why = {Cause.ASKED, Cause.REPLACED, Cause.LOST}
+                why = {UnloadCause.ASKED, UnloadCause.REPLACED, UnloadCause.LOST}
                 assert effect.cause in why or self.fresh_wanted("p"), "what is pinned went"
 
     def fresh_wanted(self, model_id):
@@ -623,13 +623,13 @@ class Anything(RuleBasedStateMachine):
         instance = data.draw(st.sampled_from(self.world.loading))
         residency, now = self.world.residency, self.world.now
         if how == "loaded":
-            residency.loaded(instance) if instance.state is State.LOADING else None
+            residency.loaded(instance) if instance.state is ModelState.LOADING else None
             return
         self.world.loading.remove(instance)
         if how == "warmed":
             residency.loaded(instance)
             self.do(residency.warmed(instance, now, data.draw(st.sampled_from([None, instance.place.size // 2]))))
-        elif instance.state is State.UNLOADING:
+        elif instance.state is ModelState.UNLOADING:
             self.do(residency.unloaded(instance, now))
         else:
             self.do(residency.failed(instance, (OutOfMemoryError if how == "oom" else UnavailableError)("no"), now))
@@ -685,7 +685,9 @@ class Anything(RuleBasedStateMachine):
             for instance in self.world.residency.instances
             if due_alone(instance)
             and all(
-                due_alone(each) for each in instance.carried if each.state is not State.UNLOADING or each.unfinished
+                due_alone(each)
+                for each in instance.dependents
+                if each.state is not ModelState.UNLOADING or each.unfinished
             )
         }
         effects = self.world.residency.tick(self.world.now)
@@ -719,7 +721,7 @@ class Anything(RuleBasedStateMachine):
         in_flight = [instance.model_id for instance in instances if math.isinf(instance.loaded_at)]
         assert len(in_flight) <= LIMITS.loads
         assert len(set(in_flight)) == len(in_flight), "two loads of one model"
-        ready = [instance.model_id for instance in instances if instance.state is State.READY]
+        ready = [instance.model_id for instance in instances if instance.state is ModelState.READY]
         assert len(set(ready)) == len(ready)
 
     @invariant()
@@ -733,21 +735,24 @@ class Anything(RuleBasedStateMachine):
         for instance in self.world.residency.instances:
             assert instance.in_flight or not instance.waiters
             assert (instance in self.world.unloading) or (
-                instance.state is not State.UNLOADING or instance in self.world.loading
+                instance.state is not ModelState.UNLOADING or instance in self.world.loading
             )
-            assert instance.state is not State.DRAINING or instance.needed
+            assert instance.state is not ModelState.DRAINING or instance.needed
 
     @invariant()
     def bases_carry(self):
         there = self.world.residency.instances
         for instance in there:
             assert (BASES.get(instance.model_id) is not None) == (instance.base is not None)
-            assert instance.carried == dict.fromkeys(each for each in there if each.base is instance)
+            assert instance.dependents == dict.fromkeys(each for each in there if each.base is instance)
             if instance.base is not None:
                 gone = instance.base not in there
-                assert not gone or instance.state is State.UNLOADING, "a base went before what stands on it"
+                assert not gone or instance.state is ModelState.UNLOADING, "a base went before what is based on it"
                 assert instance.base.place.device == instance.place.device
-                assert instance.state is State.UNLOADING or instance.base.state in {State.READY, State.DRAINING}
+                assert instance.state is ModelState.UNLOADING or instance.base.state in {
+                    ModelState.READY,
+                    ModelState.DRAINING,
+                }
 
     def teardown(self):
         self.world.settle()
@@ -774,7 +779,7 @@ def lose(world, instance):
 
 
 def test_a_lost_model_that_nobody_uses_is_seen_off_and_the_next_request_loads_another():
-    world = World(Limits())
+    world = World(ResidencyLimits())
     world.release(world.have("a"))
     lose(world, world.residency.instances[0])
     assert world.states() == {"a": "unloading"}
@@ -783,12 +788,12 @@ def test_a_lost_model_that_nobody_uses_is_seen_off_and_the_next_request_loads_an
 
 
 def test_holders_of_a_lost_model_are_asked_to_let_go_and_others_load_at_once():
-    world = World(Limits(cap=1))
+    world = World(ResidencyLimits(cap=1))
     holder = world.have("a")
     lost = world.residency.instances[0]
     lose(world, lost)
     assert world.revoked == [holder]
-    assert lost.state is State.DRAINING
+    assert lost.state is ModelState.DRAINING
     second = world.ask("a")
     assert len(world.loading) == 1, "what is lost counts neither against the cap nor as memory"
     world.finish_load()
@@ -799,7 +804,7 @@ def test_holders_of_a_lost_model_are_asked_to_let_go_and_others_load_at_once():
 
 
 def test_what_is_lost_takes_no_room():
-    world = World(Limits(budget={"cpu": 15 * MB}))
+    world = World(ResidencyLimits(budget={"cpu": 15 * MB}))
     world.see(0)
     world.have("a")
     lose(world, world.residency.instances[0])
@@ -809,7 +814,7 @@ def test_what_is_lost_takes_no_room():
 
 
 def test_a_model_that_keeps_being_lost_is_loaded_after_longer_and_longer_waits():
-    world = World(Limits(backoff_s=1.0, most_backoff_s=8.0))
+    world = World(ResidencyLimits(backoff_s=1.0, most_backoff_s=8.0))
     waits = []
     for _ in range(6):
         world.release(world.have("a"))
@@ -827,7 +832,7 @@ def test_a_model_that_keeps_being_lost_is_loaded_after_longer_and_longer_waits()
 
 
 def test_one_that_has_lived_for_long_starts_from_the_first_again():
-    world = World(Limits(backoff_s=1.0, most_backoff_s=8.0))
+    world = World(ResidencyLimits(backoff_s=1.0, most_backoff_s=8.0))
     for _ in range(3):
         world.release(world.have("a", insists=True))
         lose(world, world.residency.ready("a"))
@@ -840,7 +845,7 @@ def test_one_that_has_lived_for_long_starts_from_the_first_again():
 
 
 def test_what_is_going_already_cant_be_lost():
-    world = World(Limits())
+    world = World(ResidencyLimits())
     world.release(world.have("a"))
     instance = world.residency.instances[0]
     world.do(world.residency.unload("a"))
@@ -850,12 +855,12 @@ def test_what_is_going_already_cant_be_lost():
     assert isinstance(world.answers[world.have("a")], Instance)
 
 
-# What stands on another.
+# What is based on another.
 
 
 def have_two_on_m(**limits):
-    sizes = {"m": (Place("cpu", 50 * MB),), "x": (Place("cpu", 5 * MB),), "y": (Place("cpu", 5 * MB),)}
-    world = World(Limits(**limits), sizes, BASES)
+    sizes = {"m": (Footprint("cpu", 50 * MB),), "x": (Footprint("cpu", 5 * MB),), "y": (Footprint("cpu", 5 * MB),)}
+    world = World(ResidencyLimits(**limits), sizes, BASES)
     return world, world.have("x"), world.have("y")
 
 
@@ -870,7 +875,7 @@ def test_a_base_is_loaded_first_and_counts_once():
 
 
 def test_many_who_want_voices_of_one_base_wait_for_one_load_of_it():
-    world = World(Limits(loads=4), bases=BASES)
+    world = World(ResidencyLimits(loads=4), bases=BASES)
     requests = [world.ask(model_id) for model_id in ("x", "m", "y", "x")]
     assert [instance.model_id for instance in world.loading] == ["m"]
     world.finish_load()
@@ -887,13 +892,13 @@ def test_an_evicted_voice_leaves_its_base():
     assert world.states() == {"m": "ready", "y": "ready"}
     world.ask("x")
     assert [instance.model_id for instance in world.loading] == ["x"], "the base is not loaded again"
-    assert world.answers[y].state is State.READY
+    assert world.answers[y].state is ModelState.READY
 
 
 def test_a_base_stays_while_a_voice_is_used_and_goes_with_idle_ones():
     world, x, y = have_two_on_m(budget={"cpu": 60 * MB})
     world.see(0)
-    world.sizes["a"] = (Place("cpu", 45 * MB),)
+    world.sizes["a"] = (Footprint("cpu", 45 * MB),)
     world.release(y)
     refused = world.ask("a")
     error = world.answers[refused]
@@ -909,15 +914,19 @@ def test_a_base_stays_while_a_voice_is_used_and_goes_with_idle_ones():
 def test_a_voice_goes_before_its_base_where_that_makes_room():
     world, x, y = have_two_on_m(budget={"cpu": 60 * MB})
     world.see(0)
-    world.sizes["a"] = (Place("cpu", 4 * MB),)
+    world.sizes["a"] = (Footprint("cpu", 4 * MB),)
     world.release(x)
     world.release(y)
     world.have("a")
-    assert world.causes == [("x", Cause.ROOM)]
+    assert world.causes == [("x", UnloadCause.ROOM)]
 
 
 def test_room_for_a_voice_is_never_made_of_its_base():
-    world = World(Limits(budget={"cpu": 52 * MB}), {"m": (Place("cpu", 50 * MB),), "x": (Place("cpu", 5 * MB),)}, BASES)
+    world = World(
+        ResidencyLimits(budget={"cpu": 52 * MB}),
+        {"m": (Footprint("cpu", 50 * MB),), "x": (Footprint("cpu", 5 * MB),)},
+        BASES,
+    )
     world.see(0)
     world.have("m", leases=False)
     refused = world.ask("x")
@@ -926,18 +935,18 @@ def test_room_for_a_voice_is_never_made_of_its_base():
 
 
 def test_a_base_that_cannot_come_refuses_its_voices():
-    world = World(Limits(), bases=BASES)
+    world = World(ResidencyLimits(), bases=BASES)
     requests = [world.ask("x"), world.ask("y")]
     world.fail_load(UnavailableError("its file is damaged"))
     assert [str(world.answers[request]) for request in requests] == [
-        "model 'x' stands on 'm': its file is damaged",
-        "model 'y' stands on 'm': model 'm' failed 0.0 s ago, and is not loaded again for 1.0 s: its file is damaged",
+        "model 'x' is based on 'm': its file is damaged",
+        "model 'y' is based on 'm': model 'm' failed 0.0 s ago, and is not loaded again for 1.0 s: its file is damaged",
     ]
     assert world.states() == {}
 
 
 def test_who_wants_a_voice_no_more_wants_no_base():
-    world = World(Limits(loads=1), bases=BASES)
+    world = World(ResidencyLimits(loads=1), bases=BASES)
     world.ask("a")
     x, y = world.ask("x"), world.ask("y")
     world.finish_load()
@@ -966,7 +975,7 @@ def test_a_base_loaded_anew_keeps_its_old_copy_for_voices_in_use():
     world.release(y)
     old = world.residency.ready("m")
     world.have("m", fresh=True, leases=False)
-    assert old.state is State.DRAINING
+    assert old.state is ModelState.DRAINING
     assert world.revoked == []
     again = world.have("x")
     assert world.answers[again].base is world.residency.ready("m")
@@ -976,7 +985,7 @@ def test_a_base_loaded_anew_keeps_its_old_copy_for_voices_in_use():
 
 
 def test_a_voice_that_loads_while_its_base_is_replaced_is_asked_back_at_once():
-    world = World(Limits(loads=2), bases=BASES)
+    world = World(ResidencyLimits(loads=2), bases=BASES)
     world.have("m", leases=False)
     x = world.ask("x")
     world.ask("m", fresh=True, leases=False)
@@ -1005,12 +1014,12 @@ def test_what_stands_on_a_lost_base_is_lost_with_it():
 
 
 def test_a_voice_out_of_memory_is_tried_again_without_the_loss_of_its_base():
-    world = World(Limits(), bases=BASES)
+    world = World(ResidencyLimits(), bases=BASES)
     world.release(world.have("a"))
     world.have("m", leases=False)
     x = world.ask("x")
     world.fail_load(OutOfMemoryError("no"))
-    assert world.causes == [("a", Cause.OUT_OF_MEMORY)]
+    assert world.causes == [("a", UnloadCause.OUT_OF_MEMORY)]
     world.settle()
     assert world.answers[x].base is world.residency.ready("m")
 
@@ -1021,7 +1030,7 @@ def test_time_takes_a_base_only_with_all_that_stands_on_it():
     world.tick(15)
     world.release(y)
     world.tick(10)
-    assert world.causes == [("x", Cause.TTL)]
+    assert world.causes == [("x", UnloadCause.TTL)]
     world.settle()
     world.tick(10)
     assert [model_id for model_id, _ in world.causes] == ["x", "y", "m"]
@@ -1032,4 +1041,4 @@ def test_a_pinned_voice_pins_its_base():
     world.release(x)
     world.release(y)
     world.tick(100)
-    assert world.causes == [("y", Cause.TTL)]
+    assert world.causes == [("y", UnloadCause.TTL)]

@@ -4,15 +4,15 @@ import pytest
 import trio
 
 from ttsw.errors import NotFoundError, UnavailableError
-from ttsw.models.instances import Place
-from ttsw.models.packs import PackError
-from ttsw.models.records import Measured, Record, RecordBook
-from ttsw.models.shelf import Shelf
-from ttsw.models.source import PackSource, place
+from ttsw.models.instances import Footprint
+from ttsw.models.measurements import MeasurementStore, ModelRecord, ModelSize
+from ttsw.models.source import PackSource, footprint
+from ttsw.packs.catalogue import Catalogue
+from ttsw.packs.reader import PackError
 from ttsw.testing import FakeDevice
 from ttsw.types import VoicePack
 
-MEASURED = Measured(90_000_000, 150_000_000, 1.0)
+MEASURED = ModelSize(90_000_000, 150_000_000, 1.0)
 
 
 @pytest.fixture
@@ -34,33 +34,33 @@ def source(pack, device, tmp_path):
         loaded()
         return pack, record, device, base
 
-    book = RecordBook(tmp_path / "state")
-    return PackSource(lambda: Shelf({"f-a": pack}), book, (device,), lambda _pack: ["cpu"], load)
+    book = MeasurementStore(tmp_path / "state")
+    return PackSource(lambda: Catalogue({"f-a": pack}), book, (device,), lambda _pack: ["cpu"], load)
 
 
 def test_a_pack_takes_what_it_says_until_it_was_measured(pack):
-    assert place(pack, "cuda:0", {}) == Place("cuda:0", 40_000_000, 40_000_000)
-    assert place(pack, "cpu", {"cpu": MEASURED}) == Place("cpu", 90_000_000, 150_000_000, 1_000)
+    assert footprint(pack, "cuda:0", {}) == Footprint("cuda:0", 40_000_000, 40_000_000)
+    assert footprint(pack, "cpu", {"cpu": MEASURED}) == Footprint("cpu", 90_000_000, 150_000_000, 1_000)
     small = VoicePack("f", "b", Path(), disk_mb=20)
-    assert place(small, "cpu", {"cuda:0": MEASURED}) == Place("cpu", 20_000_000, 20_000_000)
+    assert footprint(small, "cpu", {"cuda:0": MEASURED}) == Footprint("cpu", 20_000_000, 20_000_000)
 
 
 def test_in_main_memory_it_takes_its_files_at_least(pack):
-    assert place(pack, "cpu", {"cpu": Measured(1, 2, 1.0)}) == Place("cpu", 1_000, 1_000, 1_000)
-    assert place(pack, "cuda:0", {"cuda:0": Measured(1, 2, 1.0)}).size == 1
+    assert footprint(pack, "cpu", {"cpu": ModelSize(1, 2, 1.0)}) == Footprint("cpu", 1_000, 1_000, 1_000)
+    assert footprint(pack, "cuda:0", {"cuda:0": ModelSize(1, 2, 1.0)}).size == 1
 
 
 def test_a_file_that_is_gone_is_a_fault(pack):
     pack.files["model.onnx"].unlink()
     with pytest.raises(UnavailableError, match="weights cannot be read"):
-        place(pack, "cpu", {})
+        footprint(pack, "cpu", {})
 
 
 async def test_what_is_kept_weighs_from_then_on(source, pack):
-    assert (await source.weigh("f-a"))[1] == [Place("cpu", 40_000_000, 40_000_000, 1_000)]
+    assert (await source.weigh("f-a"))[1] == [Footprint("cpu", 40_000_000, 40_000_000, 1_000)]
     assert await source.keep(pack, "cpu", MEASURED) == MEASURED
     found, places = await source.weigh("f-a")
-    assert (found, places) == (pack, [Place("cpu", 90_000_000, 150_000_000, 1_000)])
+    assert (found, places) == (pack, [Footprint("cpu", 90_000_000, 150_000_000, 1_000)])
     with pytest.raises(NotFoundError):
         await source.weigh("f-b")
 
@@ -68,24 +68,26 @@ async def test_what_is_kept_weighs_from_then_on(source, pack):
 async def test_the_first_load_of_a_family_does_not_replace_what_is_known(source, pack, tmp_path):
     """It brings in libraries, which stay when the model goes."""
     await source.keep(pack, "cpu", MEASURED)
-    restarted = PackSource(source.find, RecordBook(tmp_path / "state"), source.devices, source.choose, source.load)
-    larger = Measured(120_000_000, 200_000_000, 2.0)
+    restarted = PackSource(
+        source.find, MeasurementStore(tmp_path / "state"), source.devices, source.choose, source.load
+    )
+    larger = ModelSize(120_000_000, 200_000_000, 2.0)
     assert await restarted.keep(pack, "cpu", larger) == MEASURED
     assert await restarted.keep(pack, "cpu", larger) == larger
 
 
 async def test_a_model_is_opened_with_what_is_known_of_it(source, pack):
     told = []
-    opened, record, device, base = await source.open(pack, Place("cpu"), lambda: told.append("loaded"), "the base")
+    opened, record, device, base = await source.open(pack, Footprint("cpu"), lambda: told.append("loaded"), "the base")
     assert (opened, device, told, base) == (pack, "cpu", ["loaded"], "the base")
-    assert isinstance(record, Record)
+    assert isinstance(record, ModelRecord)
     assert len(record.digest) == 64
 
 
 async def test_a_model_whose_files_are_not_what_they_should_be_is_not_opened(source, pack):
     damaged = VoicePack("f", "a", pack.root, files=pack.files, checksums={"model.onnx": "0" * 64})
     with pytest.raises(PackError):
-        await source.open(damaged, Place("cpu"), lambda: pytest.fail("it was loaded"), None)
+        await source.open(damaged, Footprint("cpu"), lambda: pytest.fail("it was loaded"), None)
 
 
 async def test_a_device_that_is_lost_is_left_out(source, device):
@@ -103,9 +105,9 @@ async def test_what_stands_on_another_goes_where_that_can(pack, device, tmp_path
         return ["cuda:0"]
 
     voice = VoicePack("f", "voice", tmp_path, vram_mb=5, base="f-a")
-    shelf = Shelf({"f-a": pack, "f-voice": voice})
-    source = PackSource(lambda: shelf, RecordBook(tmp_path / "state"), (device,), choose, None)
-    assert await source.weigh("f-voice") == (voice, [Place("cuda:0", 5_000_000)])
+    shelf = Catalogue({"f-a": pack, "f-voice": voice})
+    source = PackSource(lambda: shelf, MeasurementStore(tmp_path / "state"), (device,), choose, None)
+    assert await source.weigh("f-voice") == (voice, [Footprint("cuda:0", 5_000_000)])
     assert asked == ["f-a"]
 
 
@@ -113,8 +115,8 @@ async def test_what_stands_on_another_goes_where_that_can(pack, device, tmp_path
     ("base", "message"),
     [
         ("f-none", "no model 'f-none'; there are: "),
-        ("f-voice", "its base f-voice stands on f-voice itself; name that one"),
-        ("f-other", "its base f-other stands on f-a itself; name that one"),
+        ("f-voice", "its base f-voice is based on f-voice itself; name that one"),
+        ("f-other", "its base f-other is based on f-a itself; name that one"),
         ("g-a", "its base g-a is of the family 'g', and must be of 'f'"),
     ],
 )
@@ -125,6 +127,8 @@ async def test_what_cannot_be_a_base(pack, device, tmp_path, base, message):
         "f-other": VoicePack("f", "other", tmp_path, base="f-a"),
         "g-a": VoicePack("g", "a", tmp_path),
     }
-    source = PackSource(lambda: Shelf(packs), RecordBook(tmp_path / "state"), (device,), lambda _: ["cpu"], None)
+    source = PackSource(
+        lambda: Catalogue(packs), MeasurementStore(tmp_path / "state"), (device,), lambda _: ["cpu"], None
+    )
     with pytest.raises((NotFoundError, UnavailableError), match=message):
         await source.weigh("f-voice")

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import trio.lowlevel
 
 from ttsw.errors import NotFoundError, UnavailableError
-from ttsw.profiler.measuring import Stage
-from ttsw.profiler.samples import Heard, Utterance
-from ttsw.profiler.subject import Known, Memory, Seen
+from ttsw.profiler.load_messages import LoadResult, UtteranceTimes
+from ttsw.profiler.model_bench import Stage
+from ttsw.profiler.subject import KnownModel, MemoryReading, ServerSnapshot
 
 
 @dataclass
@@ -103,7 +103,7 @@ class World:
         return [0.1] * 3
 
     def record(self, model_id):
-        return Known("ab" * 32, -20.0)
+        return KnownModel("ab" * 32, -20.0)
 
     def _alive(self):
         if self.dead:
@@ -112,7 +112,7 @@ class World:
     async def models(self):
         self._alive()
         return {
-            model_id: Seen(
+            model_id: ServerSnapshot(
                 model.family,
                 "1.0",
                 device=model.device if model_id in self.resident else "",
@@ -127,7 +127,7 @@ class World:
         self._alive()
         ours = 50.0 + sum(self.voices[each].size_mb for each in self.resident) + self.leaked_mb + self.speaking_mb
         self.most_seen_mb = max(self.most_seen_mb, ours)
-        return Memory(self.total_mb, ours, others_mb=0.0)
+        return MemoryReading(self.total_mb, ours, others_mb=0.0)
 
     # Listeners
 
@@ -147,7 +147,7 @@ class World:
                 said += self._say(order, group.model, model, total)
             for _ in range(3):
                 await trio.lowlevel.checkpoint()  # whoever looks at memory meanwhile has a turn
-            return Heard(
+            return LoadResult(
                 seconds=order.seconds,
                 utterances=said,
                 jitter={group.model: {1: 100} for group in order.groups},
@@ -173,7 +173,7 @@ class World:
             if sessions > model.smooth:
                 gap = max(gap, 0.3)
             found.append(
-                Utterance(
+                UtteranceTimes(
                     model=model_id,
                     began_s=began_s,
                     characters=45,

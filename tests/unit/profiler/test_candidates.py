@@ -6,8 +6,8 @@ import pytest
 
 from ttsw.config import load_config
 from ttsw.errors import NotFoundError
-from ttsw.models.packs import PackError
-from ttsw.models.shelf import Shelf
+from ttsw.packs.catalogue import Catalogue
+from ttsw.packs.reader import PackError
 from ttsw.profiler.candidates import choose_models
 from ttsw.profiler.plans import FULL, NORMAL, QUICK
 from ttsw.testing.devices import FakeDevice
@@ -21,7 +21,7 @@ UNKNOWN = VoicePack("nobody", "brings-it", Path())
 
 
 def shelf(*packs, **broken):
-    return Shelf({pack.model_id: pack for pack in packs}, broken)
+    return Catalogue({pack.model_id: pack for pack in packs}, broken)
 
 
 def choose(*named, gpu=None, packs=(HERE, MOCK, TORCH, UNKNOWN), devices=(CPU, GPU), **settings):

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from ttsw.device.processes import ProcessTree
-from ttsw.profiler.disturbances import LAG_MS, CpuTimes, Watch, cpu_words, load_words, read_times
+from ttsw.profiler.disturbances import LAG_MS, CpuTimes, DisturbanceWatch, cpu_words, load_words, read_times
 
 QUIET = CpuTimes(0, 100, 1, 50)
 
@@ -45,7 +45,7 @@ def test_what_ended_processes_did_is_still_ours():
 
 
 def test_a_watch_tells_each_thing_once():
-    watch = Watch(lambda: 0.0, loads=lambda: 1000.0)
+    watch = DisturbanceWatch(lambda: 0.0, loads=lambda: 1000.0)
     watch.say(["it is odd", "it is odd"])
     watch.say(["it is odd"])
     watch.lags_ms += [1.0, LAG_MS + 1, 3 * LAG_MS]
@@ -57,7 +57,7 @@ def test_a_watch_tells_each_thing_once():
 
 
 def test_nothing_to_say():
-    watch = Watch(lambda: 0.0, loads=lambda: 0.0)
+    watch = DisturbanceWatch(lambda: 0.0, loads=lambda: 0.0)
     watch.look()
     watch.lags_ms.append(1.0)
     assert watch.told() == ()

@@ -12,14 +12,16 @@ import trio
 from ttsw.config import Config, load_config
 from ttsw.config.dump import to_yaml
 from ttsw.errors import NotFoundError, UnavailableError
+from ttsw.fronts.abi.generated.tts import ModelInfo
 from ttsw.profiler.bench import Target
 from ttsw.profiler.plans import QUICK
-from ttsw.profiler.running import INTERRUPTED, measure
+from ttsw.profiler.run import INTERRUPTED, measure
 from ttsw.profiler.server import open_server, seen, settle
 from ttsw.profiler.server_config import IDLE_MODEL, SESSIONS, measuring_config
 from ttsw.profiles.files import read_profile, write_profile
 from ttsw.profiles.schema import Slo
-from ttsw.rpc.generated.tts import ModelInfo
+
+pytestmark = pytest.mark.slow
 
 TINY = replace(
     QUICK,

@@ -8,23 +8,25 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from tests.unit.profiler.test_measuring import Log
+from tests.unit.profiler.test_model_bench import Log
 from tests.unit.simulation.profiles import facts, make
 from ttsw.errors import TtswError
-from ttsw.models.records import Record
+from ttsw.models.measurements import ModelRecord
 from ttsw.profiler.bench import Bench
-from ttsw.profiler.disturbances import Watch
-from ttsw.profiler.measuring import Stage
-from ttsw.profiler.plans import Plan
-from ttsw.profiler.samples import Heard, Utterance
-from ttsw.profiler.subject import Known, Memory, Seen
+from ttsw.profiler.disturbances import DisturbanceWatch
+from ttsw.profiler.load_messages import LoadResult, UtteranceTimes
+from ttsw.profiler.model_bench import Stage
+from ttsw.profiler.plans import BenchPlan
+from ttsw.profiler.subject import KnownModel, MemoryReading, ServerSnapshot
 from ttsw.profiler.texts import texts
 from ttsw.profiles.schema import Slo
-from ttsw.sessions.synthesizer import open_synthesizer
-from ttsw.simulation.source import Simulation
+from ttsw.sessions.synthesizer import run_synthesizer
+from ttsw.simulation.source import SimulatedSource
 from ttsw.units import FRAME_S
 
-PLAN = Plan(
+pytestmark = pytest.mark.slow
+
+PLAN = BenchPlan(
     cycles=2, probe_s=25.0, confirm_s=40.0, memory_levels=(1, 2), memory_s=10.0, poisson_s=0.0, pairs=0, most=64
 )
 HEADROOM_MB = 1_000.0
@@ -35,7 +37,7 @@ class SimulatedWorld:
     """Server, listeners and meter of a simulation, in one process."""
 
     def __init__(self, profile, noise, seed):
-        self.simulation = Simulation(profile, noise, seed)
+        self.simulation = SimulatedSource(profile, noise, seed)
         self.voice, self.rtf = None, []
 
     @asynccontextmanager
@@ -47,11 +49,13 @@ class SimulatedWorld:
     async def models(self):
         await trio.lowlevel.checkpoint()
         size = None if self.voice is None else self.voice.host.facts.size_mb
-        return {MODEL: Seen("f", "1.0", device="" if self.voice is None else "cuda:0", size_mb=size)}
+        return {MODEL: ServerSnapshot("f", "1.0", device="" if self.voice is None else "cuda:0", size_mb=size)}
 
     async def load(self, model_id):
         began = trio.current_time()
-        self.voice = await self.simulation(self.simulation.shelf[model_id], Record(), "cuda:0", lambda: None)
+        self.voice = await self.simulation.load(
+            self.simulation.catalogue[model_id], ModelRecord(), "cuda:0", lambda: None
+        )
         return trio.current_time() - began
 
     async def unload(self, _model_id):
@@ -64,38 +68,38 @@ class SimulatedWorld:
         return taken
 
     def record(self, _model_id):
-        return Known()
+        return KnownModel()
 
     # its device
 
     async def look(self):
         await trio.lowlevel.checkpoint()
         seen = self.simulation.device.snapshot()
-        return Memory(seen.total / 1e6, seen.ours / 1e6)
+        return MemoryReading(seen.total / 1e6, seen.ours / 1e6)
 
     # those who listen
 
     async def listen(self, order):
         begins = trio.current_time() + order.settle_s
-        found: list[Utterance] = []
+        found: list[UtteranceTimes] = []
         with trio.move_on_after(order.settle_s + order.seconds + order.drain_s):
             async with trio.open_nursery() as nursery:
                 for group in order.groups:
                     for number in range(group.sessions):
                         wait_s = order.settle_s * number / group.sessions
                         nursery.start_soon(self._session, order, wait_s, number, begins, found)
-        return Heard(seconds=order.seconds, utterances=found)
+        return LoadResult(seconds=order.seconds, utterances=found)
 
     async def _session(self, order, wait_s, number, begins, found):
         await trio.sleep(wait_s)
         said = 0
-        async with open_synthesizer(self.voice) as synthesizer:
+        async with run_synthesizer(self.voice) as synthesizer:
             for text in texts(order.texts, 1_000 * order.seed + number):
                 now = trio.current_time()
                 if said == order.most or (order.most is None and now >= begins + order.seconds):
                     return
                 said += 1
-                utterance = Utterance(model=MODEL, began_s=now - begins, characters=len(text))
+                utterance = UtteranceTimes(model=MODEL, began_s=now - begins, characters=len(text))
                 if utterance.began_s >= 0 or order.most is not None:
                     found.append(utterance)
                 await self._hear(synthesizer, text, utterance, order.pacing)
@@ -124,7 +128,7 @@ class SimulatedWorld:
 def limit():
     async def limit(model, noise=0.0, seed=1, memory_mb=24_000.0):
         world = SimulatedWorld(make(memory_mb, a=model), noise, seed)
-        watch = Watch(lambda: 0.0, loads=lambda: 0.0)
+        watch = DisturbanceWatch(lambda: 0.0, loads=lambda: 0.0)
         bench = Bench(
             world.open_stage, PLAN, Slo(), device="cuda:0", headroom_mb=HEADROOM_MB, watch=watch, progress=Log()
         )

@@ -5,19 +5,19 @@ from datetime import UTC, datetime
 from hypothesis import strategies as st
 
 from ttsw.profiles.schema import (
-    Derived,
+    DerivedSettings,
     DeviceFacts,
     HostFacts,
     Interference,
-    Level,
     LoadFacts,
     ModelFacts,
     Percentiles,
     Profile,
+    SessionLevel,
     Slo,
     Spread,
 )
-from ttsw.profiles.writing import tidy
+from ttsw.profiles.writer import tidy
 
 
 def spread(median, by=0.0, n=3):
@@ -25,7 +25,7 @@ def spread(median, by=0.0, n=3):
 
 
 def level(sessions, ttfa=100.0, *, passed=True, **more):
-    return Level(
+    return SessionLevel(
         sessions=sessions,
         window_s=10,
         utterances=40,
@@ -70,7 +70,7 @@ MEASURED = Profile(
         Interference(speaking="piper-anna", beside="hibari-heart", doing="speaks", level=level(2)),
         Interference(speaking="piper-anna", beside="hibari-heart", doing="loads", level=level(2, passed=False)),
     ),
-    derived=Derived(
+    derived=DerivedSettings(
         headroom_mb=400,
         budget_mb=7600,
         resident_cap=2,
@@ -89,7 +89,7 @@ _ids = st.text("abcdefghijk-", min_size=1, max_size=12)
 _percentiles = st.none() | st.builds(Percentiles, p50=_numbers, p95=_numbers, p99=_numbers, n=st.integers(1, 10**9))
 _spreads = st.builds(Spread, median=st.floats(-1e9, 1e9), low=_numbers, high=_numbers, n=st.integers(1, 9))
 _levels = st.builds(
-    Level,
+    SessionLevel,
     sessions=st.integers(1, 999),
     arrivals=st.sampled_from(["closed", "poisson"]),
     window_s=_numbers,
@@ -145,7 +145,7 @@ def profiles(draw):
         interference=tuple(
             draw(st.lists(st.builds(Interference, speaking=_ids, beside=_ids, level=_levels), max_size=2))
         ),
-        derived=Derived(
+        derived=DerivedSettings(
             headroom_mb=draw(_numbers),
             budget_mb=draw(_numbers),
             resident_cap=draw(st.integers(1, 99)),

@@ -8,7 +8,7 @@ from tests.unit.profiles.samples import MEASURED
 from ttsw.config import shipped_dir
 from ttsw.errors import ConfigError, NotFoundError
 from ttsw.profiles.files import find_profile, list_profiles, own_folder, read_profile
-from ttsw.profiles.writing import to_yaml, write_profile
+from ttsw.profiles.writer import to_yaml, write_profile
 
 TEXT = to_yaml(MEASURED)
 

@@ -1,12 +1,12 @@
-"""From URLs to clients, and from redis-py's errors to ours; nothing is connected to."""
+"""Creating clients from URLs, and converting redis-py's errors; without a connection."""
 
 import pytest
 from redis import exceptions
 from redis.connection import SSLConnection, UnixDomainSocketConnection
 
 from ttsw.errors import ConfigError
-from ttsw.registry.client import explain, make_client
-from ttsw.registry.pulse import Condition
+from ttsw.registry.client import make_client, to_registry_error
+from ttsw.registry.heartbeat import Condition
 
 
 def options(url):
@@ -14,7 +14,7 @@ def options(url):
     return pool.connection_class, pool.connection_kwargs
 
 
-def test_a_url_says_where_and_who():
+def test_a_url_contains_address_and_login():
     _, given = options("redis://tts:p%40ss@redis.example:6380/2")
     wanted = {"host": "redis.example", "port": 6380, "db": 2, "username": "tts", "password": "p@ss"}
     assert wanted.items() <= given.items()
@@ -36,26 +36,26 @@ def test_no_option_of_the_url_lets_a_call_wait():
 
 def test_sentinels():
     pool = make_client("redis+sentinel://tts:p%40ss@a:1,[::1]:2,c/main/3", 0.5).connection_pool
-    asked = [each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels]
-    assert [(each["host"], each["port"]) for each in asked] == [("a", 1), ("::1", 2), ("c", 26_379)]
-    assert {each["socket_timeout"] for each in asked} == {0.5}
-    assert all(each["password"] is None for each in asked)
+    sentinels = [each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels]
+    assert [(each["host"], each["port"]) for each in sentinels] == [("a", 1), ("::1", 2), ("c", 26_379)]
+    assert {each["socket_timeout"] for each in sentinels} == {0.5}
+    assert all(each["password"] is None for each in sentinels)
     assert (pool.service_name, pool.connection_kwargs["db"], pool.connection_kwargs["password"]) == ("main", 3, "p@ss")
 
 
 @pytest.mark.parametrize(
     ("url", "fault"),
     [
-        ("redis://:secret@h:port", "can't be used"),
-        ("redis://:secret@h?db=x", "can't be used"),
+        ("redis://:secret@h:port", "is invalid"),
+        ("redis://:secret@h?db=x", "is invalid"),
         ("redis://:secret@h?no_such=1", "no_such"),
-        ("redis://:sec/ret@h", "can't be used"),
+        ("redis://:sec/ret@h", "is invalid"),
         ("redis+sentinel://:secret@h:1", "SERVICE"),
-        ("redis+sentinel://:secret@h:x/main", "can't be used"),
-        ("http://:secret@h", "can't be used"),
+        ("redis+sentinel://:secret@h:x/main", "is invalid"),
+        ("http://:secret@h", "is invalid"),
     ],
 )
-def test_what_cannot_be_used_is_told_without_the_password(url, fault):
+def test_errors_about_a_url_do_not_contain_the_password(url, fault):
     with pytest.raises(ConfigError) as caught:
         make_client(url, 0.5)
     assert fault in str(caught.value)
@@ -77,7 +77,7 @@ def broken_watch(cause):
 @pytest.mark.parametrize(
     ("error", "condition"),
     [
-        (exceptions.ConnectionError("Error 111 connecting to h:1"), Condition.AWAY),
+        (exceptions.ConnectionError("Error 111 connecting to h:1"), Condition.UNREACHABLE),
         (exceptions.TimeoutError("Timeout reading from h:1"), Condition.SLOW),
         (exceptions.AuthenticationError("Authentication required."), Condition.LOGIN),
         (exceptions.NoPermissionError("this user has no permissions"), Condition.FORBIDDEN),
@@ -90,17 +90,17 @@ def broken_watch(cause):
         (exceptions.ResponseError("WRONGTYPE Operation against a key"), Condition.REFUSED),
         (exceptions.MovedError("1 h:1"), Condition.REFUSED),
         (exceptions.WatchError("changed"), Condition.REFUSED),
-        (broken_watch(exceptions.ConnectionError("gone")), Condition.AWAY),
+        (broken_watch(exceptions.ConnectionError("gone")), Condition.UNREACHABLE),
         (broken_watch(exceptions.TimeoutError("slow")), Condition.SLOW),
-        (OSError("no such socket"), Condition.AWAY),
+        (OSError("no such socket"), Condition.UNREACHABLE),
     ],
 )
-def test_what_an_error_means(error, condition):
-    told = explain(error, "redis://h")
-    assert told.condition is condition
-    assert str(told).startswith(f"the registry redis://h is {condition}: ")
+def test_the_condition_of_an_error(error, condition):
+    converted = to_registry_error(error, "redis://h")
+    assert converted.condition is condition
+    assert str(converted).startswith(f"the registry redis://h is {condition}: ")
 
 
-def test_what_was_written_is_no_part_of_the_message():
+def test_the_error_message_excludes_the_written_value():
     error = exceptions.ReadOnlyError("Command # 1 (SET worker:a {…}) of pipeline caused error: You can't write")
-    assert str(explain(error, "r")) == "the registry r is read-only: You can't write"
+    assert str(to_registry_error(error, "r")) == "the registry r is read-only: You can't write"

@@ -1,4 +1,4 @@
-"""Who fits, and who is best."""
+"""Filtering and ranking of workers."""
 
 import json
 import random
@@ -19,8 +19,8 @@ def worker(name, *, resident=(), models=(), sessions=0.0, limit=4, queue=0.0, ag
     return WorkerRecord(name, f"grpc://{name}:1", capabilities, tuple(resident), metrics, NOW - age_s)
 
 
-def best(wanted, *workers, chance=lambda: 0.5):
-    picked = pick(workers, wanted, NOW, chance=chance)
+def best(wanted, *workers, tie_break=lambda: 0.5):
+    picked = pick(workers, wanted, NOW, tie_break=tie_break)
     return picked and picked.name
 
 
@@ -57,11 +57,11 @@ def test_stale_ones_and_those_not_ready_are_passed_over():
 def test_of_equals_any_may_be_picked():
     equals = worker("a"), worker("b"), worker("c")
     chances = iter((0.9, 0.1, 0.5))
-    assert best(Wanted(), *equals, chance=lambda: next(chances)) == "b"
-    assert {best(Wanted(), *equals, chance=random.random) for _ in range(200)} == {"a", "b", "c"}
+    assert best(Wanted(), *equals, tie_break=lambda: next(chances)) == "b"
+    assert {best(Wanted(), *equals, tie_break=random.random) for _ in range(200)} == {"a", "b", "c"}
 
 
-def test_one_that_says_little_is_understood():
+def test_a_record_without_capabilities_is_accepted():
     assert best(Wanted(), WorkerRecord("bare", "grpc://h:1", last_heartbeat_ts=NOW)) == "bare"
 
 
@@ -79,7 +79,7 @@ def test_one_that_says_little_is_understood():
         (Wanted(capabilities=frozenset({"lora", "zero_shot"})), False),
     ],
 )
-def test_what_is_wanted(wanted, fit):
+def test_requirements(wanted, fit):
     record = worker("x", resident=["m"], languages=["en-US", "de"], lora=True, zero_shot=False)
     assert fits(record, wanted) is fit
 
@@ -91,7 +91,7 @@ class Registry:
         return NOW, {good.key: good.to_json(), "worker:\x1b": b"{", "worker:list": "no text"}
 
 
-async def test_what_is_malformed_keeps_nobody_from_being_found():
+async def test_a_malformed_record_does_not_hide_others():
     listing = await find_workers(Registry())
     assert [each.name for each in listing.workers] == ["good"]
     assert [fault.text for fault in listing.faults][1] == "worker:list: no text"
@@ -116,14 +116,14 @@ metrics = st.dictionaries(
 async def test_no_record_keeps_another_from_being_found_and_picked(capabilities, metrics, stamp, addr):
     good, full = worker("good", resident=["m"]), worker("full", resident=["m"], sessions=4)
     other = {"name": "other", "addr": addr, "capabilities": {"models": ["m"]} | capabilities, "metrics": metrics}
-    told = {**other, "resident_models": [], "last_heartbeat_ts": stamp}
+    record = {**other, "resident_models": [], "last_heartbeat_ts": stamp}
 
     class Odd:
         @staticmethod
         async def read_all():
             return NOW, {
                 **{each.key: each.to_json() for each in (good, full)},
-                "worker:other": json.dumps(told).encode(),
+                "worker:other": json.dumps(record).encode(),
             }
 
     listing = await find_workers(Odd())

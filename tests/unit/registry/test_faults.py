@@ -1,4 +1,4 @@
-"""No text that is shown holds a password."""
+"""Displayed URLs contain no password."""
 
 import pytest
 from hypothesis import given
@@ -22,5 +22,5 @@ def test_a_url_is_shown_without_login_and_options(url, shown):
 
 
 @given(st.text(max_size=20))
-def test_whatever_the_password_is(password):
+def test_any_password_is_removed(password):
     assert redact(f"redis://tts:{password}@HOST/1") == "redis://HOST/1"

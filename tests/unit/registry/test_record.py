@@ -1,4 +1,4 @@
-"""What a record is: written, read back, and refused by name of its fault."""
+"""Serialization and validation of records."""
 
 import json
 import math
@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttsw.registry.record import (
-    LARGEST,
-    MOST_BYTES,
+    MAX_BYTES,
+    MAX_NUMBER,
     TTL_S,
     MalformedRecordError,
     WorkerRecord,
     grpc_addr,
     parse_record,
-    shown,
+    printable,
 )
-from ttsw.terminal import is_safe
+from ttsw.system.terminal import is_safe
 
 CAPABILITIES = {
     "streaming": True, "zero_shot": False, "lora": False, "cpu_ok": True, "emotive_zero_prompt": False,
@@ -44,14 +44,14 @@ def test_a_record_is_understood():
     assert (record.state, record.instance, record.limit) == ("ready", "i", 16)
     assert record.languages == ("en", "de")
     assert record.models == ("c", "a", "b")
-    assert record.can("cpu_ok")
-    assert not record.can("lora")
-    assert not record.can("telepathy")
+    assert record.has_capability("cpu_ok")
+    assert not record.has_capability("lora")
+    assert not record.has_capability("telepathy")
     assert (record.age_s(1_010.5), record.age_s(0)) == (10, 0)
 
 
 def test_another_programs_record_is_understood():
-    """The contract promises six keys and names of capabilities; what is ours alone may be missing, or more be there."""
+    """Accept missing and additional capabilities: the contract defines only six keys and the public capabilities."""
     record = parse(capabilities={"streaming": True, "colour": {"deep": [None]}}, resident_models=[], metrics={"new": 1})
     assert (record.state, record.instance, record.limit, record.ttl_s) == ("ready", "", None, TTL_S)
     assert record.models == record.languages == ()
@@ -78,8 +78,8 @@ def test_figures_that_are_none_are_left_out():
 @pytest.mark.parametrize(
     ("changed", "fault"),
     [
-        ({"name": "bass"}, "name isn't that of the key"),
-        ({"name": 3}, "name isn't that of the key"),
+        ({"name": "bass"}, "name doesn't match the key"),
+        ({"name": 3}, "name doesn't match the key"),
         ({"addr": "alto:7002"}, "addr isn't grpc://HOST:PORT"),
         ({"addr": "grpc://alto:0"}, "addr isn't"),
         ({"addr": "grpc://alto:65536"}, "addr isn't"),
@@ -91,31 +91,31 @@ def test_figures_that_are_none_are_left_out():
         ({"addr": "grpc://a..b:1"}, "addr isn't"),
         ({"capabilities": []}, "capabilities isn't an object"),
         ({"capabilities": {"lora": 1}}, "capabilities.lora isn't true or false"),
-        ({"capabilities": {"languages": "en"}}, "capabilities.languages isn't a list of texts"),
+        ({"capabilities": {"languages": "en"}}, "capabilities.languages isn't a list of valid strings"),
         ({"capabilities": {"models": [1]}}, "capabilities.models isn't"),
-        ({"capabilities": {"state": ""}}, "capabilities.state isn't a text"),
-        ({"capabilities": {"state": "\x1b[2J"}}, "capabilities.state isn't a text"),
-        ({"capabilities": {"version": "1.0\u202e"}}, "capabilities.version isn't a text"),
-        ({"capabilities": {"device": "al\u200bto"}}, "capabilities.device isn't a text"),
+        ({"capabilities": {"state": ""}}, "capabilities.state isn't a valid string"),
+        ({"capabilities": {"state": "\x1b[2J"}}, "capabilities.state isn't a valid string"),
+        ({"capabilities": {"version": "1.0\u202e"}}, "capabilities.version isn't a valid string"),
+        ({"capabilities": {"device": "al\u200bto"}}, "capabilities.device isn't a valid string"),
         ({"capabilities": {"models": ["a\u2028b"]}}, "capabilities.models isn't a list"),
-        ({"capabilities": {"ttl_s": 1e300}}, "capabilities.ttl_s isn't a time"),
-        ({"capabilities": {"max_concurrent_sessions": 10**400}}, "isn't a whole number"),
-        ({"capabilities": {"ttl_s": 0}}, "capabilities.ttl_s isn't a time"),
-        ({"capabilities": {"max_concurrent_sessions": True}}, "isn't a whole number"),
-        ({"capabilities": {"max_concurrent_sessions": -1}}, "isn't a whole number"),
+        ({"capabilities": {"ttl_s": 1e300}}, "capabilities.ttl_s isn't a valid duration"),
+        ({"capabilities": {"max_concurrent_sessions": 10**400}}, "isn't a valid integer"),
+        ({"capabilities": {"ttl_s": 0}}, "capabilities.ttl_s isn't a valid duration"),
+        ({"capabilities": {"max_concurrent_sessions": True}}, "isn't a valid integer"),
+        ({"capabilities": {"max_concurrent_sessions": -1}}, "isn't a valid integer"),
         ({"resident_models": "c"}, "resident_models isn't a list"),
         ({"resident_models": ["\ud800"]}, "resident_models isn't a list"),
         ({"metrics": []}, "metrics isn't an object"),
-        ({"metrics": {"rtf": "fast"}}, "metrics.rtf isn't a number"),
-        ({"metrics": {"rtf": True}}, "metrics.rtf isn't a number"),
-        ({"metrics": {"rtf": math.inf}}, "metrics.rtf isn't a number"),
-        ({"metrics": {"ttfa_ms_p95": 7e16}}, "metrics.ttfa_ms_p95 isn't a number"),
-        ({"metrics": {"\u202e": None}}, r"metrics.\u202e isn't a number"),
-        ({"last_heartbeat_ts": -1e300}, "last_heartbeat_ts isn't a time"),
-        ({"metrics": {"rtf": 10**400}}, "metrics.rtf isn't a number"),
-        ({"metrics": {"\x1b": None}}, r"metrics.\x1b isn't a number"),
-        ({"last_heartbeat_ts": None}, "last_heartbeat_ts isn't a time"),
-        ({"pid": 1}, "has keys that a record hasn't: pid"),
+        ({"metrics": {"rtf": "fast"}}, "metrics.rtf isn't a valid number"),
+        ({"metrics": {"rtf": True}}, "metrics.rtf isn't a valid number"),
+        ({"metrics": {"rtf": math.inf}}, "metrics.rtf isn't a valid number"),
+        ({"metrics": {"ttfa_ms_p95": 7e16}}, "metrics.ttfa_ms_p95 isn't a valid number"),
+        ({"metrics": {"\u202e": None}}, r"metrics.\u202e isn't a valid number"),
+        ({"last_heartbeat_ts": -1e300}, "last_heartbeat_ts isn't a valid time"),
+        ({"metrics": {"rtf": 10**400}}, "metrics.rtf isn't a valid number"),
+        ({"metrics": {"\x1b": None}}, r"metrics.\x1b isn't a valid number"),
+        ({"last_heartbeat_ts": None}, "last_heartbeat_ts isn't a valid time"),
+        ({"pid": 1}, "has unknown keys: pid"),
     ],
 )
 def test_a_fault_is_named(changed, fault):
@@ -134,15 +134,15 @@ def test_a_fault_is_named(changed, fault):
         (b"9" * 5_000, "not JSON"),
         (b"[]", "a JSON list, not an object"),
         (b"{}", "lacks name, addr"),
-        (b" " * (MOST_BYTES + 1), "larger than"),
+        (b" " * (MAX_BYTES + 1), "larger than"),
     ],
 )
-def test_what_is_no_record_at_all(data, fault):
+def test_a_value_that_is_not_a_record(data, fault):
     with pytest.raises(MalformedRecordError, match=fault):
         parse_record("worker:alto", data)
 
 
-def test_a_worker_with_too_many_models_is_told_so():
+def test_a_record_with_too_many_models_is_an_error():
     models = [f"family-model-{at}" for at in range(10_000)]
     with pytest.raises(MalformedRecordError, match="larger than"):
         WorkerRecord("alto", "grpc://h:1", {"models": models}).to_json()
@@ -157,7 +157,7 @@ records = st.fixed_dictionaries({name: st.just(value) | anything for name, value
 
 
 @given(records | anything)
-def test_whatever_is_there_is_a_record_or_has_a_fault(value):
+def test_any_value_is_a_record_or_has_a_fault(value):
     data = json.dumps(value).encode()
     try:
         record = parse_record("worker:alto", data)
@@ -171,7 +171,7 @@ def test_whatever_is_there_is_a_record_or_has_a_fault(value):
 
 
 @given(st.binary(max_size=60))
-def test_whatever_bytes_are_there(data):
+def test_random_bytes_are_malformed(data):
     with pytest.raises(MalformedRecordError):
         parse_record("worker:alto", data)
 
@@ -190,7 +190,7 @@ def test_what_is_written_is_read(name, models, metrics, now):
     read = parse_record(record.key, record.to_json())
     assert (read.name, read.address, read.resident_models) == (name, ("::1", 7002), tuple(models))
     assert read.last_heartbeat_ts == now
-    assert read.metrics == {key: float(value) for key, value in metrics.items() if abs(value) <= LARGEST}
+    assert read.metrics == {key: float(value) for key, value in metrics.items() if abs(value) <= MAX_NUMBER}
 
 
 @pytest.mark.parametrize(
@@ -203,9 +203,9 @@ def test_what_is_written_is_read(name, models, metrics, now):
         (None, "fe80::1", "grpc://[fe80::1]:1"),
     ],
 )
-def test_where_others_reach_a_worker(advertised, host, addr):
+def test_the_address_for_clients(advertised, host, addr):
     assert grpc_addr(advertised, host, 1, "box") == addr
 
 
 def test_long_texts_of_others_are_cut():
-    assert len(shown("x" * 1000)) == 200
+    assert len(printable("x" * 1000)) == 200

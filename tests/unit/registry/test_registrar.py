@@ -1,4 +1,4 @@
-"""The registrar over a registry that the test holds in its hand."""
+"""The registrar with a fake registry."""
 
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -11,15 +11,15 @@ from trio.testing import wait_all_tasks_blocked
 from ttsw.config import RedisConfig
 from ttsw.errors import AlreadyExistsError, ConfigError
 from ttsw.registry.faults import RegistryError
-from ttsw.registry.pulse import Condition, Held
+from ttsw.registry.heartbeat import Condition, Holder
 from ttsw.registry.record import MalformedRecordError, WorkerRecord
 from ttsw.registry.registrar import Registrar
 
-OTHER = Held(WorkerRecord("alto", "grpc://b:1").stamped("other", 30, 100.0), 103.0)
+OTHER = Holder(WorkerRecord("alto", "grpc://b:1").stamped("other", 30, 100.0), 103.0)
 
 
 class Registry:
-    """Keeps one name; does what `trouble` says first."""
+    """A registry with one name; `trouble` makes its operations hang or fail."""
 
     timeout_s = 1.0
 
@@ -35,7 +35,7 @@ class Registry:
         self.written.append((trio.current_time(), record.stamped(instance, ttl_s, 0.0)))
         return None
 
-    async def give_back(self, name, instance):
+    async def release(self, name, instance):
         await self._suffer(self.trouble_leaving)
         self.left.append((name, instance))
 
@@ -104,7 +104,7 @@ async def test_it_beats_within_the_interval(registrar, registry, nursery, autoju
     assert [line["event"] for line in lines] == ["registered"]
 
 
-async def test_news_are_written_at_once_in_one_write(registrar, registry, worker, nursery, autojump_clock):
+async def test_changes_are_written_immediately_in_one_write(registrar, registry, worker, nursery, autojump_clock):
     await nursery.start(registrar.run)
     await trio.sleep(5)
     for worker.state in ("draining", "drained"):
@@ -113,11 +113,11 @@ async def test_news_are_written_at_once_in_one_write(registrar, registry, worker
     assert [record.state for _, record in registry.written] == ["ready", "drained"]
 
 
-async def test_trouble_is_told_once_and_tried_again(registrar, registry, nursery, autojump_clock, lines):
+async def test_a_failure_is_logged_once_and_retried(registrar, registry, nursery, autojump_clock, lines):
     await nursery.start(registrar.run)
-    registry.trouble = Condition.AWAY
+    registry.trouble = Condition.UNREACHABLE
     await trio.sleep(60)
-    assert registrar.condition is Condition.AWAY
+    assert registrar.condition is Condition.UNREACHABLE
     registry.trouble, back = None, trio.current_time()
     await trio.sleep(2)
     assert registry.written[-1][0] - back <= 2
@@ -131,8 +131,8 @@ async def test_a_registry_that_hangs_is_given_up_on(registrar, registry, nursery
     assert registrar.condition is Condition.SLOW
 
 
-@pytest.mark.parametrize("trouble", ["hangs", RuntimeError("no pulse"), MalformedRecordError("too large")])
-async def test_a_worker_that_cannot_say_how_it_is(registrar, worker, autojump_clock, lines, trouble):
+@pytest.mark.parametrize("trouble", ["hangs", RuntimeError("no heartbeat"), MalformedRecordError("too large")])
+async def test_a_worker_that_fails_to_create_its_record(registrar, worker, autojump_clock, lines, trouble):
     async with trio.open_nursery() as nursery:
         await nursery.start(registrar.run)
         worker.trouble = trouble
@@ -145,7 +145,7 @@ async def test_a_worker_that_cannot_say_how_it_is(registrar, worker, autojump_cl
     assert [line["event"] for line in lines] == ["registered", "not registered", "registered"]
 
 
-async def test_a_record_that_is_none_is_told_at_the_start(registrar, worker, nursery):
+async def test_an_invalid_record_at_startup_is_an_error(registrar, worker, nursery):
     worker.trouble = MalformedRecordError("too large")
     with pytest.raises(MalformedRecordError):
         await nursery.start(registrar.run)
@@ -163,7 +163,7 @@ async def test_it_is_taken_over_once(registry, worker, nursery, autojump_clock):
     registry.holder = OTHER
     await nursery.start(registrar.run)
     await trio.sleep(15)
-    assert registrar.condition is Condition.HELD, "the fake keeps its holder: what was taken once isn't taken again"
+    assert registrar.condition is Condition.HELD, "the fake keeps its holder: a takeover happens only once"
     assert len(registry.written) == 1
 
 
@@ -191,10 +191,10 @@ async def test_cancelled_at_each_place_it_waits(registrar, registry, worker, whe
         await trio.sleep(1)
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-        asked = trio.current_time()
+        cancelled_at = trio.current_time()
     assert not registry.is_open
     assert bool(registry.left) is (where != "leaving")
-    assert trio.current_time() - asked <= registry.timeout_s
+    assert trio.current_time() - cancelled_at <= registry.timeout_s
 
 
 async def test_cancelled_before_it_was_ever_written(registrar, registry, worker, autojump_clock):
@@ -206,14 +206,14 @@ async def test_cancelled_before_it_was_ever_written(registrar, registry, worker,
 
 
 @pytest.mark.parametrize(
-    ("trouble", "error"), [("hangs", "no answer in time"), (Condition.READ_ONLY, "it is read-only")]
+    ("trouble", "error"), [("hangs", "registry timed out"), (Condition.READ_ONLY, "it is read-only")]
 )
-async def test_leaving_in_vain_is_told(registrar, registry, autojump_clock, trouble, error):
+async def test_a_failed_removal_is_logged(registrar, registry, autojump_clock, trouble, error):
     registry.trouble_leaving = trouble
     with structlog.testing.capture_logs() as lines, trio.move_on_after(1):
         await registrar.run()
     assert lines[-1] == {
-        "event": "not removed from the registry; the record stays there until it expires",
+        "event": "failed to remove the registry record; it remains until it expires",
         "error": error,
         "log_level": "warning",
     }

@@ -3,12 +3,12 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from ttsw.errors import FailedPreconditionError, UnavailableError
-from ttsw.sessions.metronome import Metronome
+from ttsw.sessions.frame_timer import FrameTimer
 from ttsw.sessions.options import SessionOptions
 from ttsw.sessions.session import OVERLAP_S, Session
-from ttsw.sessions.state import IllegalMoveError, State
-from ttsw.sessions.utterance import Cause
-from ttsw.sessions.voice import Level, Voice
+from ttsw.sessions.state import IllegalMoveError, SessionState
+from ttsw.sessions.utterance import EndCause
+from ttsw.sessions.voice import LoudnessTarget, Voice
 from ttsw.testing import FakeHost
 
 SECOND = "a" * 100
@@ -23,7 +23,7 @@ class Source:
     async def __call__(self, *, fresh: bool) -> Voice:
         await trio.lowlevel.checkpoint()
         self.fresh.append(fresh)
-        return Voice(FakeHost(step_s=0.01), Level(None))
+        return Voice(FakeHost(step_s=0.01), LoudnessTarget(None))
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def source():
 
 @pytest.fixture
 async def metronome(nursery):
-    metronome = Metronome()
+    metronome = FrameTimer()
     nursery.start_soon(metronome.run)
     return metronome
 
@@ -70,9 +70,9 @@ async def speak(session: Session, text: str = SECOND, frames: list | None = None
 async def test_it_speaks_again_and_again(autojump_clock, session):
     for _ in range(3):
         utterance, frames = await speak(session)
-        assert utterance.report.cause is Cause.FINISHED
+        assert utterance.report.cause is EndCause.FINISHED
         assert len(frames) == 50
-    assert session.state is State.IDLE
+    assert session.state is SessionState.IDLE
     assert session.utterance is None
 
 
@@ -89,9 +89,9 @@ async def test_controls_say_where_the_audio_stands(autojump_clock, session, nurs
     nursery.start_soon(speak, session, SECOND, frames)
     await trio.sleep(0.5)
     for command in (session.pause, session.pause, session.resume, session.resume):
-        standing = command()
-        assert standing.last_sequence == len(frames)
-        assert standing.position_samples == 960 * len(frames)
+        status = command()
+        assert status.last_sequence == len(frames)
+        assert status.position_samples == 960 * len(frames)
     stopped = session.stop()
     assert stopped.last_sequence == len(frames)
     await wait_all_tasks_blocked()
@@ -133,9 +133,9 @@ async def test_it_ends_when_idle_for_too_long(autojump_clock, nursery, source, m
     session.pause()
     session.resume()
     await trio.sleep(9.9)
-    assert session.state is State.IDLE
+    assert session.state is SessionState.IDLE
     await trio.sleep(0.2)
-    assert session.state is State.ENDED
+    assert session.state is SessionState.ENDED
     with pytest.raises(IllegalMoveError):
         session.begin()
 
@@ -144,7 +144,7 @@ async def test_speech_is_activity_and_a_forgotten_pause_is_not(autojump_clock, n
     session = Session("s", "m", SessionOptions(), source, metronome, idle_timeout_s=10)
     await nursery.start(session.run)
     utterance, _ = await speak(session, SECOND * 30)
-    assert utterance.report.cause is Cause.FINISHED
+    assert utterance.report.cause is EndCause.FINISHED
     session.pause()
     utterance, frames = await speak(session)
     assert frames == []
@@ -160,7 +160,7 @@ async def test_ending_it_stops_its_speech(autojump_clock, session, nursery):
     session.end()
     await trio.sleep(0.1)
     assert frames[-1].final
-    assert session.state is State.ENDED
+    assert session.state is SessionState.ENDED
     assert "ended" in repr(session)
 
 
@@ -186,7 +186,7 @@ async def test_cancelled_from_above_it_ends_clean(autojump_clock, source, metron
         nursery.start_soon(speak, session)
         await trio.sleep(0.2)
         nursery.cancel_scope.cancel()
-    assert session.state is State.ENDED
+    assert session.state is SessionState.ENDED
     assert session.utterance is None
 
 
@@ -207,17 +207,17 @@ async def test_an_orphan_that_is_idle_ends_after_a_grace(autojump_clock, nursery
     session.attach(second)
     second.closed.set()
     await trio.sleep(100)
-    assert session.state is State.IDLE, "one connection is left"
+    assert session.state is SessionState.IDLE, "one connection is left"
     first.closed.set()
     await trio.sleep(20)
     session.attach(third := Link())
     await trio.sleep(100)
-    assert session.state is State.IDLE, "the client has come back"
+    assert session.state is SessionState.IDLE, "the client has come back"
     third.closed.set()
     await trio.sleep(29)
     assert session.expires_s == pytest.approx(1)
     await trio.sleep(2)
-    assert session.state is State.ENDED
+    assert session.state is SessionState.ENDED
 
 
 async def test_an_orphan_that_speaks_ends_after_its_speech(autojump_clock, nursery, source, metronome):
@@ -225,11 +225,11 @@ async def test_an_orphan_that_speaks_ends_after_its_speech(autojump_clock, nurse
     await nursery.start(session.run)
     link.closed.set()
     utterance, frames = await speak(session, SECOND * 20)
-    assert (utterance.report.cause, len(frames)) == (Cause.FINISHED, 1000)
+    assert (utterance.report.cause, len(frames)) == (EndCause.FINISHED, 1000)
     await trio.sleep(4)
-    assert session.state is State.IDLE
+    assert session.state is SessionState.IDLE
     await trio.sleep(2)
-    assert session.state is State.ENDED
+    assert session.state is SessionState.ENDED
 
 
 async def test_a_session_started_over_a_connection_that_is_gone_is_an_orphan(
@@ -240,7 +240,7 @@ async def test_a_session_started_over_a_connection_that_is_gone_is_an_orphan(
     session = Session("s", "m", SessionOptions(), source, metronome, orphan_timeout_s=5, link=link)
     await nursery.start(session.run)
     await trio.sleep(6)
-    assert session.state is State.ENDED
+    assert session.state is SessionState.ENDED
 
 
 async def test_the_next_utterance_waits_a_moment_for_the_end_of_the_one_before(autojump_clock, session, nursery):
@@ -250,7 +250,7 @@ async def test_the_next_utterance_waits_a_moment_for_the_end_of_the_one_before(a
     session.finish(old)
     await session.wait_silent()
     utterance, frames = await speak(session)
-    assert (utterance.report.cause, len(frames)) == (Cause.FINISHED, 50)
+    assert (utterance.report.cause, len(frames)) == (EndCause.FINISHED, 50)
 
 
 async def test_the_next_utterance_is_refused_if_the_one_before_goes_on(autojump_clock, session, nursery):
@@ -291,4 +291,4 @@ async def test_a_connection_that_comes_while_the_session_ends_at_whatever_tick(a
                 await trio.lowlevel.checkpoint()
             session.attach(Link())
             nursery.cancel_scope.cancel()
-        assert session.state is State.ENDED
+        assert session.state is SessionState.ENDED

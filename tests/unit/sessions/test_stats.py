@@ -1,7 +1,7 @@
 import pytest
 
 from ttsw.sessions.stats import Stats, percentile
-from ttsw.sessions.utterance import Cause, Report
+from ttsw.sessions.utterance import EndCause, UtteranceReport
 
 
 def test_what_was_not_measured_is_absent():
@@ -11,8 +11,8 @@ def test_what_was_not_measured_is_absent():
 def test_figures_over_utterances():
     stats = Stats()
     for first_s in (0.1, 0.2, 0.3):
-        stats.add(Report(Cause.FINISHED, frames=50, made=50, first_s=first_s, compute_s=0.1))
-    stats.add(Report(Cause.FAILED, error="no", underruns=2))
+        stats.add(UtteranceReport(EndCause.FINISHED, frames=50, made=50, first_s=first_s, compute_s=0.1))
+    stats.add(UtteranceReport(EndCause.FAILED, error="no", underruns=2))
     metrics = stats.metrics()
     assert metrics["rtf"] == pytest.approx(0.1)
     assert metrics["ttfa_ms_p50"] == pytest.approx(200)
@@ -22,7 +22,7 @@ def test_figures_over_utterances():
 
 def test_rtf_counts_the_audio_that_was_made_not_what_a_stop_left_of_it():
     stats = Stats()
-    stats.add(Report(Cause.STOPPED, frames=5, made=100, first_s=0.1, compute_s=0.2))
+    stats.add(UtteranceReport(EndCause.STOPPED, frames=5, made=100, first_s=0.1, compute_s=0.2))
     assert stats.metrics()["rtf"] == pytest.approx(0.1)
 
 

@@ -4,16 +4,16 @@ import pytest
 import trio
 
 from ttsw.errors import FailedPreconditionError, InternalError, InvalidArgumentError
-from ttsw.sessions.synthesizer import open_synthesizer
-from ttsw.sessions.utterance import Cause
-from ttsw.sessions.voice import Level, Voice
+from ttsw.sessions.synthesizer import run_synthesizer
+from ttsw.sessions.utterance import EndCause
+from ttsw.sessions.voice import LoudnessTarget, Voice
 from ttsw.testing import FakeHost
 
 FAST = {"pacing": "fast"}
 
 
 def voice(**kwargs) -> Voice:
-    return Voice(FakeHost(**kwargs), Level(None))
+    return Voice(FakeHost(**kwargs), LoudnessTarget(None))
 
 
 async def collect(frames) -> list[bytes]:
@@ -22,11 +22,11 @@ async def collect(frames) -> list[bytes]:
 
 
 async def test_a_text_becomes_frames(autojump_clock):
-    async with open_synthesizer(voice()) as synthesizer:
+    async with run_synthesizer(voice()) as synthesizer:
         for _ in range(2):
             frames = await collect(synthesizer.synthesize_streaming("a" * 100, "s", FAST))
             assert [len(frame) for frame in frames] == [1920] * 50
-        assert synthesizer.report.cause is Cause.FINISHED
+        assert synthesizer.report.cause is EndCause.FINISHED
         assert synthesizer.model_info["model_id"] == "fake-voice"
         await synthesizer.warmup("hello")
 
@@ -38,13 +38,13 @@ async def test_text_may_come_in_pieces(autojump_clock):
         yield "ere."
 
     speaking = voice()
-    async with open_synthesizer(speaking) as synthesizer:
+    async with run_synthesizer(speaking) as synthesizer:
         await collect(synthesizer.synthesize_streaming(pieces(), options=FAST | {"text_mode": "tokens"}))
     assert speaking.host.texts == ["Hello there."]
 
 
 async def test_pause_resume_and_stop(autojump_clock):
-    async with open_synthesizer(voice()) as synthesizer:
+    async with run_synthesizer(voice()) as synthesizer:
         await synthesizer.pause()
         heard = []
 
@@ -61,22 +61,22 @@ async def test_pause_resume_and_stop(autojump_clock):
                 await collect(synthesizer.synthesize_streaming("b"))
             await synthesizer.stop()
         assert 20 < len(heard) < 35
-        assert synthesizer.report.cause is Cause.STOPPED
+        assert synthesizer.report.cause is EndCause.STOPPED
         assert len(await collect(synthesizer.synthesize_streaming("a" * 100, options=FAST))) == 50
 
 
 async def test_a_listener_who_leaves_ends_the_text(autojump_clock):
     speaking = voice(step_s=0.01)
-    async with open_synthesizer(speaking) as synthesizer:
+    async with run_synthesizer(speaking) as synthesizer:
         async with aclosing(synthesizer.synthesize_streaming("a" * 10_000)) as frames:
             async for _ in frames:
                 break
-        assert synthesizer.report.cause is Cause.CLIENT_LEFT
+        assert synthesizer.report.cause is EndCause.CLIENT_LEFT
         assert len(await collect(synthesizer.synthesize_streaming("a" * 100, options=FAST))) == 50
 
 
 async def test_faults_are_raised(autojump_clock):
-    async with open_synthesizer(voice(fails_at=2, error=InternalError("broken"))) as synthesizer:
+    async with run_synthesizer(voice(fails_at=2, error=InternalError("broken"))) as synthesizer:
         with pytest.raises(InternalError, match="broken"):
             await collect(synthesizer.synthesize_streaming("a" * 100, options=FAST))
         with pytest.raises(InvalidArgumentError, match="'pitch'"):

@@ -9,33 +9,32 @@ from ttsw.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from ttsw.models.leases import Lease
 from ttsw.options import Option
 from ttsw.sessions.table import SessionTable, check_session_id
-from ttsw.sessions.voice import Level, Voice
+from ttsw.sessions.voice import LoudnessTarget, Voice
 from ttsw.testing import FakeHost
 
 
-class Loan:
-    def __init__(self, lender, revoke):
-        self.value = Voice(FakeHost(), Level(None))
-        self.lender, self.revoke = lender, revoke
-        lender.loans.append(self)
-
-    def release(self):
-        if self in self.lender.loans:
-            self.lender.loans.remove(self)
+class TrackedLease(Lease):
+    def __init__(self, owner, revoke):
+        super().__init__(Voice(FakeHost(), LoudnessTarget(None)), lambda: owner.leases.remove(self))
+        self.revoke = revoke
+        owner.leases.append(self)
 
 
-class Lender:
+class Leases:
+    """Acquires leases, as the model manager does, and keeps those that are not released."""
+
     def __init__(self) -> None:
-        self.loans = []
+        self.leases = []
         self.holders = []
         self.fresh = []
         self.delay_s = 0.0
 
     @property
-    def lent(self):
-        return len(self.loans)
+    def count(self):
+        return len(self.leases)
 
     async def __call__(self, model_id, *, holder, fresh, revoked):
         if model_id != "fake-voice":
@@ -43,22 +42,22 @@ class Lender:
         await trio.sleep(self.delay_s)
         self.fresh.append(fresh)
         self.holders.append(holder)
-        return Loan(self, revoked)
+        return TrackedLease(self, revoked)
 
 
 @pytest.fixture
-def lender():
-    return Lender()
+def leases():
+    return Leases()
 
 
 @pytest.fixture
-async def table(nursery, lender):
-    table = SessionTable(lender, limit_of=lambda _: 2, idle_timeout_s=60, orphan_timeout_s=30)
+async def table(nursery, leases):
+    table = SessionTable(leases, limit_of=lambda _: 2, idle_timeout_s=60, orphan_timeout_s=30)
     await nursery.start(table.run)
     return table
 
 
-async def test_sessions_start_up_to_the_limit_and_again_when_one_has_ended(autojump_clock, table, lender):
+async def test_sessions_start_up_to_the_limit_and_again_when_one_has_ended(autojump_clock, table, leases):
     await table.start("a", "fake-voice", {})
     await table.start("b", "fake-voice", {})
     with pytest.raises(ResourceExhaustedError):
@@ -66,11 +65,11 @@ async def test_sessions_start_up_to_the_limit_and_again_when_one_has_ended(autoj
     table.end("a")
     await table.start("c", "fake-voice", {})
     await wait_all_tasks_blocked()
-    assert (len(table), lender.lent) == (2, 2)
+    assert (len(table), leases.count) == (2, 2)
 
 
-async def test_starts_under_way_count(autojump_clock, table, lender, nursery):
-    lender.delay_s = 5
+async def test_starts_under_way_count(autojump_clock, table, leases, nursery):
+    leases.delay_s = 5
     nursery.start_soon(table.start, "a", "fake-voice", {})
     nursery.start_soon(table.start, "b", "fake-voice", {})
     await wait_all_tasks_blocked()
@@ -92,74 +91,74 @@ async def test_an_id_is_free_as_soon_as_its_session_is_ended(autojump_clock, tab
         table.end("b")
 
 
-async def test_a_refused_start_leaves_nothing(autojump_clock, table, lender):
+async def test_a_refused_start_leaves_nothing(autojump_clock, table, leases):
     with pytest.raises(NotFoundError):
         await table.start("a", "none", {})
     with pytest.raises(InvalidArgumentError, match="'pitch'"):
         await table.start("a", "fake-voice", {"pitch": "1"})
     await wait_all_tasks_blocked()
-    assert (len(table), lender.lent) == (0, 0)
+    assert (len(table), leases.count) == (0, 0)
     await table.start("a", "fake-voice", {})
 
 
-async def test_a_client_who_leaves_while_the_model_loads_leaves_nothing(autojump_clock, table, lender):
-    lender.delay_s = 5
+async def test_a_client_who_leaves_while_the_model_loads_leaves_nothing(autojump_clock, table, leases):
+    leases.delay_s = 5
     with trio.move_on_after(1):
         await table.start("a", "fake-voice", {})
     await wait_all_tasks_blocked()
-    assert (len(table), lender.lent) == (0, 0)
-    lender.delay_s = 0
+    assert (len(table), leases.count) == (0, 0)
+    leases.delay_s = 0
     await table.start("a", "fake-voice", {})
 
 
-async def test_an_expired_session_is_gone_and_its_lease_with_it(autojump_clock, table, lender):
+async def test_an_expired_session_is_gone_and_its_lease_with_it(autojump_clock, table, leases):
     await table.start("a", "fake-voice", {})
     await trio.sleep(61)
-    assert (len(table), lender.lent) == (0, 0)
+    assert (len(table), leases.count) == (0, 0)
     with pytest.raises(NotFoundError, match="idle for too long"):
         table["a"]
 
 
-async def test_a_model_asked_back_is_given_at_once_by_who_is_silent(autojump_clock, table, lender):
+async def test_a_model_asked_back_is_given_at_once_by_who_is_silent(autojump_clock, table, leases):
     session = await table.start("a", "fake-voice", {})
-    assert lender.holders == ["session a"]
-    lender.loans[0].revoke()
-    assert lender.lent == 0
+    assert leases.holders == ["session a"]
+    leases.leases[0].revoke()
+    assert leases.count == 0
     utterance = session.begin()
     await wait_all_tasks_blocked()
-    assert lender.lent == 1, "the next utterance borrows it again"
+    assert leases.count == 1, "the next utterance borrows it again"
     session.finish(utterance)
-    assert lender.lent == 1
+    assert leases.count == 1
 
 
-async def test_a_model_asked_back_is_given_when_the_speech_is_over(autojump_clock, table, lender):
+async def test_a_model_asked_back_is_given_when_the_speech_is_over(autojump_clock, table, leases):
     session = await table.start("a", "fake-voice", {})
     first = session.begin()
     await wait_all_tasks_blocked()
-    lender.loans[0].revoke()
+    leases.leases[0].revoke()
     session.stop()
     second = session.begin()
     session.finish(first)
-    assert lender.lent == 1, "another utterance is under way"
+    assert leases.count == 1, "another utterance is under way"
     await wait_all_tasks_blocked()
-    assert (lender.lent, len(lender.holders)) == (1, 2), "it took the model anew"
+    assert (leases.count, len(leases.holders)) == (1, 2), "it took the model anew"
     session.finish(second)
-    assert lender.lent == 1
+    assert leases.count == 1
 
 
-async def test_a_model_asked_back_in_the_middle_of_speech(autojump_clock, table, lender):
+async def test_a_model_asked_back_in_the_middle_of_speech(autojump_clock, table, leases):
     session = await table.start("a", "fake-voice", {})
     utterance = session.begin()
     await wait_all_tasks_blocked()
-    lender.loans[0].revoke()
-    assert lender.lent == 1
+    leases.leases[0].revoke()
+    assert leases.count == 1
     session.finish(utterance)
-    assert lender.lent == 0
+    assert leases.count == 0
 
 
-async def test_a_stopped_utterance_that_borrows_late_leaves_no_loan(autojump_clock, table, lender):
+async def test_a_stopped_utterance_that_borrows_late_leaves_no_loan(autojump_clock, table, leases):
     session = await table.start("a", "fake-voice", {})
-    lender.loans[0].revoke()
+    leases.leases[0].revoke()
     for _ in range(5):
         utterance = session.begin()
         await trio.lowlevel.checkpoint()
@@ -167,13 +166,13 @@ async def test_a_stopped_utterance_that_borrows_late_leaves_no_loan(autojump_clo
         session.finish(utterance)
         await trio.lowlevel.checkpoint()
     await wait_all_tasks_blocked()
-    assert lender.lent <= 1
+    assert leases.count <= 1
     table.end("a")
     await wait_all_tasks_blocked()
-    assert lender.lent == 0
+    assert leases.count == 0
 
 
-async def test_a_reload_swaps_the_lease(autojump_clock, table, lender):
+async def test_a_reload_swaps_the_lease(autojump_clock, table, leases):
     session = await table.start("a", "fake-voice", {})
     session.reload()
     utterance = session.begin()
@@ -186,7 +185,7 @@ async def test_a_reload_swaps_the_lease(autojump_clock, table, lender):
 
     await utterance.emit(Listener())
     session.finish(utterance)
-    assert (lender.fresh, lender.lent) == ([False, True], 1)
+    assert (leases.fresh, leases.count) == ([False, True], 1)
 
 
 async def test_draining_takes_nothing_new_and_ends_what_is_there(autojump_clock, table):
@@ -208,7 +207,7 @@ def test_ids_that_name_no_session(session_id):
 
 
 async def test_a_session_whose_options_the_engine_cant_speak_with_doesnt_start(
-    autojump_clock, table, lender, monkeypatch
+    autojump_clock, table, leases, monkeypatch
 ):
     async def prepare(voice, options):
         await trio.lowlevel.checkpoint()
@@ -218,10 +217,10 @@ async def test_a_session_whose_options_the_engine_cant_speak_with_doesnt_start(
     with pytest.raises(NotFoundError, match="no recording 'ann'"):
         await table.start("a", "fake-voice", {})
     await wait_all_tasks_blocked()
-    assert (len(table), lender.lent) == (0, 0), "nothing is left of it"
+    assert (len(table), leases.count) == (0, 0), "nothing is left of it"
 
 
-async def test_one_who_leaves_while_the_engine_prepares_leaves_nothing(autojump_clock, table, lender, monkeypatch):
+async def test_one_who_leaves_while_the_engine_prepares_leaves_nothing(autojump_clock, table, leases, monkeypatch):
     async def prepare(voice, options):
         await trio.sleep(10)
 
@@ -230,12 +229,12 @@ async def test_one_who_leaves_while_the_engine_prepares_leaves_nothing(autojump_
         await table.start("a", "fake-voice", {})
     assert scope.cancelled_caught
     await wait_all_tasks_blocked()
-    assert (len(table), lender.lent) == (0, 0)
+    assert (len(table), leases.count) == (0, 0)
     monkeypatch.undo()
     await table.start("a", "fake-voice", {})
 
 
-async def test_no_two_sessions_are_the_same_to_an_engine_that_remembers(autojump_clock, table, lender, monkeypatch):
+async def test_no_two_sessions_are_the_same_to_an_engine_that_remembers(autojump_clock, table, leases, monkeypatch):
     options = {"session": Option("str", "whose", internal=True)}
     monkeypatch.setattr(Voice, "options", property(lambda _: options))
     first = await table.start("a", "fake-voice", {})
@@ -260,7 +259,7 @@ async def test_a_refusal_tells_when_the_next_session_will_end(autojump_clock, ta
 
 @pytest.mark.parametrize("ticks", range(16))
 async def test_at_the_limit_exactly_one_of_three_is_refused_at_whatever_tick_of_the_first_start(
-    autojump_clock, table, lender, ticks
+    autojump_clock, table, leases, ticks
 ):
     refused = []
 

@@ -9,11 +9,11 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.ticks import at_tick
 from ttsw.errors import InternalError, InvalidArgumentError, UnavailableError
-from ttsw.sessions.metronome import GRID_S, Metronome
+from ttsw.sessions.frame_timer import GRID_S, FrameTimer
 from ttsw.sessions.options import SessionOptions
-from ttsw.sessions.utterance import BUFFERED_S, GOODBYE_S, PIECE, Cause, Utterance
-from ttsw.sessions.voice import Level, Voice
-from ttsw.telemetry.figures import Tally
+from ttsw.sessions.utterance import BUFFERED_S, GOODBYE_S, PIECE, EndCause, Utterance
+from ttsw.sessions.voice import LoudnessTarget, Voice
+from ttsw.telemetry.snapshot import FrameCounter
 from ttsw.testing import FakeHost
 from ttsw.units import FRAME_S
 
@@ -48,13 +48,13 @@ class Listener:
 
 @pytest.fixture
 async def make(nursery):
-    metronome = Metronome()
+    metronome = FrameTimer()
     nursery.start_soon(metronome.run)
 
     def make(host: FakeHost, options: SessionOptions = FAST, **kwargs) -> Utterance:
         async def voice() -> Voice:
             await trio.lowlevel.checkpoint()
-            return Voice(host, Level(None))
+            return Voice(host, LoudnessTarget(None))
 
         return Utterance(voice, options, metronome, **kwargs)
 
@@ -96,7 +96,7 @@ async def test_text_becomes_frames_that_end_once(autojump_clock, make):
     assert len(listener.frames) == 50
     assert [frame.final for frame in listener.frames] == [False] * 49 + [True]
     report = utterance.report
-    assert (report.cause, report.frames, report.made, report.segments) == (Cause.FINISHED, 50, 50, 2)
+    assert (report.cause, report.frames, report.made, report.segments) == (EndCause.FINISHED, 50, 50, 2)
 
 
 async def test_realtime_frames_come_20_ms_apart_after_the_lead(autojump_clock, make):
@@ -180,7 +180,7 @@ async def test_stop_ends_with_an_empty_final_frame_at_once(autojump_clock, make)
     assert trio.current_time() == stopped
     last = listener.frames[-1]
     assert (last.pcm, last.final, last.sequence) == (b"", True, utterance.last_sequence + 1)
-    assert utterance.report.cause is Cause.STOPPED
+    assert utterance.report.cause is EndCause.STOPPED
     assert host.steps < 100, "the engine went on after STOP"
 
 
@@ -210,7 +210,7 @@ async def test_a_listener_who_stops_reading_costs_a_bounded_number_of_frames(aut
         await speak(utterance, SECOND * 60, listener=listener)
     made_s = host.steps * 0.1
     assert made_s <= BUFFERED_S + 2 * 0.1 + 20 * FRAME_S
-    assert utterance.leave().cause is Cause.CLIENT_LEFT
+    assert utterance.leave().cause is EndCause.CLIENT_LEFT
 
 
 async def test_a_failed_engine_ends_without_a_final_frame_after_what_it_made(autojump_clock, make):
@@ -219,7 +219,7 @@ async def test_a_failed_engine_ends_without_a_final_frame_after_what_it_made(aut
     assert not any(frame.final for frame in listener.frames)
     assert len(listener.frames) == pytest.approx(25, abs=1)
     assert str(utterance.failure) == "broken weights"
-    assert (utterance.report.cause, utterance.report.error) == (Cause.FAILED, "broken weights")
+    assert (utterance.report.cause, utterance.report.error) == (EndCause.FAILED, "broken weights")
 
 
 async def test_an_unexpected_error_is_an_internal_one(autojump_clock, make):
@@ -243,7 +243,7 @@ async def test_a_voice_that_cannot_be_had_fails_the_utterance(autojump_clock):
         await trio.lowlevel.checkpoint()
         raise UnavailableError("no memory")
 
-    utterance = Utterance(no_voice, FAST, Metronome())
+    utterance = Utterance(no_voice, FAST, FrameTimer())
     assert (await speak(utterance, SECOND)).frames == []
     assert str(utterance.failure) == "no memory"
 
@@ -259,10 +259,10 @@ async def test_a_failure_given_to_stop_is_the_status(autojump_clock, make):
     utterance = make(FakeHost(), REALTIME)
     async with speaking(utterance, SECOND) as listener:
         await trio.sleep(0.2)
-        utterance.stop(Cause.SESSION_ENDED, UnavailableError("bye"))
+        utterance.stop(EndCause.SESSION_ENDED, UnavailableError("bye"))
     assert not listener.frames[-1].final
     report = utterance.leave()
-    assert (report.cause, report.error) == (Cause.SESSION_ENDED, "bye")
+    assert (report.cause, report.error) == (EndCause.SESSION_ENDED, "bye")
 
 
 async def test_it_can_be_left_at_every_wait(autojump_clock, make):
@@ -272,7 +272,7 @@ async def test_it_can_be_left_at_every_wait(autojump_clock, make):
         with trio.move_on_after(float(moment_s)):
             await speak(utterance, SECOND, "more", gap_s=0.07)
         report = utterance.leave()
-        assert report.cause in {Cause.CLIENT_LEFT, Cause.FINISHED}
+        assert report.cause in {EndCause.CLIENT_LEFT, EndCause.FINISHED}
         assert "FrameBuffer" in repr(utterance)
 
 
@@ -316,10 +316,10 @@ async def test_its_trace_is_told_of_segments_steps_and_the_first_frame(autojump_
 
 
 async def test_frames_are_tallied_and_those_that_were_late(autojump_clock, make):
-    tally = Tally()
+    tally = FrameCounter()
     await speak(make(FakeHost(), REALTIME, tally=tally), SECOND)
     assert (tally.frames, tally.late) == (50, 0)
-    slow = Tally()
+    slow = FrameCounter()
     await speak(make(FakeHost(step_s=0.3), REALTIME, tally=slow), SECOND)
     assert slow.late > 0
 
@@ -385,7 +385,7 @@ async def test_no_frame_follows_the_number_that_a_stop_tells_at_any_tick(autojum
 
         if not await at_tick(tick, stop, run):
             break
-        if utterance.report.cause is Cause.STOPPED:
+        if utterance.report.cause is EndCause.STOPPED:
             assert [frame.sequence for frame in wire.frames] == list(range(1, told[0] + 2))
             assert (wire.frames[-1].pcm, wire.frames[-1].final) == (b"", True)
     assert tick > 20
@@ -553,7 +553,7 @@ async def test_it_can_be_left_at_every_tick(autojump_clock, make):
 
         reached = await at_tick(tick, scope.cancel, run)
         report = utterance.leave()
-        assert report.cause in {Cause.CLIENT_LEFT, Cause.FINISHED}
+        assert report.cause in {EndCause.CLIENT_LEFT, EndCause.FINISHED}
         await wait_all_tasks_blocked()
         if not reached:
             break

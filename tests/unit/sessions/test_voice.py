@@ -9,7 +9,7 @@ from ttsw.audio import AdaptiveGain, Calibration, FixedGain, measure_lufs
 from ttsw.errors import InternalError, InvalidArgumentError, OutOfMemoryError
 from ttsw.options import Option
 from ttsw.sessions.options import SessionOptions
-from ttsw.sessions.voice import CALIBRATION_TEXTS, Level, Voice, calibrate_voice, warm_up
+from ttsw.sessions.voice import CALIBRATION_TEXTS, LoudnessTarget, Voice, calibrate_voice, warm_up
 from ttsw.testing import FakeHost
 from ttsw.units import SAMPLE_RATE
 
@@ -33,7 +33,7 @@ async def test_a_warm_voice_speaks_at_the_target_whatever_its_own_level():
     for level in (0.004, 0.03):
         host = Noisy(level)
         calibration = await calibrate_voice(host, CALIBRATION_TEXTS, {})
-        voice = Voice(host, Level(-20.0), calibration)
+        voice = Voice(host, LoudnessTarget(-20.0), calibration)
         assert measure_lufs(spoken(voice, SessionOptions(), "a" * 100), SAMPLE_RATE) == pytest.approx(-20, abs=0.3)
 
 
@@ -49,14 +49,14 @@ async def test_a_model_that_cannot_say_the_warm_up_text_is_a_fault():
 
 def test_the_level_is_the_workers_unless_the_session_has_a_wish():
     calibration = Calibration(-26.0, 10.0)
-    assert Level(-16.0).gain(calibration, SAMPLE_RATE, None).gain_db == pytest.approx(10)
-    assert Level(-16.0).gain(calibration, SAMPLE_RATE, -20.0).gain_db == pytest.approx(6)
-    assert Level(None).gain(calibration, SAMPLE_RATE, None) == FixedGain(0.0)
-    assert Level(None).gain(calibration, SAMPLE_RATE, -20.0).gain_db == pytest.approx(6)
+    assert LoudnessTarget(-16.0).gain(calibration, SAMPLE_RATE, None).gain_db == pytest.approx(10)
+    assert LoudnessTarget(-16.0).gain(calibration, SAMPLE_RATE, -20.0).gain_db == pytest.approx(6)
+    assert LoudnessTarget(None).gain(calibration, SAMPLE_RATE, None) == FixedGain(0.0)
+    assert LoudnessTarget(None).gain(calibration, SAMPLE_RATE, -20.0).gain_db == pytest.approx(6)
 
 
 def test_a_voice_not_calibrated_adapts():
-    assert isinstance(Level(-16.0).gain(None, SAMPLE_RATE, None), AdaptiveGain)
+    assert isinstance(LoudnessTarget(-16.0).gain(None, SAMPLE_RATE, None), AdaptiveGain)
 
 
 def test_options_of_pack_and_configuration_hold_where_the_session_gives_none():
@@ -129,7 +129,7 @@ def test_another_voice_of_the_model_is_of_another_loudness(monkeypatch):
     host = FakeHost()
     host.model = replace(host.model, options={"speaker": Option("str", "who", voice=True), "seed": Option("int", "n")})
     gains = []
-    monkeypatch.setattr(Level, "gain", lambda level, calibration, *_: gains.append(calibration) or FixedGain())
+    monkeypatch.setattr(LoudnessTarget, "gain", lambda level, calibration, *_: gains.append(calibration) or FixedGain())
     own = Calibration(-20.0, 4.0)
     for defaults, given, expected in [
         ({}, {}, own),

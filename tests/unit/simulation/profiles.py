@@ -2,12 +2,21 @@
 
 from datetime import UTC, datetime
 
-from ttsw.profiles.schema import Derived, DeviceFacts, Level, ModelFacts, Percentiles, Profile, Slo, Spread
+from ttsw.profiles.schema import (
+    DerivedSettings,
+    DeviceFacts,
+    ModelFacts,
+    Percentiles,
+    Profile,
+    SessionLevel,
+    Slo,
+    Spread,
+)
 
 
 def make(memory_mb=24_000.0, slo=None, **models):
     """A profile of a GPU, with models of the family f by name."""
-    derived = Derived(headroom_mb=500, budget_mb=memory_mb - 500, resident_cap=3, mixed_sessions=1, margin=1.0)
+    derived = DerivedSettings(headroom_mb=500, budget_mb=memory_mb - 500, resident_cap=3, mixed_sessions=1, margin=1.0)
     return Profile(
         name="simulated",
         provenance="estimated",
@@ -33,7 +42,7 @@ def facts(sessions=6, bound="continuity", session_mb=None, size_mb=4_000.0, swee
 
 
 def level(sessions, ttfa_ms, rtf, **more):
-    return Level(
+    return SessionLevel(
         sessions=sessions,
         window_s=10.0,
         utterances=10,

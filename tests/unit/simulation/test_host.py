@@ -4,8 +4,8 @@ import trio
 
 from tests.unit.simulation.profiles import facts, make
 from ttsw.errors import OutOfMemoryError, UnavailableError
-from ttsw.models.records import RecordBook
-from ttsw.simulation.source import Simulation
+from ttsw.models.measurements import MeasurementStore
+from ttsw.simulation.source import SimulatedSource
 
 TEXT = "x" * 75  # 5 s
 
@@ -15,7 +15,9 @@ def load(tmp_path):
     """Loads models of a simulation."""
 
     async def load(simulation, name="f-a"):
-        return await simulation(simulation.shelf[name], RecordBook(tmp_path)[name], "cuda:0", lambda: None)
+        return await simulation.load(
+            simulation.catalogue[name], MeasurementStore(tmp_path)[name], "cuda:0", lambda: None
+        )
 
     return load
 
@@ -36,7 +38,7 @@ async def speak(host, heard=None):
 
 
 async def test_a_load_takes_its_time_and_its_memory(autojump_clock, load):
-    simulation = Simulation(make(a=facts(size_mb=4_000)))
+    simulation = SimulatedSource(make(a=facts(size_mb=4_000)))
     seen = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(load, simulation)
@@ -47,7 +49,7 @@ async def test_a_load_takes_its_time_and_its_memory(autojump_clock, load):
 
 
 async def test_a_cancelled_load_and_a_closed_model_leave_nothing(autojump_clock, load):
-    simulation = Simulation(make(a=facts()))
+    simulation = SimulatedSource(make(a=facts()))
     with trio.move_on_after(1):
         await load(simulation)
     assert simulation.device.ours == 0
@@ -56,14 +58,14 @@ async def test_a_cancelled_load_and_a_closed_model_leave_nothing(autojump_clock,
     assert simulation.device.ours == 0
     with pytest.raises(UnavailableError, match="was unloaded while it spoke"):
         await speak(voice.host)
-    small = Simulation(make(5_000.0, a=facts(size_mb=4_000)))
+    small = SimulatedSource(make(5_000.0, a=facts(size_mb=4_000)))
     with pytest.raises(OutOfMemoryError, match="6000 MB are wanted"):
         await load(small)
 
 
 @pytest.mark.parametrize(("sessions", "keeps_up"), [(6, True), (7, False)])
 async def test_it_speaks_as_fast_as_its_limit_says(autojump_clock, load, sessions, keeps_up):
-    voice = await load(Simulation(make(a=facts(6, "continuity"))))
+    voice = await load(SimulatedSource(make(a=facts(6, "continuity"))))
     heard = []
     async with trio.open_nursery() as nursery:
         for _ in range(sessions):
@@ -74,7 +76,7 @@ async def test_it_speaks_as_fast_as_its_limit_says(autojump_clock, load, session
 
 @pytest.mark.parametrize(("sessions", "in_time"), [(3, True), (4, False)])
 async def test_its_first_audio_comes_as_its_limit_says(autojump_clock, load, sessions, in_time):
-    voice = await load(Simulation(make(a=facts(3, "ttfa"))))
+    voice = await load(SimulatedSource(make(a=facts(3, "ttfa"))))
     heard = []
     async with trio.open_nursery() as nursery:
         for _ in range(sessions):
@@ -84,7 +86,7 @@ async def test_its_first_audio_comes_as_its_limit_says(autojump_clock, load, ses
 
 async def test_who_speaks_takes_memory_and_two_models_share_the_device(autojump_clock, load):
     profile = make(10_000.0, a=facts(4, "memory", 800, 2_000), b=facts(2, "continuity", None, 2_000))
-    simulation = Simulation(profile)
+    simulation = SimulatedSource(profile)
     a, b = await load(simulation, "f-a"), await load(simulation, "f-b")
     with pytest.RaisesGroup(OutOfMemoryError, flatten_subgroups=True):
         async with trio.open_nursery() as nursery:
@@ -103,13 +105,13 @@ async def test_who_speaks_takes_memory_and_two_models_share_the_device(autojump_
 async def test_noise_is_by_chance_and_repeats_with_its_seed(autojump_clock, load):
     times = []
     for seed in (1, 1, 2):
-        voice = await load(Simulation(make(a=facts()), noise=0.2, seed=seed))
+        voice = await load(SimulatedSource(make(a=facts()), noise=0.2, seed=seed))
         times.append((await speak(voice.host))[1])
     assert times[0] == pytest.approx(times[1])
     assert times[0] != pytest.approx(times[2])
 
 
 async def test_what_cannot_be_simulated_says_so(autojump_clock, load):
-    voice = await load(Simulation(make(a=facts())))
-    with pytest.raises(UnavailableError, match="f-a stands on another model, and that isn't simulated"):
-        await voice.host.derive(voice.host.model.pack)
+    voice = await load(SimulatedSource(make(a=facts())))
+    with pytest.raises(UnavailableError, match="f-a is based on another model, and that isn't simulated"):
+        await voice.host.attach(voice.host.model.pack)

@@ -8,12 +8,12 @@ import trio
 from tests.unit.telemetry.support import busy_metrics, snapshot
 from ttsw.telemetry.endpoints import Endpoints
 from ttsw.telemetry.exposition import Exposition
-from ttsw.telemetry.http import open_port, serve_http
+from ttsw.telemetry.http_server import open_port, serve_http
 
 
 @dataclass
 class Port:
-    """An HTTP port that serves, and how to ask it."""
+    """A serving HTTP port, with client methods."""
 
     state: str = "ready"
     address: tuple[str, int] = ("", 0)
@@ -21,7 +21,7 @@ class Port:
     closed: trio.Event = field(default_factory=trio.Event)
 
     async def ask(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str):
-        """Ask with the standard library's client, in a thread; returns the response, and its body."""
+        """Send a request with the standard library's client, in a thread; return the response and its body."""
 
         def ask():
             connection = http.client.HTTPConnection(*self.address, timeout=10)
@@ -44,7 +44,7 @@ class Port:
         self.closed.set()
 
     async def connect(self, receive_buffer: int | None = None) -> trio.SocketStream:
-        """A bare connection, perhaps with little room for answers."""
+        """Open a raw connection, optionally with a small receive buffer."""
         raw = trio.socket.socket()
         if receive_buffer is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -57,19 +57,19 @@ class Port:
 
 
 async def read_all(stream: trio.SocketStream) -> bytes:
-    """What the other side sends until it closes."""
+    """Read until the other side closes."""
     data = bytearray()
     try:
         async for piece in stream:
             data += piece
     except trio.BrokenResourceError:
-        pass  # closed with something of ours unread
+        pass  # closed with unread input
     return bytes(data)
 
 
 @pytest.fixture
 async def port(nursery):
-    """The worker's endpoints, served."""
+    """Return a port that serves the worker's endpoints."""
     port = Port()
     exposition = Exposition(busy_metrics(), snapshot)
     await nursery.start(port.serve, Endpoints(exposition.render, lambda: port.state))

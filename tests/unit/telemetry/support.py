@@ -1,41 +1,41 @@
-"""An utterance's report, a worker's standing and the exposition's samples, as these tests want them."""
+"""Utterance reports, worker snapshots and parsed samples for the telemetry tests."""
 
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from ttsw.sessions.utterance import Cause, Report
+from ttsw.sessions.utterance import EndCause, UtteranceReport
 from ttsw.telemetry.exposition import Exposition
-from ttsw.telemetry.figures import ModelFigures, Snapshot
 from ttsw.telemetry.metrics import Metrics
+from ttsw.telemetry.snapshot import ModelSnapshot, WorkerSnapshot
 from ttsw.types import MemorySnapshot
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.1"
 
 
-def report(cause: Cause = Cause.FINISHED, **changes) -> Report:
-    told = {"characters": 40, "segments": 2, "frames": 150, "made": 150, "first_s": 0.08, "compute_s": 0.3}
-    return Report(cause=cause, **told | changes)
+def report(cause: EndCause = EndCause.FINISHED, **changes) -> UtteranceReport:
+    fields = {"characters": 40, "segments": 2, "frames": 150, "made": 150, "first_s": 0.08, "compute_s": 0.3}
+    return UtteranceReport(cause=cause, **fields | changes)
 
 
-def snapshot(**changes) -> Snapshot:
-    told = {
+def snapshot(**changes) -> WorkerSnapshot:
+    fields = {
         "state": "ready",
         "sessions": 200,
         "sessions_limit": 256,
         "speaking": 180,
         "queued": 4,
-        "models": (ModelFigures("piper-joe", "ready", "cpu", 90_000_000), ModelFigures("hibari-heart", "loading")),
+        "models": (ModelSnapshot("piper-joe", "ready", "cpu", 90_000_000), ModelSnapshot("hibari-heart", "loading")),
         "memory": (MemorySnapshot("cpu", 16_000, 9_000, 2_000),),
     }
-    return Snapshot(**told | changes)
+    return WorkerSnapshot(**fields | changes)
 
 
 def busy_metrics() -> Metrics:
-    """Metrics of which each has something to say."""
+    """Return metrics with at least one sample each."""
     metrics = Metrics("tts-worker-0")
     metrics.model_loaded("piper-joe", 1.1)
     metrics.utterance_ended("piper-joe", report(underruns=2), 3.2)
-    metrics.utterance_ended("piper-joe", report(Cause.FAILED, first_s=None, made=0, error="no"), 0.1)
+    metrics.utterance_ended("piper-joe", report(EndCause.FAILED, first_s=None, made=0, error="no"), 0.1)
     metrics.barged_in("stop", 0.004)
     metrics.model_load_failed("hibari-heart")
     metrics.model_unloaded("ttl")
@@ -45,8 +45,8 @@ def busy_metrics() -> Metrics:
     return metrics
 
 
-async def scrape(metrics: Metrics, seen: Snapshot | None = None, accept: str = "") -> dict[tuple, float]:
-    """The samples, by name and labels: `["tts_frames_total",]`, `["tts_model_loads_total", ("model", "piper-joe")]`."""
+async def scrape(metrics: Metrics, seen: WorkerSnapshot | None = None, accept: str = "") -> dict[tuple, float]:
+    """Return samples by name and labels: `["tts_frames_total",]`, `["tts_utterances_total", ("model", "m")]`."""
     text, _ = await Exposition(metrics, lambda: seen or snapshot()).render(accept)
     return samples(text.decode(), openmetrics=bool(accept))
 

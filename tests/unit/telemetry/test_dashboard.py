@@ -1,4 +1,4 @@
-"""The dashboard asks for metrics, labels and values that there are, and shows all that is ours."""
+"""The dashboard uses only existing metrics and labels, and shows all of the worker's own metrics."""
 
 import json
 import re
@@ -19,9 +19,9 @@ GIVEN_BY_PROMETHEUS = {"instance", "job", "le"}
 
 @pytest.fixture(scope="module")
 def exported() -> dict[str, set[str]]:
-    """The labels of each sample's name."""
+    """Return the labels by sample name."""
     metrics = busy_metrics()
-    metrics.show(snapshot())
+    metrics.set_snapshot(snapshot())
     text = generate_latest(metrics.registry)
     labels: dict[str, set[str]] = {}
     for family in parser.text_string_to_metric_families(text.decode()):

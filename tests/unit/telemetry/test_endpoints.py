@@ -22,7 +22,7 @@ async def test_it_lives_in_every_state(port):
 
 
 @pytest.mark.parametrize(("state", "status"), [("ready", 200), ("starting", 503), ("draining", 503)])
-async def test_ready_says_the_state(port, state, status):
+async def test_readyz_returns_the_state(port, state, status):
     port.state = state
     response, body = await port.ask("/readyz")
     assert (response.status, body) == (status, f"{state}\n".encode())

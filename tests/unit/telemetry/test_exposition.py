@@ -9,8 +9,8 @@ from ttsw.telemetry.exposition import Exposition
 from ttsw.telemetry.metrics import Metrics
 
 
-class Looks:
-    """Says how the worker stands, and counts how often."""
+class SnapshotSource:
+    """Returns snapshots and counts the calls."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -20,7 +20,7 @@ class Looks:
         return snapshot(sessions=self.count)
 
 
-async def test_who_asks_for_openmetrics_gets_it():
+async def test_the_accept_header_selects_openmetrics():
     exposition = Exposition(Metrics(), snapshot)
     text, content_type = await exposition.render(OPENMETRICS)
     assert content_type == "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -30,34 +30,34 @@ async def test_who_asks_for_openmetrics_gets_it():
     assert b"# EOF" not in text
 
 
-async def test_those_who_ask_at_once_share_one_text():
-    looks = Looks()
-    exposition = Exposition(Metrics(), looks)
+async def test_concurrent_requests_share_one_text():
+    source = SnapshotSource()
+    exposition = Exposition(Metrics(), source)
     async with trio.open_nursery() as nursery:
         for _ in range(50):
             nursery.start_soon(exposition.render, "")
-    assert looks.count == 1
+    assert source.count == 1
 
 
-async def test_later_it_is_made_anew(monkeypatch):
+async def test_a_later_request_renders_again(monkeypatch):
     monkeypatch.setattr(module, "FRESH_S", 0.0)
-    exposition = Exposition(Metrics(), Looks())
+    exposition = Exposition(Metrics(), SnapshotSource())
     for number in (1, 2, 3):
         text, _ = await exposition.render("")
         assert samples(text.decode())["tts_sessions",] == number
 
 
-async def test_a_look_that_fails_fails_the_scrape_and_not_the_next(monkeypatch):
+async def test_a_failing_snapshot_fails_one_scrape_only(monkeypatch):
     monkeypatch.setattr(module, "FRESH_S", 0.0)
-    looks = Looks()
+    source = SnapshotSource()
 
-    def look():
-        seen = looks()
-        if looks.count == 2:
+    def take_snapshot():
+        result = source()
+        if source.count == 2:
             raise RuntimeError("broken")
-        return seen
+        return result
 
-    exposition = Exposition(Metrics(), look)
+    exposition = Exposition(Metrics(), take_snapshot)
     await exposition.render("")
     with pytest.raises(RuntimeError, match="broken"):
         await exposition.render("")

@@ -5,16 +5,16 @@ from prometheus_client import REGISTRY
 
 from tests.unit.telemetry.support import OPENMETRICS, busy_metrics, report, scrape
 from ttsw.errors import ErrorCode
-from ttsw.sessions.utterance import Cause
+from ttsw.sessions.utterance import EndCause
 from ttsw.telemetry import metrics as module
-from ttsw.telemetry.figures import CAUSES
 from ttsw.telemetry.metrics import Metrics
+from ttsw.telemetry.snapshot import CAUSES
 
 JOE = ("model", "piper-joe")
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS])
-async def test_what_was_told_is_shown(accept):
+async def test_recorded_events_are_exported(accept):
     seen = await scrape(busy_metrics(), accept=accept)
     assert seen["tts_utterances_total", ("cause", "finished"), JOE] == 1
     assert seen["tts_utterances_total", ("cause", "failed"), JOE] == 1
@@ -35,7 +35,7 @@ async def test_what_was_told_is_shown(accept):
     assert seen["process_resident_memory_bytes",] > 1e6
 
 
-async def test_counters_begin_at_0_so_that_a_rate_sees_the_first_event():
+async def test_counters_start_at_0_for_rate():
     metrics = Metrics()
     metrics.model_loaded("piper-joe", 1.0)
     seen = await scrape(metrics)
@@ -55,12 +55,12 @@ async def test_a_model_that_was_never_in_memory_gets_no_series():
 
 
 async def test_series_are_bounded_however_many_models_there_were(monkeypatch):
-    monkeypatch.setattr(module, "MOST_MODELS", 3)
+    monkeypatch.setattr(module, "MAX_MODELS", 3)
     metrics = Metrics()
     for number in range(100):
         metrics.model_loaded(f"m-{number}", 1.0)
         metrics.model_load_failed(f"m-{number}")
-        for cause in Cause:
+        for cause in EndCause:
             metrics.utterance_ended(f"m-{number}", report(cause), 1.0)
     models = {value for _, *labels in await scrape(metrics) for name, value in labels if name == "model"}
     assert models == {"m-0", "m-1", "m-2", "other", "piper-joe", "hibari-heart"}  # the last two are in the snapshot
@@ -103,4 +103,4 @@ def test_an_utterance_costs_microseconds():
     per_call_s = (
         min(timeit.repeat(lambda: metrics.utterance_ended("piper-joe", ended, 1.0), number=200, repeat=5)) / 200
     )
-    assert per_call_s < 0.001  # 9 µs here; the bound is for a machine that does much else
+    assert per_call_s < 0.001  # usually 9 µs; the bound allows for a busy machine

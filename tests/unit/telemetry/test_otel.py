@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from tests.unit.telemetry.support import report
-from ttsw.sessions.utterance import Cause
+from ttsw.sessions.utterance import EndCause
 from ttsw.telemetry import otel
 from ttsw.telemetry.otel import OtelTracer, open_provider
 from ttsw.telemetry.tracing import NO_TRACE
@@ -17,7 +17,7 @@ TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 class Traced:
-    """A tracer, and the spans that it has finished."""
+    """A tracer and its finished spans."""
 
     def __init__(self, provider, exporter) -> None:
         self._provider, self._exporter = provider, exporter
@@ -59,7 +59,7 @@ def speak(trace, segments: int = 2) -> None:
             trace.step(0.2)
 
 
-def test_an_utterance_is_a_span_that_says_what_it_was(traced):
+def test_an_utterance_is_a_span_with_its_attributes(traced):
     traced.tracer.utterance("piper-joe", "s-1", {}).end(report(underruns=1))
     span = traced.span("tts.utterance")
     assert dict(span.attributes) == {
@@ -102,7 +102,7 @@ def test_it_belongs_to_the_clients_trace(traced):
 
 
 @pytest.mark.parametrize("header", ["", "nonsense", f"00-{'0' * 32}-{SPAN_ID}-01", "00-" * 1000, b"\xff\xfe"])
-def test_a_header_that_is_none_begins_a_trace_of_its_own(traced, header):
+def test_an_invalid_header_starts_a_new_trace(traced, header):
     traced.tracer.utterance("m", "s", {"traceparent": header, "tracestate": "=,=;"}).end(report())
     assert traced.span("tts.utterance").parent is None
 
@@ -112,7 +112,7 @@ def test_a_client_that_samples_nothing_is_obeyed(traced):
     assert trace is NO_TRACE
 
 
-def test_the_ratio_holds_for_those_who_do_not_decide():
+def test_the_ratio_applies_without_a_client_decision():
     with open_traced(0.0) as traced:
         assert traced.tracer.utterance("m", "s", {}) is NO_TRACE
         traced.tracer.utterance("m", "s", {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01"}).end(report())
@@ -123,26 +123,26 @@ def test_a_failure_is_an_error_and_a_cut_is_not(traced):
     trace = traced.tracer.utterance("m", "s", {})
     with pytest.raises(ZeroDivisionError), trace.segment(0, 5):
         raise ZeroDivisionError
-    trace.end(report(Cause.FAILED, error="the model failed", first_s=None, made=0))
+    trace.end(report(EndCause.FAILED, error="the model failed", first_s=None, made=0))
     utterance = traced.span("tts.utterance")
     assert (utterance.status.status_code, utterance.status.description) == (StatusCode.ERROR, "the model failed")
     assert "tts.rtf" not in utterance.attributes
     assert traced.span("tts.segment").status.description == "ZeroDivisionError"
 
 
-async def test_a_segment_that_is_stopped_says_so(traced):
+async def test_a_stopped_segment_is_marked_as_cut(traced):
     trace = traced.tracer.utterance("m", "s", {})
     with trio.CancelScope() as scope, trace.segment(0, 5):
         scope.cancel()
         await trio.sleep_forever()
-    trace.end(report(Cause.STOPPED))
+    trace.end(report(EndCause.STOPPED))
     span = traced.span("tts.segment")
     assert span.attributes["tts.cut"] is True
     assert span.status.status_code is StatusCode.UNSET
 
 
 def test_a_very_long_text_has_a_bounded_number_of_spans(traced, monkeypatch):
-    monkeypatch.setattr(otel, "MOST_SEGMENTS", 3)
+    monkeypatch.setattr(otel, "MAX_SEGMENTS", 3)
     trace = traced.tracer.utterance("m", "s", {})
     speak(trace, segments=10)
     trace.end(report(segments=10))
@@ -151,7 +151,7 @@ def test_a_very_long_text_has_a_bounded_number_of_spans(traced, monkeypatch):
     assert traced.span("tts.utterance").attributes["tts.segments"] == 10
 
 
-def test_an_exporter_that_complains_is_heard_seldom(traced, caplog):
+def test_log_lines_of_the_exporter_are_rate_limited(traced, caplog):
     logger = logging.getLogger(otel.OTLPSpanExporter.__module__)
     for _ in range(10):
         logger.error("can't deliver")
@@ -164,4 +164,4 @@ def test_an_utterance_costs_a_fraction_of_a_millisecond(traced):
         speak(trace, segments=2)
         trace.end(report())
 
-    assert min(timeit.repeat(utterance, number=50, repeat=5)) / 50 < 0.005  # 0.2 ms here
+    assert min(timeit.repeat(utterance, number=50, repeat=5)) / 50 < 0.005  # usually 0.2 ms

@@ -20,7 +20,7 @@ async def get(url: str) -> str:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-async def test_it_says_where_it_is_and_shows_the_loops_lag(nursery, host):
+async def test_it_returns_its_url_and_exports_the_loop_lag(nursery, host):
     url = await nursery.start(serve_metrics, MetricsConfig(http_host=host, http_port=0), Metrics(), snapshot)
     assert await get(f"{url}/readyz") == "ready\n"
     with trio.fail_after(10):
@@ -29,11 +29,12 @@ async def test_it_says_where_it_is_and_shows_the_loops_lag(nursery, host):
 
 
 async def test_a_device_that_does_not_answer_is_a_remark_and_no_reason_to_take_no_work(nursery):
-    def look():
+    def take_snapshot():
         return snapshot(silent=("cuda:0",))
 
-    url = await nursery.start(serve_metrics, MetricsConfig(http_port=0), Metrics(), look)
-    assert await get(f"{url}/readyz") == "ready\ndevice cuda:0 does not answer; its memory is as last seen\n"
+    url = await nursery.start(serve_metrics, MetricsConfig(http_port=0), Metrics(), take_snapshot)
+    remark = "device cuda:0 does not respond; its memory metrics show the last known values"
+    assert await get(f"{url}/readyz") == f"ready\n{remark}\n"
 
 
 async def test_by_default_there_is_no_port():
@@ -41,7 +42,7 @@ async def test_by_default_there_is_no_port():
         assert await nursery.start(serve_metrics, MetricsConfig(), Metrics(), snapshot) is None
 
 
-async def test_a_port_that_is_taken_is_told_at_the_start(nursery):
+async def test_a_port_in_use_is_an_error_at_startup(nursery):
     url = await nursery.start(serve_metrics, MetricsConfig(http_port=0), Metrics(), snapshot)
     taken = MetricsConfig(http_port=int(url.rpartition(":")[2]))
     with pytest.raises(UnavailableError, match=r"metrics\.http_port"):
@@ -49,7 +50,7 @@ async def test_a_port_that_is_taken_is_told_at_the_start(nursery):
 
 
 async def test_a_port_that_fails_is_opened_again_where_it_was(nursery, monkeypatch, caplog):
-    monkeypatch.setattr("ttsw.supervision.FIRST_S", 0.05)
+    monkeypatch.setattr("ttsw.concurrency.supervise.FIRST_S", 0.05)
     serve_http, failures = module.serve_http, iter(range(3))
 
     async def fail_at_first(app, listeners):

@@ -16,17 +16,23 @@ from ttsw.adapters.base import EngineSettings, TTSAdapter
 from ttsw.adapters.cosyvoice2.checkpoint import DEFINITION, load_model
 from ttsw.adapters.cosyvoice2.encoder import AHEAD
 from ttsw.adapters.cosyvoice2.flow import Flow
-from ttsw.adapters.cosyvoice2.making import Model
-from ttsw.adapters.cosyvoice2.prompts import MOST_INSTRUCTION, MOST_TRANSCRIPT, Prompt, Prompts
-from ttsw.adapters.cosyvoice2.speech import Made, Sampling, Speaker, Utterance, read_sampling
-from ttsw.adapters.cosyvoice2.text import LANGUAGES, Reader, read_tokenizer
-from ttsw.adapters.cosyvoice2.vocoder import Vocoder
-from ttsw.adapters.cosyvoice2.voices import Cloner, Voice, keep_voices, read_speakers
-from ttsw.adapters.memory import trim_memory
+from ttsw.adapters.cosyvoice2.language_model import (
+    CosyVoiceSampling,
+    CosyVoiceUtterance,
+    GeneratedTokens,
+    TokenGenerator,
+    read_sampling,
+)
+from ttsw.adapters.cosyvoice2.modules import CosyVoiceModules
+from ttsw.adapters.cosyvoice2.prompts import MOST_INSTRUCTION, MOST_TRANSCRIPT, PromptBuilder, TextPrompt
+from ttsw.adapters.cosyvoice2.reference_voice import Cloner, CosyVoiceReference, keep_voices, read_speakers
+from ttsw.adapters.cosyvoice2.text import LANGUAGES, CosyVoiceTextReader, read_tokenizer
+from ttsw.adapters.cosyvoice2.vocoder import HiftVocoder
 from ttsw.adapters.pytorch.batch import Batch, check_cancelled
 from ttsw.adapters.pytorch.devices import give_back, prepare_device
 from ttsw.errors import UnavailableError
 from ttsw.options import Option, OptionValue
+from ttsw.system.heap import trim_memory
 from ttsw.types import Samples, VoicePack
 
 FIRST = 13
@@ -79,22 +85,22 @@ class CosyVoice2Adapter(TTSAdapter):
         "speaker": Option("str", "a voice that the model brings, in place of reference_audio", voice=True),
     }
 
-    def __init__(self, pack: VoicePack, model: Model, settings: EngineSettings) -> None:
+    def __init__(self, pack: VoicePack, model: CosyVoiceModules, settings: EngineSettings) -> None:
         super().__init__(pack)
         self._device = model.device
         self.concurrency = settings.concurrency or (CPU_PLACES if self._device.type == "cpu" else GPU_PLACES)
         self._model = model
         self._languages = tuple(dict.fromkeys(each for each in pack.languages or LANGUAGES if each in LANGUAGES))
         self._sampling = read_sampling(model.sampling)
-        self._reader = Reader(read_tokenizer(pack, model.llm.llm.model.config.vocab_size))
-        self._speaker = Speaker(model.llm, self.concurrency * PLACE_POSITIONS)
-        self._batch: Batch[Utterance, Made] = Batch(self._speaker.step, self.concurrency)
+        self._reader = CosyVoiceTextReader(read_tokenizer(pack, model.llm.llm.model.config.vocab_size))
+        self._speaker = TokenGenerator(model.llm, self.concurrency * PLACE_POSITIONS)
+        self._batch: Batch[CosyVoiceUtterance, GeneratedTokens] = Batch(self._speaker.step, self.concurrency)
         self._flow = Flow(model, self.concurrency)
-        self._vocoder = Vocoder(model.hift)
+        self._vocoder = HiftVocoder(model.hift)
         folder = None if settings.cache is None else settings.cache / "cosyvoice2"
         self._voices = keep_voices(Cloner(pack, model, settings.threads), model, folder)
         self._speakers = read_speakers(pack.files[SPEAKERS], model) if SPEAKERS in pack.files else {}
-        self._prompts = Prompts(pack, self._reader, self._voices, self._speakers, settings.clips)
+        self._prompts = PromptBuilder(pack, self._reader, self._voices, self._speakers, settings.clips)
 
     @classmethod
     def load(cls, pack: VoicePack, settings: EngineSettings) -> Self:
@@ -166,7 +172,7 @@ class CosyVoice2Adapter(TTSAdapter):
     def _say(
         self,
         text: list[int],
-        prompt: Prompt,
+        prompt: TextPrompt,
         options: Mapping[str, OptionValue],
         chance: np.random.Generator,
         *,
@@ -194,7 +200,7 @@ class CosyVoice2Adapter(TTSAdapter):
             self._speaker.close(utterance)
             self._flow.close(spectrogram)
 
-    def _how(self, options: Mapping[str, OptionValue]) -> Sampling:
+    def _how(self, options: Mapping[str, OptionValue]) -> CosyVoiceSampling:
         own = self._sampling
         return replace(
             own,
@@ -209,14 +215,14 @@ class CosyVoice2Adapter(TTSAdapter):
     def _try(self) -> None:
         """Speak some tokens in no voice at all: what is computed first takes longest, and shows whether it is sound."""
         model, device = self._model, self._device
-        voice = Voice(
+        voice = CosyVoiceReference(
             torch.zeros(0, dtype=torch.int64, device=device),
             torch.zeros(0, model.mel["num_mels"], device=device),
             torch.ones(1, model.flow.spk_embed_affine_layer.in_features, device=device),
         )
         text = next(self._reader.read("One.", "en"))
         try:
-            audio = [*self._say(text, Prompt(voice, [], voice.tokens), {}, np.random.default_rng(0), most=20)]
+            audio = [*self._say(text, TextPrompt(voice, [], voice.tokens), {}, np.random.default_rng(0), most=20)]
             sound = bool(audio)
         except FloatingPointError:
             sound = False

@@ -14,11 +14,11 @@ from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from ttsw.adapters.cosyvoice2.definition import read_definition
 from ttsw.adapters.cosyvoice2.imports import Qwen2Config
-from ttsw.adapters.cosyvoice2.making import Model, make_model
+from ttsw.adapters.cosyvoice2.modules import CosyVoiceModules, make_model
 from ttsw.adapters.memory import is_out_of_memory
 from ttsw.adapters.pytorch.weights import check_fit, first_line, load_file, pack_file
 from ttsw.errors import UnavailableError
-from ttsw.json_file import read_json
+from ttsw.formats.json_file import read_json
 from ttsw.types import VoicePack
 
 DEFINITION = "cosyvoice2.yaml"
@@ -26,7 +26,7 @@ NOISE_FRAMES = 50 * 300
 """Frames that the library has noise for, 5 minutes of them: the prompt's and what is said."""
 
 
-def load_model(pack: VoicePack, device: torch.device) -> Model:
+def load_model(pack: VoicePack, device: torch.device) -> CosyVoiceModules:
     """Load a pack's model.
 
     Raises:

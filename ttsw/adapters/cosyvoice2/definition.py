@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from ttsw.errors import UnavailableError
-from ttsw.machine import cannot_read
+from ttsw.system.machine import cannot_read
 
 _NAME = re.compile(r"(?:cosyvoice|matcha)(?:\.\w+)+|omegaconf\.DictConfig")
 """What a tag may name. Nothing is done with the name but to compare it."""
@@ -26,7 +26,7 @@ _MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Record:
+class DefinitionRecord:
     """A class with its arguments, as the file names them.
 
     Args:
@@ -53,14 +53,14 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def _record(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> Record:
+def _record(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> DefinitionRecord:
     if not _NAME.fullmatch(name):
         raise yaml.YAMLError(f"{name!r} is no class or function of such a model (line {node.start_mark.line + 1})")
     if isinstance(node, yaml.ScalarNode) and not node.value:
-        return Record(name)
+        return DefinitionRecord(name)
     if not isinstance(node, yaml.MappingNode):
         raise yaml.YAMLError(f"{name} must have arguments by name (line {node.start_mark.line + 1})")
-    return Record(name, {str(key): value for key, value in loader.construct_mapping(node, deep=True).items()})
+    return DefinitionRecord(name, {str(key): value for key, value in loader.construct_mapping(node, deep=True).items()})
 
 
 def _seed(_loader: yaml.SafeLoader, name: str, node: yaml.Node) -> None:
@@ -108,8 +108,10 @@ def _resolved(value: Any, names: Mapping[Any, Any], depth: int) -> Any:  # noqa:
     """Put what is referred to in place of references: a name, or a product of names and numbers."""
     if depth > 20:
         raise ValueError("its references lead in a circle")
-    if isinstance(value, Record):
-        return Record(value.name, {str(key): _resolved(each, names, depth) for key, each in value.arguments.items()})
+    if isinstance(value, DefinitionRecord):
+        return DefinitionRecord(
+            value.name, {str(key): _resolved(each, names, depth) for key, each in value.arguments.items()}
+        )
     if isinstance(value, dict):
         return {str(key): _resolved(each, names, depth) for key, each in value.items()}
     if isinstance(value, list):

@@ -16,8 +16,8 @@ import torch.nn.functional as F  # noqa: N812 - as everywhere
 from torch import Tensor
 from torch.nn import Module
 
-from ttsw.adapters.cosyvoice2.stream import STEPS, Made, Stream
-from ttsw.adapters.pytorch.pages import PAGE, Pages
+from ttsw.adapters.cosyvoice2.stream import STEPS, GeneratedMel, MelStream
+from ttsw.adapters.pytorch.kv_cache import PAGE, KvCache
 
 _TAIL = 2
 """Frames that a convolution looks back."""
@@ -45,9 +45,9 @@ class Estimator:
         self._pairs = [torch.cat([layer.attn1.to_k.weight, layer.attn1.to_v.weight]) for layer in layers]
         if (STEPS * chunk * self.channels) % PAGE:
             raise ValueError(f"the estimator's channels are {self.channels}, and must be a multiple of 8")
-        # a page of `Pages` has PAGE positions with keys and values: here, of two of each chunk, what all steps remember
+        # a page of `KvCache` has PAGE positions; here, each holds keys and values of two chunks, for all steps
         rest = STEPS * chunk * self.channels // PAGE
-        self.pages = Pages(len(layers), pages * PAGE, rest, 1, self.device, kind=self.kind)
+        self.pages = KvCache(len(layers), pages * PAGE, rest, 1, self.device, kind=self.kind)
         self._times, self._spans = self._schedule(decoder.t_scheduler)
 
     @torch.inference_mode()
@@ -68,18 +68,18 @@ class Estimator:
         time = net.time_mlp(net.time_embeddings(torch.stack(times).to(self.device)).to(self.kind))
         return [block[0].mlp(time) for block in self._blocks], lengths
 
-    def close(self, stream: Stream) -> None:
+    def close(self, stream: MelStream) -> None:
         """End a stream: its pages are free. A step under way may still write to them, but none to come."""
         self.pages.free(stream)
 
     @torch.inference_mode()
-    def step(self, streams: Sequence[Stream]) -> list[Made | None]:
+    def step(self, streams: Sequence[MelStream]) -> list[GeneratedMel | None]:
         """Make a step for each. See `Batch`."""
         rows = [each for each in streams if not each.closed]
         made = dict(zip(rows, self._step(rows), strict=True)) if rows else {}
         return [made.get(each) for each in streams]
 
-    def _step(self, rows: Sequence[Stream]) -> list[Made]:
+    def _step(self, rows: Sequence[MelStream]) -> list[GeneratedMel]:
         for each in rows:
             self._reserve(each)
         if any(each.closed for each in rows):  # since: it has no pages
@@ -103,14 +103,14 @@ class Estimator:
         frames = frames + spans[:, None, None] * flow
         ends = torch.cat(run.left, dim=1).unflatten(0, (-1, 2)) if run.left else None
         return [
-            Made(
+            GeneratedMel(
                 frames[row, : len(each.x)].clone(),
                 ends[row].clone() if ends is not None and each.keep else None,
             )
             for row, each in enumerate(rows)
         ]
 
-    def _reserve(self, stream: Stream) -> None:
+    def _reserve(self, stream: MelStream) -> None:
         """See that a stream has pages for its new chunks, and one in any case: others' may hold anything."""
         missing = max(stream.keep - len(stream.new), int(not stream.pages))
         if missing <= 0:
@@ -169,7 +169,7 @@ class _Run:
         longest: Frames of the longest.
     """
 
-    def __init__(self, estimator: Estimator, rows: Sequence[Stream], steps: Tensor, longest: int) -> None:
+    def __init__(self, estimator: Estimator, rows: Sequence[MelStream], steps: Tensor, longest: int) -> None:
         device, chunk = estimator.device, estimator._chunk
         self._steps, self._chunk, self._rows = steps, chunk, len(rows)
         held = [[*each.prompt, *each.recent] for each in rows]
@@ -192,7 +192,7 @@ class _Run:
         self.left: list[Tensor] = []
 
     def _mask(
-        self, rows: Sequence[Stream], held: list[list[int]], most: int, longest: int, device: torch.device
+        self, rows: Sequence[MelStream], held: list[list[int]], most: int, longest: int, device: torch.device
     ) -> Tensor:
         """Say what each frame sees: all that is remembered, and the new ones up to the end of its own chunk."""
         lengths = torch.tensor([[len(own) * self._chunk, len(each.x)] for own, each in zip(held, rows, strict=True)])

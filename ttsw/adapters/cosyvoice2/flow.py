@@ -16,16 +16,16 @@ from torch import Tensor
 
 from ttsw.adapters.cosyvoice2.encoder import AHEAD, RATIO, Encoder, Past
 from ttsw.adapters.cosyvoice2.estimator import Estimator
-from ttsw.adapters.cosyvoice2.making import Model
-from ttsw.adapters.cosyvoice2.stream import RECENT, STEPS, Made, Stream
-from ttsw.adapters.cosyvoice2.voices import Voice
+from ttsw.adapters.cosyvoice2.modules import CosyVoiceModules
+from ttsw.adapters.cosyvoice2.reference_voice import CosyVoiceReference
+from ttsw.adapters.cosyvoice2.stream import RECENT, STEPS, GeneratedMel, MelStream
 from ttsw.adapters.pytorch.batch import POLL_S, Batch, check_cancelled
 
 KEPT = 4
 """Voices whose recordings' chunks stay in memory, those that were used last; more while more are spoken with."""
 
 
-class Prompt:
+class FlowPrompt:
     """What a voice's recording has become.
 
     Args:
@@ -34,7 +34,7 @@ class Prompt:
         past: What is remembered of its tokens.
     """
 
-    def __init__(self, voice: Voice, stream: Stream, past: Past) -> None:
+    def __init__(self, voice: CosyVoiceReference, stream: MelStream, past: Past) -> None:
         self.voice, self.stream, self.past = voice, stream, past
         self.users = 0
         self.ready = False
@@ -47,7 +47,7 @@ class Spectrogram:
         prompt: What it goes on from.
     """
 
-    def __init__(self, prompt: Prompt) -> None:
+    def __init__(self, prompt: FlowPrompt) -> None:
         self.prompt, self.voice, self.past = prompt, prompt.voice, prompt.past
         self.stream = prompt.stream.fork()
         self.given = len(self.voice.tokens) * RATIO
@@ -62,18 +62,18 @@ class Flow:
         places: How many utterances take their steps together.
     """
 
-    def __init__(self, model: Model, places: int) -> None:
+    def __init__(self, model: CosyVoiceModules, places: int) -> None:
         self._flow, self.chunk = model.flow, model.chunk
         self._noise = model.flow.decoder.rand_noise[0].T
         self._encoder = Encoder(model.flow, model.chunk)
         # of each utterance what is recent, one chunk that is being made and one that is not the prompt's alone
         self._estimator = Estimator(model.flow.decoder, model.chunk * RATIO, places * (RECENT + 2))
-        self._batch: Batch[Stream, Made] = Batch(self._estimator.step, places)
-        self._prompts: OrderedDict[int, Prompt] = OrderedDict()
+        self._batch: Batch[MelStream, GeneratedMel] = Batch(self._estimator.step, places)
+        self._prompts: OrderedDict[int, FlowPrompt] = OrderedDict()
         self._changed = Condition()
         self.pages = self._estimator.pages
 
-    def open(self, voice: Voice) -> Spectrogram:
+    def open(self, voice: CosyVoiceReference) -> Spectrogram:
         """Begin the spectrogram of an utterance. To be given to `close` whatever becomes of it.
 
         Raises:
@@ -110,7 +110,9 @@ class Flow:
         to.stream.forget(len(prompt) // self.chunk)
         return frames
 
-    def _make(self, stream: Stream, voice: Voice, past: Past, tokens: Tensor, keep: int, *, end: bool) -> Past:
+    def _make(
+        self, stream: MelStream, voice: CosyVoiceReference, past: Past, tokens: Tensor, keep: int, *, end: bool
+    ) -> Past:
         """Make the frames of the tokens that follow what is remembered, of which `keep` are whole chunks."""
         guide, later = self._encoder.run(past, tokens, keep, end=end)
         start, count = past.tokens * RATIO, len(guide)
@@ -120,7 +122,7 @@ class Flow:
         self._batch.advance(stream, STEPS - stream.step)
         return later
 
-    def _prompt(self, voice: Voice) -> Prompt:
+    def _prompt(self, voice: CosyVoiceReference) -> FlowPrompt:
         """Give what a voice's recording has become; those who ask for it at the same time wait for one of them."""
         key = id(voice.tokens)  # for as long as the entry holds it
         while True:
@@ -149,13 +151,13 @@ class Flow:
         return prompt
 
     @torch.inference_mode()
-    def _begin(self, voice: Voice) -> Prompt:
+    def _begin(self, voice: CosyVoiceReference) -> FlowPrompt:
         project = self._flow.spk_embed_affine_layer
         speaker = project(F.normalize(voice.speaker.to(project.weight.dtype), dim=1))[0]
-        return Prompt(voice, Stream(speaker), self._encoder.begin())
+        return FlowPrompt(voice, MelStream(speaker), self._encoder.begin())
 
     @torch.inference_mode()
-    def _read(self, prompt: Prompt) -> None:
+    def _read(self, prompt: FlowPrompt) -> None:
         """Compute those of a recording's chunks that nothing said after it can change."""
         tokens = prompt.voice.tokens
         keep = max(0, len(tokens) - AHEAD) // self.chunk * self.chunk
@@ -163,7 +165,7 @@ class Flow:
             prompt.past = self._make(prompt.stream, prompt.voice, prompt.past, tokens[: keep + AHEAD], keep, end=False)
             prompt.stream.forget(keep // self.chunk)
 
-    def _leave(self, prompt: Prompt) -> None:
+    def _leave(self, prompt: FlowPrompt) -> None:
         with self._changed:
             prompt.users -= 1
             self._evict()

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ttsw.adapters.cosyvoice2.text import Reader
-from ttsw.adapters.cosyvoice2.voices import Known, Voice
-from ttsw.adapters.pytorch.voices import Voices
-from ttsw.adapters.recordings import find_recording, find_transcript
+from ttsw.adapters.cosyvoice2.reference_voice import CosyVoiceReference, KnownSpeaker
+from ttsw.adapters.cosyvoice2.text import CosyVoiceTextReader
+from ttsw.adapters.pytorch.voice_cache import VoiceCache
+from ttsw.adapters.reference_lookup import find_recording, find_transcript
 from ttsw.errors import InvalidArgumentError
 from ttsw.options import OptionValue
 from ttsw.types import VoicePack
@@ -22,7 +22,7 @@ MOST_INSTRUCTION, MOST_TRANSCRIPT = 300, 1000
 """Characters of `instruct` and of `reference_text`."""
 
 
-class Prompt(NamedTuple):
+class TextPrompt(NamedTuple):
     """What the model is shown before a text.
 
     Args:
@@ -31,12 +31,12 @@ class Prompt(NamedTuple):
         spoken: The recording's speech tokens, where the model is to go on from it.
     """
 
-    voice: Voice
+    voice: CosyVoiceReference
     words: list[int]
     spoken: Tensor
 
 
-class Prompts:
+class PromptBuilder:
     """Finds prompts.
 
     Args:
@@ -50,15 +50,15 @@ class Prompts:
     def __init__(
         self,
         pack: VoicePack,
-        reader: Reader,
-        voices: Voices[Voice],
-        speakers: Mapping[str, Known],
+        reader: CosyVoiceTextReader,
+        voices: VoiceCache[CosyVoiceReference],
+        speakers: Mapping[str, KnownSpeaker],
         clips: Path | None,
     ) -> None:
         self._pack, self._reader, self._clips = pack, reader, clips
         self._voices, self._speakers = voices, speakers
 
-    def find(self, options: Mapping[str, OptionValue], language: str) -> Prompt:
+    def find(self, options: Mapping[str, OptionValue], language: str) -> TextPrompt:
         """Decide what the model is shown, as the library's `frontend_zero_shot` and its siblings do.
 
         Raises:
@@ -81,10 +81,10 @@ class Prompts:
             voice, words = self._recorded(options, language)
         nothing = voice.tokens[:0]
         if instruct is not None:
-            return Prompt(voice, self._reader.read_instruction(str(instruct)), nothing)
-        return Prompt(voice, words, voice.tokens) if words else Prompt(voice, [], nothing)
+            return TextPrompt(voice, self._reader.read_instruction(str(instruct)), nothing)
+        return TextPrompt(voice, words, voice.tokens) if words else TextPrompt(voice, [], nothing)
 
-    def _known(self, options: Mapping[str, OptionValue]) -> tuple[Voice, list[int]]:
+    def _known(self, options: Mapping[str, OptionValue]) -> tuple[CosyVoiceReference, list[int]]:
         """Give a speaker of the pack, and the tokens of what is said in its recording, where they are to be used."""
         if options.get("reference_audio") is not None:
             raise InvalidArgumentError("options speaker and reference_audio both name a voice; give one of them")
@@ -93,7 +93,7 @@ class Prompts:
         _check_words(words, mode, f"speaker {name}")
         return voice, [] if mode == "cross_lingual" else list(words)
 
-    def _recorded(self, options: Mapping[str, OptionValue], language: str) -> tuple[Voice, list[int]]:
+    def _recorded(self, options: Mapping[str, OptionValue], language: str) -> tuple[CosyVoiceReference, list[int]]:
         """Give the voice of a recording, and the tokens of what is said in it, where they are to be used."""
         named, mode, text = options.get("reference_audio"), options.get("mode"), options.get("reference_text")
         path = find_recording(None if named is None else str(named), self._pack, self._clips)

@@ -16,7 +16,7 @@ RECENT = 4
 """Chunks of its own speech that an utterance remembers, 1 s each. The prompt is remembered whole."""
 
 
-class Made(NamedTuple):
+class GeneratedMel(NamedTuple):
     """What a step made for an utterance.
 
     Args:
@@ -28,7 +28,7 @@ class Made(NamedTuple):
     ends: Tensor | None
 
 
-class Stream:
+class MelStream:
     """The frames of one utterance, which come piece by piece. A row of the batch.
 
     Args:
@@ -55,9 +55,9 @@ class Stream:
     def __repr__(self) -> str:
         return f"<Stream: step {self.step}, {len(self.pages)} pages>"
 
-    def fork(self) -> "Stream":
+    def fork(self) -> "MelStream":
         """Give a stream that goes on from what this one remembers as its prompt, in pages that stay this one's."""
-        stream = Stream(self.speaker)
+        stream = MelStream(self.speaker)
         stream.prompt, stream.ends = [*self.prompt], self.ends
         return stream
 
@@ -83,7 +83,7 @@ class Stream:
         self.new, self._next = [], []
         self.count = -(-self.count // STEPS) * STEPS  # what was begun before and failed is over
 
-    def accept(self, result: Made) -> None:
+    def accept(self, result: GeneratedMel) -> None:
         """Take a step; see `Row.accept`."""
         self.x = result.x
         if result.ends is not None:

@@ -76,7 +76,7 @@ _PERCENT = {"en": "{} percent", "zh": "百分之{}", "ja": "{}パーセント", 
 _POINT = {"zh": "点", "ja": "点"}
 
 
-class Reader:
+class CosyVoiceTextReader:
     """Reads text for one model.
 
     Args:

@@ -26,7 +26,7 @@ FADE_S = 0.05
 """An utterance that is cut off fades out for so long."""
 
 
-class Vocoder:
+class HiftVocoder:
     """Makes streams of audio.
 
     Args:
@@ -42,17 +42,17 @@ class Vocoder:
         self.right += self.bent + 1  # a sine turns towards the next frame's pitch
         self.device = hift.f0_predictor.classifier.weight.device
 
-    def open(self, chance: np.random.Generator, speed: float = 1.0) -> "Speech":
+    def open(self, chance: np.random.Generator, speed: float = 1.0) -> "HiftStream":
         """Begin a stream.
 
         Args:
             chance: Makes the noise.
             speed: Tempo; 1 is the voice's own.
         """
-        return Speech(self, chance, None if speed == 1 else Stretch(1 / speed))
+        return HiftStream(self, chance, None if speed == 1 else Stretch(1 / speed))
 
 
-class Speech:
+class HiftStream:
     """The audio of one utterance, which comes as its spectrogram does.
 
     Args:
@@ -61,9 +61,9 @@ class Speech:
         stretch: What changes the tempo.
     """
 
-    def __init__(self, vocoder: Vocoder, chance: np.random.Generator, stretch: "Stretch | None") -> None:
+    def __init__(self, vocoder: HiftVocoder, chance: np.random.Generator, stretch: "Stretch | None") -> None:
         self._vocoder, self._stretch = vocoder, stretch
-        self._source = Source(vocoder, chance)
+        self._source = ExcitationSource(vocoder, chance)
         self._held: Tensor | None = None
         self._first = self._done = 0
         self._tail = np.empty(0, np.float32)
@@ -98,7 +98,7 @@ class Speech:
         return fade_out(audio, round(FADE_S * vocoder.sample_rate)) if end and cut else audio
 
 
-class Source:
+class ExcitationSource:
     """The sound that is shaped: sines of the pitch and noise, the same for a frame whenever it is asked for.
 
     Args:
@@ -106,7 +106,7 @@ class Source:
         chance: Makes the noise, frame by frame.
     """
 
-    def __init__(self, vocoder: Vocoder, chance: np.random.Generator) -> None:
+    def __init__(self, vocoder: HiftVocoder, chance: np.random.Generator) -> None:
         self._vocoder, self._chance = vocoder, chance
         module = vocoder.hift.m_source
         self._sines, self._mix = module.l_sin_gen, module.l_linear

@@ -19,7 +19,7 @@ Made = TypeVar("Made")
 Taken_contra = TypeVar("Taken_contra", contravariant=True)
 
 
-class Row(Protocol[Taken_contra]):
+class BatchRow(Protocol[Taken_contra]):
     """An utterance, as the batch sees it."""
 
     @property
@@ -37,7 +37,7 @@ class Row(Protocol[Taken_contra]):
         ...
 
 
-AnyRow = TypeVar("AnyRow", bound=Row[Any])
+AnyRow = TypeVar("AnyRow", bound=BatchRow[Any])
 
 
 class _Seat(Generic[AnyRow]):

@@ -5,8 +5,8 @@ import gc
 import torch
 
 from ttsw.adapters.base import EngineSettings
-from ttsw.adapters.memory import trim_memory
 from ttsw.errors import UnavailableError
+from ttsw.system.heap import trim_memory
 
 
 def prepare_device(settings: EngineSettings) -> torch.device:

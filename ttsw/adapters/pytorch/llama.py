@@ -2,8 +2,8 @@
 
 Decides what a layer computes: parameters are a module's of transformers (normalised by RMS, rotary positions, grouped
 queries, a gated linear unit), arithmetic is here, since the library's own loop knows one utterance, or many of one
-length. What each utterance has seen is kept in pages (`ttsw.adapters.pytorch.pages`), so that utterances of any length
-share a step. Embeddings and heads are the family's.
+length. Each utterance's keys and values are kept in pages (`ttsw.adapters.pytorch.kv_cache`), so that utterances of any
+length share a step. Embeddings and heads are the family's.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - as everywhere
 from torch import Tensor
 from torch.nn import Module
 
-from ttsw.adapters.pytorch.pages import PAGE, Holder, Pages
+from ttsw.adapters.pytorch.kv_cache import PAGE, KvCache, KvCacheOwner
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """What positions see: layer, queries (n, heads, width), keys and values (n, groups, width), to (n, heads, width)."""
@@ -24,7 +24,7 @@ Adapt = Callable[[str, Tensor], Tensor | None]
 """What is added to a projection's output, by its name (`layers.0.self_attn.q_proj`) and its input, shape (n, in)."""
 
 
-class Row(Holder, Protocol):
+class AttentionRow(KvCacheOwner, Protocol):
     """An utterance, as its positions are seen here."""
 
     length: int
@@ -140,10 +140,10 @@ class Paged:
     def __init__(self, layers: Layers, positions: int) -> None:
         self.layers = layers
         shape = len(layers), positions, layers.groups, layers.width
-        self.pages = Pages(*shape, layers.device, kind=layers.kind)
+        self.pages = KvCache(*shape, layers.device, kind=layers.kind)
 
     @torch.inference_mode()
-    def begin(self, row: Row, x: Tensor, adapt: Adapt | None = None) -> Tensor:
+    def begin(self, row: AttentionRow, x: Tensor, adapt: Adapt | None = None) -> Tensor:
         """Give a row its next positions, all at once; the row's length stays what it was, for the owner to change.
 
         Args:
@@ -172,7 +172,7 @@ class Paged:
         return self.layers.run(x, new, attend, adapt)
 
     @torch.inference_mode()
-    def advance(self, rows: Sequence[Row], x: Tensor, adapt: Adapt | None = None) -> Tensor:
+    def advance(self, rows: Sequence[AttentionRow], x: Tensor, adapt: Adapt | None = None) -> Tensor:
         """Give each row its next position; see `begin`.
 
         Args:
@@ -204,7 +204,7 @@ class Paged:
 
         return self.layers.run(x, lengths, attend, adapt)
 
-    def close(self, row: Row) -> None:
+    def close(self, row: AttentionRow) -> None:
         """End a row: its pages are free. A step under way may still write to them, but none to come."""
         self.pages.free(row)
 

@@ -15,7 +15,7 @@ Logits = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
+class SamplingOptions:
     """How to draw.
 
     Args:
@@ -31,7 +31,7 @@ class Sampling:
     repetition_penalty: float = 5.0
 
 
-def draw(logits: Logits, seen: Collection[int], how: Sampling, chance: np.random.Generator) -> int:
+def draw(logits: Logits, seen: Collection[int], how: SamplingOptions, chance: np.random.Generator) -> int:
     """Draw a token.
 
     Args:
@@ -49,10 +49,12 @@ def draw(logits: Logits, seen: Collection[int], how: Sampling, chance: np.random
     return int(tokens[min(np.searchsorted(edges, chance.random() * edges[-1], "right"), len(tokens) - 1)])
 
 
-def distribution(logits: Logits, seen: Collection[int], how: Sampling) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def distribution(
+    logits: Logits, seen: Collection[int], how: SamplingOptions
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Give the tokens that can come next, in ascending order, and the probability of each.
 
-    >>> tokens, shares = distribution(np.array([0, 1, 1, -5], np.float32), [1], Sampling(1.0, 2, 1.0, 1e9))
+    >>> tokens, shares = distribution(np.array([0, 1, 1, -5], np.float32), [1], SamplingOptions(1.0, 2, 1.0, 1e9))
     >>> tokens.tolist(), shares.round(2).tolist()
     ([1, 2], [0.27, 0.73])
 

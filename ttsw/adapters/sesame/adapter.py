@@ -14,17 +14,17 @@ from zlib import crc32
 import numpy as np
 
 from ttsw.adapters.base import EngineSettings, TTSAdapter
-from ttsw.adapters.memory import trim_memory
 from ttsw.adapters.pytorch.devices import give_back
-from ttsw.adapters.sesame.draws import Draws, How
-from ttsw.adapters.sesame.engine import CHUNK, CHUNKS, Engine
+from ttsw.adapters.sesame.context import MOST_TURNS, ContextStore, ContextTurn
+from ttsw.adapters.sesame.engine import CHUNK, CHUNKS, CsmEngine
+from ttsw.adapters.sesame.lora_cache import LoraCache
 from ttsw.adapters.sesame.lora_files import find_lora, read_lora
 from ttsw.adapters.sesame.loras import NONE
-from ttsw.adapters.sesame.shelf import Shelf
-from ttsw.adapters.sesame.turns import MOST_TURNS, Turn, Turns
-from ttsw.adapters.sesame.voices import References
+from ttsw.adapters.sesame.reference_voice import References
+from ttsw.adapters.sesame.sampling import CsmSampling, SamplingDefaults
 from ttsw.errors import UnavailableError
 from ttsw.options import Option, OptionValue
+from ttsw.system.heap import trim_memory
 from ttsw.types import Samples, VoicePack
 
 MOST_SPEAKER = 9
@@ -59,30 +59,30 @@ class SesameAdapter(TTSAdapter):
         "session": Option("str", "which session's earlier utterances to go on from", internal=True),
     }
 
-    def __init__(self, pack: VoicePack, engine: Engine, lora: int = NONE) -> None:
+    def __init__(self, pack: VoicePack, engine: CsmEngine, lora: int = NONE) -> None:
         super().__init__(pack)
         self._engine, self._lora = engine, lora
         self.concurrency = engine.places
         self._languages = pack.languages or ("en",)
         self._references = References(pack, engine.voices, engine.reader, engine.clips, engine.positions // 2)
-        self._turns = Turns(engine.positions)
-        self._shelf = None if lora else Shelf(pack.root, engine.model, engine.loras)
+        self._turns = ContextStore(engine.positions)
+        self._shelf = None if lora else LoraCache(pack.root, engine.model, engine.loras)
 
     @classmethod
     def load(cls, pack: VoicePack, settings: EngineSettings) -> Self:
         """Load the pack's model; see `TTSAdapter.load`."""
-        engine = Engine(pack, settings)
+        engine = CsmEngine(pack, settings)
         check_rate(pack, engine)
         engine.test(pack)
         trim_memory()
         return cls(pack, engine)
 
-    def derive(self, pack: VoicePack) -> "TTSAdapter":
-        """Load a LoRA voice, as peft and Unsloth write it; see `TTSAdapter.derive`."""
+    def attach(self, pack: VoicePack) -> "TTSAdapter":
+        """Load a LoRA voice, as peft and Unsloth write it; see `TTSAdapter.attach`."""
         if self._lora:
-            return super().derive(pack)
+            return super().attach(pack)
         if pack.base and pack.base != self.pack.model_id:
-            raise UnavailableError(f"voice pack {pack.root} stands on {pack.base}, not on {self.pack.model_id}")
+            raise UnavailableError(f"voice pack {pack.root} is based on {pack.base}, not on {self.pack.model_id}")
         check_rate(pack, self._engine)
         loras = self._engine.loras
         number = loras.add(read_lora(*find_lora(pack.files, pack.root), self._engine.model))
@@ -98,7 +98,7 @@ class SesameAdapter(TTSAdapter):
         options = dict(self.options)
         options["language"] = replace(options["language"], default=self._languages[0], choices=self._languages)
         first, rest = self._engine.draws
-        for name in How._fields:
+        for name in CsmSampling._fields:
             own = getattr(first, name)
             if own == getattr(rest, name) and options[name].low <= own <= options[name].high:
                 options[name] = replace(options[name], default=own)
@@ -133,7 +133,9 @@ class SesameAdapter(TTSAdapter):
         with self._voice(options) as lora:
             for part in engine.reader.read(text, int(options.get("speaker", 0))):
                 before = engine.context(part, first, turns[len(turns) - wanted :] if wanted < len(turns) else turns)
-                said: Turn | None = yield from engine.say(part, before, self._draws(options), chance, sizes, lora=lora)
+                said: ContextTurn | None = yield from engine.say(
+                    part, before, self._draws(options), chance, sizes, lora=lora
+                )
                 if said is not None:
                     turns.append(said)
                     if session is not None:
@@ -163,10 +165,10 @@ class SesameAdapter(TTSAdapter):
         name = options.get("lora")
         return nullcontext(self._lora) if self._shelf is None or name is None else self._shelf.borrow(str(name))
 
-    def _draws(self, options: Mapping[str, OptionValue]) -> Draws:
-        given = {name: options[name] for name in How._fields if name in options}
+    def _draws(self, options: Mapping[str, OptionValue]) -> SamplingDefaults:
+        given = {name: options[name] for name in CsmSampling._fields if name in options}
         first, rest = (how._replace(**given) for how in self._engine.draws)  # type: ignore[arg-type]  # as parsed
-        return Draws(first, rest)
+        return SamplingDefaults(first, rest)
 
     def _session(self, options: Mapping[str, OptionValue]) -> tuple[object, ...] | None:
         """Say which turns to go on from: a session's, in this voice."""
@@ -175,7 +177,7 @@ class SesameAdapter(TTSAdapter):
         return tuple(options.get(name) for name in ("session", "lora", "reference_audio", "reference_text"))
 
 
-def check_rate(pack: VoicePack, engine: Engine) -> None:
+def check_rate(pack: VoicePack, engine: CsmEngine) -> None:
     """See that a pack says at what rate the model speaks.
 
     Raises:

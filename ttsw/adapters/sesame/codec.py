@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from ttsw.adapters.clips import Clip
+from ttsw.adapters.reference_clip import ReferenceClip
 from ttsw.adapters.sesame.imports import DynamicCache, MimiConv1d, MimiConvTranspose1d, MimiModel, MimiResnetBlock
 from ttsw.types import Samples
 
@@ -39,12 +39,12 @@ class Codec:
                 for layer in part.layers:
                     layer.codebook.embed  # noqa: B018 - computed once, before there are threads
 
-    def open(self) -> "Speech":
+    def open(self) -> "CodecStream":
         """Begin a stream."""
-        return Speech(self.model, self.device)
+        return CodecStream(self.model, self.device)
 
     @torch.inference_mode()
-    def encode(self, clip: Clip) -> Tensor:
+    def encode(self, clip: ReferenceClip) -> Tensor:
         """Give a recording's codes, shape (frames, codebooks)."""
         samples = soxr.resample(clip.samples, clip.rate, self.sample_rate).clip(-1, 1)
         audio = torch.from_numpy(np.ascontiguousarray(samples, np.float32)).to(self.device)
@@ -52,7 +52,7 @@ class Codec:
         return codes[0].T.contiguous()
 
 
-class Speech:
+class CodecStream:
     """The audio of one utterance, which comes as its frames do."""
 
     def __init__(self, model: MimiModel, device: torch.device) -> None:

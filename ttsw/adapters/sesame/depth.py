@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from ttsw.adapters.pytorch.llama import Adapt, Layers
-from ttsw.adapters.sesame.draws import Chance, draw
+from ttsw.adapters.sesame.sampling import Chance, draw
 
 PROJECTOR = "inputs_embeds_projector"
 

@@ -7,22 +7,22 @@ import numpy as np
 import torch
 
 from ttsw.adapters.base import EngineSettings
-from ttsw.adapters.memory import trim_memory
 from ttsw.adapters.pytorch.audio import fade_out
 from ttsw.adapters.pytorch.batch import Batch
 from ttsw.adapters.pytorch.devices import prepare_device
-from ttsw.adapters.pytorch.voices import identify
+from ttsw.adapters.pytorch.voice_cache import identify
 from ttsw.adapters.pytorch.weights import pack_file
 from ttsw.adapters.sesame.checkpoint import load_model
 from ttsw.adapters.sesame.codec import FADE_S, Codec
-from ttsw.adapters.sesame.draws import Draws
+from ttsw.adapters.sesame.context import ContextTurn, fitting
 from ttsw.adapters.sesame.files import read_draws, read_tokenizer, weights_file
-from ttsw.adapters.sesame.frames import Decoder, Made, Utterance
+from ttsw.adapters.sesame.frames import CsmDecoder, CsmUtterance, GeneratedFrames
 from ttsw.adapters.sesame.loras import NONE, Loras
-from ttsw.adapters.sesame.text import Part, Reader
-from ttsw.adapters.sesame.turns import Turn, fitting
-from ttsw.adapters.sesame.voices import keep_voices
+from ttsw.adapters.sesame.reference_voice import keep_voices
+from ttsw.adapters.sesame.sampling import SamplingDefaults
+from ttsw.adapters.sesame.text import CsmTextPart, CsmTextReader
 from ttsw.errors import UnavailableError
+from ttsw.system.heap import trim_memory
 from ttsw.types import Samples, VoicePack
 
 CHUNKS = (1, 2, 4)
@@ -40,7 +40,7 @@ PLACE_POSITIONS = 512
 More is made if needed."""
 
 
-class Engine:
+class CsmEngine:
     """A loaded CSM.
 
     Args:
@@ -60,24 +60,24 @@ class Engine:
         config = self.model.config
         tokenizer = read_tokenizer(pack_file(pack, "tokenizer.json"), config)
         self.positions = int(config.max_position_embeddings)
-        self.reader = Reader(tokenizer, self.positions // 4)
+        self.reader = CsmTextReader(tokenizer, self.positions // 4)
         self.loras = Loras(self.device, self.model.kind)
-        self.decoder = Decoder(self.model, self.loras, self.places * PLACE_POSITIONS)
-        self.batch: Batch[Utterance, Made] = Batch(self.decoder.step, self.places)
+        self.decoder = CsmDecoder(self.model, self.loras, self.places * PLACE_POSITIONS)
+        self.batch: Batch[CsmUtterance, GeneratedFrames] = Batch(self.decoder.step, self.places)
         self.codec = Codec(self.model.codec_model)
         folder = None if settings.cache is None else settings.cache / "sesame"
         self.voices = keep_voices(self.codec, identify(weights_file(pack)), folder)
 
     def say(
         self,
-        part: Part,
-        turns: Sequence[Turn],
-        draws: Draws,
+        part: CsmTextPart,
+        turns: Sequence[ContextTurn],
+        draws: SamplingDefaults,
         chance: np.random.Generator,
         sizes: Iterator[int],
         *,
         lora: int = NONE,
-    ) -> Generator[Samples, None, Turn | None]:
+    ) -> Generator[Samples, None, ContextTurn | None]:
         """Yield the audio of a part of a text as it comes.
 
         Args:
@@ -104,9 +104,9 @@ class Engine:
                     yield audio
         finally:
             self.decoder.close(utterance)
-        return Turn(part.tokens, utterance.frames) if utterance.stopped and utterance.count > 1 else None
+        return ContextTurn(part.tokens, utterance.frames) if utterance.stopped and utterance.count > 1 else None
 
-    def context(self, part: Part, first: Turn | None, turns: Sequence[Turn]) -> list[Turn]:
+    def context(self, part: CsmTextPart, first: ContextTurn | None, turns: Sequence[ContextTurn]) -> list[ContextTurn]:
         """Choose what to go on from: the turn that a voice begins with, and of those since, the newest that have room.
 
         Args:
@@ -145,7 +145,7 @@ class Engine:
             )
 
     @torch.inference_mode()
-    def _prompt(self, turns: Sequence[Turn], part: Part) -> torch.Tensor:
+    def _prompt(self, turns: Sequence[ContextTurn], part: CsmTextPart) -> torch.Tensor:
         decoder, pieces = self.decoder, []
         if turns:
             end = decoder.embed_frames(torch.full((1, decoder.books), decoder.end))

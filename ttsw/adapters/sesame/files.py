@@ -9,10 +9,10 @@ from torch import Tensor
 
 from ttsw.adapters.memory import raise_machine_fault
 from ttsw.adapters.pytorch.weights import first_line, load_file, pack_file
-from ttsw.adapters.sesame.draws import Draws, How
 from ttsw.adapters.sesame.imports import CsmConfig
-from ttsw.csm_files import LORA_CONFIG, MODEL_WEIGHTS, read_csm, read_names
+from ttsw.adapters.sesame.sampling import CsmSampling, SamplingDefaults
 from ttsw.errors import InvalidArgumentError, UnavailableError
+from ttsw.formats.csm_files import LORA_CONFIG, MODEL_WEIGHTS, read_csm, read_names
 from ttsw.types import VoicePack
 
 BEGIN, END = "<|begin_of_text|>", "<|end_of_text|>"
@@ -49,7 +49,7 @@ def read_config(path: Path) -> CsmConfig:
     return config
 
 
-def read_draws(pack: VoicePack) -> Draws:
+def read_draws(pack: VoicePack) -> SamplingDefaults:
     """Read how codes are drawn from generation_config.json, if there is one.
 
     Raises:
@@ -58,7 +58,7 @@ def read_draws(pack: VoicePack) -> Draws:
     path = pack.files.get("generation_config.json")
     found = {} if path is None else _read_json(path, "a configuration of how to generate")
     try:
-        return Draws(_how(found, ""), _how(found, "depth_decoder_"))
+        return SamplingDefaults(_how(found, ""), _how(found, "depth_decoder_"))
     except (TypeError, ValueError) as error:
         raise UnavailableError(f"{path} has a temperature or top_k that is none: {error}") from error
 
@@ -169,11 +169,11 @@ def _faults(config: CsmConfig) -> Iterator[str]:
         yield "a codec that can't stream: use_causal_conv, pad_mode constant and trim_right_ratio 1 are needed"
 
 
-def _how(found: Mapping[str, Any], prefix: str) -> How:
+def _how(found: Mapping[str, Any], prefix: str) -> CsmSampling:
     drawn = found.get(f"{prefix}do_sample") is not False
     temperature = found.get(f"{prefix}temperature")
     top_k = found.get(f"{prefix}top_k")
-    how = How(
+    how = CsmSampling(
         float(TEMPERATURE if temperature is None else temperature),
         int(TOP_K if top_k is None else top_k) if drawn else 1,
     )

@@ -16,8 +16,8 @@ from torch import Tensor
 from ttsw.adapters.pytorch.llama import Layers, Paged
 from ttsw.adapters.sesame.checkpoint import Csm
 from ttsw.adapters.sesame.depth import Depth
-from ttsw.adapters.sesame.draws import Draws, draw, prepare
 from ttsw.adapters.sesame.loras import NONE, Loras
+from ttsw.adapters.sesame.sampling import SamplingDefaults, draw, prepare
 
 Codes = NDArray[np.int16]
 """Frames of codes, shape (frames, codebooks)."""
@@ -28,7 +28,7 @@ CPU_PIECE, GPU_PIECE = 128, 512
 BACKBONE, DEPTH, HEAD = "backbone_model.", "depth_decoder.model.", "lm_head"
 
 
-class Made(NamedTuple):
+class GeneratedFrames(NamedTuple):
     """What a step made for an utterance.
 
     Args:
@@ -44,7 +44,7 @@ class Made(NamedTuple):
     sound: bool = True
 
 
-class Utterance:
+class CsmUtterance:
     """A text on its way to frames. A row of the batch.
 
     Args:
@@ -63,7 +63,7 @@ class Utterance:
         most: int,
         *,
         end: int,
-        draws: Draws,
+        draws: SamplingDefaults,
         chance: np.random.Generator,
         codebooks: int,
         lora: int = NONE,
@@ -108,7 +108,7 @@ class Utterance:
         spoken = self._frames[:-1] if self.stopped else self._frames
         return np.stack(spoken) if spoken else np.empty((0, len(self.numbers)), np.int16)
 
-    def accept(self, result: Made) -> None:
+    def accept(self, result: GeneratedFrames) -> None:
         """Take what a step made; see `Row.accept`.
 
         Raises:
@@ -133,7 +133,7 @@ class Utterance:
         return torch.stack(taken) if taken else torch.empty((0, len(self.numbers)), dtype=torch.long)
 
 
-class Decoder:
+class CsmDecoder:
     """Makes steps for utterances.
 
     Args:
@@ -167,7 +167,9 @@ class Decoder:
         """Give what the backbone reads for frames of codes, shape (frames, codebooks): (frames, channels)."""
         return F.embedding(codes.to(self.device).long() + self._offsets, self._audio).sum(1)
 
-    def open(self, prompt: Tensor, most: int, draws: Draws, chance: np.random.Generator, lora: int = NONE) -> Utterance:
+    def open(
+        self, prompt: Tensor, most: int, draws: SamplingDefaults, chance: np.random.Generator, lora: int = NONE
+    ) -> CsmUtterance:
         """Begin an utterance. To be given to `close` whatever becomes of it.
 
         Args:
@@ -178,26 +180,26 @@ class Decoder:
             lora: The number of its voice.
         """
         most = min(most, self.most - len(prompt))
-        return Utterance(prompt, most, end=self.end, draws=draws, chance=chance, codebooks=self.books, lora=lora)
+        return CsmUtterance(prompt, most, end=self.end, draws=draws, chance=chance, codebooks=self.books, lora=lora)
 
-    def close(self, utterance: Utterance) -> None:
+    def close(self, utterance: CsmUtterance) -> None:
         """End an utterance: its pages are free. A step under way may still write to them, but none to come."""
         self._paged.close(utterance)
 
     @torch.inference_mode()
-    def step(self, utterances: Sequence[Utterance]) -> list[Made | None]:
+    def step(self, utterances: Sequence[CsmUtterance]) -> list[GeneratedFrames | None]:
         """Make a step for each; of those that have something to read, for one. See `Batch`.
 
         A step of an utterance that reads takes longer, up to a piece: the others wait for one such at most, each time.
         """
-        made: dict[Utterance, Made] = {}
+        made: dict[CsmUtterance, GeneratedFrames] = {}
         going = [each for each in utterances if not each.reading and not each.closed]
         hidden = [self._go_on(going)] if going else []
         reads = next((each for each in utterances if each.reading and not each.closed), None)
         if reads is not None:
             last = self._read(reads)
             if last is None:
-                made[reads] = Made(reads.length + self._piece)
+                made[reads] = GeneratedFrames(reads.length + self._piece)
             else:
                 going.append(reads)
                 hidden.append(last)
@@ -205,20 +207,20 @@ class Decoder:
             made.update(zip(going, self._speak(going, torch.cat(hidden)), strict=True))
         return [made.get(each) for each in utterances]
 
-    def _read(self, utterance: Utterance) -> Tensor | None:
+    def _read(self, utterance: CsmUtterance) -> Tensor | None:
         """Read a piece of a prompt; of the last, give what came out in the end, shape (1, channels)."""
         end = utterance.length + self._piece
         adapt = self.loras.adapt([utterance.lora], BACKBONE)
         hidden = self._paged.begin(utterance, utterance.prompt[utterance.length : end], adapt)
         return None if end < len(utterance.prompt) else hidden[-1:]
 
-    def _go_on(self, utterances: Sequence[Utterance]) -> Tensor:
+    def _go_on(self, utterances: Sequence[CsmUtterance]) -> Tensor:
         """Read each utterance's last frame, and give what came out, shape (utterances, channels)."""
         frames = torch.stack([each.frame for each in utterances if each.frame is not None])
         adapt = self.loras.adapt([each.lora for each in utterances], BACKBONE)
         return self._paged.advance(utterances, self.embed_frames(frames), adapt)
 
-    def _speak(self, utterances: Sequence[Utterance], hidden: Tensor) -> list[Made]:
+    def _speak(self, utterances: Sequence[CsmUtterance], hidden: Tensor) -> list[GeneratedFrames]:
         """Make a frame for each of what came out of the backbone."""
         chance = prepare(
             [each.numbers for each in utterances], [each.draws for each in utterances], self._codes, self.device
@@ -234,6 +236,6 @@ class Decoder:
         sound = (whole + sums).isfinite()[:, None]
         table = torch.cat([frames, sound], dim=1).cpu().numpy().astype(np.int16)
         return [
-            Made(max(each.length + 1, len(each.prompt)), table[row, :-1], frames[row], bool(table[row, -1]))
+            GeneratedFrames(max(each.length + 1, len(each.prompt)), table[row, :-1], frames[row], bool(table[row, -1]))
             for row, each in enumerate(utterances)
         ]

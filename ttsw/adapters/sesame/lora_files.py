@@ -1,4 +1,4 @@
-"""A LoRA as peft and Unsloth write it: read safely, and checked against the model that it is to stand on.
+"""A LoRA as peft and Unsloth write it: read safely, and checked against the model that it is to be based on.
 
 What peft can do beyond plain LoRA is refused with a word on what to do instead, rather than left out unheard.
 """
@@ -16,8 +16,8 @@ from ttsw.adapters.pytorch.weights import load_file
 from ttsw.adapters.sesame.checkpoint import Csm
 from ttsw.adapters.sesame.frames import BACKBONE, DEPTH, HEAD
 from ttsw.adapters.sesame.loras import Pair
-from ttsw.csm_files import LORA_CONFIG, LORA_WEIGHTS, MERGE, read_lora_settings
 from ttsw.errors import InvalidArgumentError, UnavailableError
+from ttsw.formats.csm_files import LORA_CONFIG, LORA_WEIGHTS, MERGE, read_lora_settings
 
 CODEC = "codec_model."
 

@@ -20,7 +20,7 @@ LEAST_S, PER_LETTER_S = 3.0, 0.2
 three times what it takes."""
 
 
-class Part(NamedTuple):
+class CsmTextPart(NamedTuple):
     """What is spoken at once.
 
     Args:
@@ -32,7 +32,7 @@ class Part(NamedTuple):
     most_s: float
 
 
-class Reader:
+class CsmTextReader:
     """Reads text for one model.
 
     Args:
@@ -45,7 +45,7 @@ class Reader:
         known = tokenizer.get_vocab(with_added_tokens=True)
         self._begin, self._end = known[BEGIN], known[END]
 
-    def read(self, text: str, speaker: int) -> Iterator[Part]:
+    def read(self, text: str, speaker: int) -> Iterator[CsmTextPart]:
         """Yield the parts of a text; none where there is nothing to say."""
         for words in split(text, MOST_CHARACTERS):
             yield from self._parts(words, speaker)
@@ -55,12 +55,12 @@ class Reader:
         ids = self._tokenizer.encode(f"[{speaker}]{words}", add_special_tokens=False).ids
         return (self._begin, *ids, self._end)
 
-    def _parts(self, words: str, speaker: int) -> Iterator[Part]:
+    def _parts(self, words: str, speaker: int) -> Iterator[CsmTextPart]:
         if not any(letter.isalnum() for letter in words):
             return
         tokens = self.encode(words, speaker)
         if len(tokens) <= self._most or len(words) < 2:
-            yield Part(tokens[: self._most], LEAST_S + PER_LETTER_S * len(words))
+            yield CsmTextPart(tokens[: self._most], LEAST_S + PER_LETTER_S * len(words))
         else:
             for half in split(words, -(-len(words) // 2)):
                 yield from self._parts(half, speaker)

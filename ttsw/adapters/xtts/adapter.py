@@ -14,20 +14,20 @@ import numpy as np
 import torch
 
 from ttsw.adapters.base import EngineSettings, TTSAdapter
-from ttsw.adapters.memory import trim_memory
 from ttsw.adapters.pytorch.batch import Batch
 from ttsw.adapters.pytorch.devices import give_back, prepare_device
-from ttsw.adapters.pytorch.sampling import Sampling
-from ttsw.adapters.pytorch.voices import identify
-from ttsw.adapters.recordings import find_recording
+from ttsw.adapters.pytorch.sampling import SamplingOptions
+from ttsw.adapters.pytorch.voice_cache import identify
+from ttsw.adapters.reference_lookup import find_recording
 from ttsw.adapters.xtts.checkpoint import load_model, weights_file
-from ttsw.adapters.xtts.conditioning import Voice, keep_voices, read_speakers
-from ttsw.adapters.xtts.gpt import Decoder, Made, Utterance
+from ttsw.adapters.xtts.gpt import GeneratedLatents, XttsDecoder, XttsUtterance
 from ttsw.adapters.xtts.imports import Xtts
-from ttsw.adapters.xtts.text import Part, Reader
-from ttsw.adapters.xtts.vocoder import Vocoder
+from ttsw.adapters.xtts.reference_voice import XttsReference, keep_voices, read_speakers
+from ttsw.adapters.xtts.text import XttsTextPart, XttsTextReader
+from ttsw.adapters.xtts.vocoder import HifiganVocoder
 from ttsw.errors import InvalidArgumentError, UnavailableError
 from ttsw.options import Option, OptionValue
+from ttsw.system.heap import trim_memory
 from ttsw.types import Samples, VoicePack
 
 CHUNKS = (8, 12, 18)
@@ -72,10 +72,10 @@ class XttsAdapter(TTSAdapter):
         self.concurrency = settings.concurrency or (CPU_PLACES if self._device.type == "cpu" else GPU_PLACES)
         self._model, self._config = model, model.config
         self._languages = spoken(model.config.languages, pack.languages)
-        self._reader = Reader(model.tokenizer, model.config.model_args.gpt_max_text_tokens)
-        self._decoder = Decoder(model.gpt, self.concurrency * PLACE_POSITIONS)
-        self._batch: Batch[Utterance, Made] = Batch(self._decoder.step, self.concurrency)
-        self._vocoder = Vocoder(model.hifigan_decoder)
+        self._reader = XttsTextReader(model.tokenizer, model.config.model_args.gpt_max_text_tokens)
+        self._decoder = XttsDecoder(model.gpt, self.concurrency * PLACE_POSITIONS)
+        self._batch: Batch[XttsUtterance, GeneratedLatents] = Batch(self._decoder.step, self.concurrency)
+        self._vocoder = HifiganVocoder(model.hifigan_decoder)
         self._tokens_per_s = model.config.model_args.input_sample_rate / model.gpt.code_stride_len
         folder = None if settings.cache is None else settings.cache / "xtts-v2"
         self._voices = keep_voices(model, identify(weights_file(pack)), folder)
@@ -147,8 +147,8 @@ class XttsAdapter(TTSAdapter):
 
     def _say(
         self,
-        part: Part,
-        voice: Voice,
+        part: XttsTextPart,
+        voice: XttsReference,
         options: Mapping[str, OptionValue],
         chance: np.random.Generator,
         sizes: Iterator[int],
@@ -166,9 +166,9 @@ class XttsAdapter(TTSAdapter):
         finally:
             self._decoder.close(utterance)
 
-    def _sampling(self, options: Mapping[str, OptionValue]) -> Sampling:
+    def _sampling(self, options: Mapping[str, OptionValue]) -> SamplingOptions:
         config = self._config
-        return Sampling(
+        return SamplingOptions(
             temperature=float(options.get("temperature", config.temperature)),
             top_k=int(options.get("top_k", config.top_k)),
             top_p=float(options.get("top_p", config.top_p)),
@@ -178,7 +178,7 @@ class XttsAdapter(TTSAdapter):
     def _language(self, options: Mapping[str, OptionValue]) -> str:
         return str(options.get("language", self._languages[0]))
 
-    def _voice(self, options: Mapping[str, OptionValue]) -> Voice:
+    def _voice(self, options: Mapping[str, OptionValue]) -> XttsReference:
         speaker, recording = options.get("speaker"), options.get("reference_audio")
         if speaker is not None and recording is not None:
             raise InvalidArgumentError("options speaker and reference_audio both name a voice; give one of them")
@@ -189,11 +189,11 @@ class XttsAdapter(TTSAdapter):
     def _try(self) -> None:
         """Speak some tokens in no voice at all: what is computed first takes longest, and shows whether it is sound."""
         args = self._config.model_args
-        voice = Voice(
+        voice = XttsReference(
             torch.zeros(1, 32, args.gpt_n_model_channels, device=self._device),
             torch.zeros(1, args.d_vector_dim, 1, device=self._device),
         )
-        part = next(self._reader.read("One.", self._languages[0]), Part([], 0.0))._replace(most_s=0.5)
+        part = next(self._reader.read("One.", self._languages[0]), XttsTextPart([], 0.0))._replace(most_s=0.5)
         try:
             audio = [*self._say(part, voice, {}, np.random.default_rng(0), repeat(CHUNKS[0]))]
             sound = bool(audio) and all(np.isfinite(each).all() for each in audio)

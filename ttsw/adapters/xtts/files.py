@@ -11,7 +11,7 @@ from ttsw.adapters.memory import raise_machine_fault
 from ttsw.adapters.pytorch.weights import first_line, load_file
 from ttsw.adapters.xtts.imports import BaseDatasetConfig, VoiceBpeTokenizer, XttsArgs, XttsAudioConfig, XttsConfig
 from ttsw.errors import UnavailableError
-from ttsw.json_file import read_json
+from ttsw.formats.json_file import read_json
 
 _UNUSED = (
     "torch_mel_spectrogram_style_encoder",

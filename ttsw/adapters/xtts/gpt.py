@@ -2,8 +2,8 @@
 
 Decides what a step computes: parameters are the library's (`TTS.tts.layers.xtts.gpt.GPT`, a GPT-2 before whose text
 stand the voice's latents), arithmetic is here, since the library's own loop knows one utterance only. What each
-utterance has seen is kept in pages (`ttsw.adapters.pytorch.pages`), so that utterances of any length, come and gone at
-any time, share a step: each attends to its own pages through a table. Who makes steps when is the batch's.
+utterance has seen is kept in pages (`ttsw.adapters.pytorch.kv_cache`), so that utterances of any length, come and gone
+at any time, share a step: each attends to its own pages through a table. Who makes steps when is the batch's.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,14 +15,14 @@ import torch.nn.functional as F  # noqa: N812 - as everywhere
 from torch import Tensor
 from torch.nn import Module
 
-from ttsw.adapters.pytorch.pages import PAGE, Pages
-from ttsw.adapters.pytorch.sampling import Logits, Sampling, draw
+from ttsw.adapters.pytorch.kv_cache import PAGE, KvCache
+from ttsw.adapters.pytorch.sampling import Logits, SamplingOptions, draw
 
 FILLER = 1
 """The token that the library takes the text to be made of when it penalises repetitions."""
 
 
-class Made(NamedTuple):
+class GeneratedLatents(NamedTuple):
     """What a step made for an utterance.
 
     Args:
@@ -36,7 +36,7 @@ class Made(NamedTuple):
     length: int
 
 
-class Utterance:
+class XttsUtterance:
     """One part of a text on its way to audio tokens. A row of the batch.
 
     Args:
@@ -49,7 +49,7 @@ class Utterance:
     """
 
     def __init__(
-        self, prefix: Tensor, most: int, *, stop: int, start: int, how: Sampling, chance: np.random.Generator
+        self, prefix: Tensor, most: int, *, stop: int, start: int, how: SamplingOptions, chance: np.random.Generator
     ) -> None:
         self.prefix, self.most = prefix, most
         self.tokens: list[int] = []
@@ -78,7 +78,7 @@ class Utterance:
         """Whether there will be no more tokens."""
         return self.stopped or self.count >= self.most
 
-    def accept(self, result: Made) -> None:
+    def accept(self, result: GeneratedLatents) -> None:
         """Draw the next token; see `Row.accept`."""
         token = draw(result.logits, self._seen, self._how, self._chance)
         self._latents.append(result.latent)
@@ -103,7 +103,7 @@ class _Block(NamedTuple):
     narrow: tuple[Tensor, Tensor]
 
 
-class Decoder:
+class XttsDecoder:
     """Makes steps for utterances.
 
     Args:
@@ -121,12 +121,12 @@ class Decoder:
         self._heads, self._width = gpt.heads, gpt.model_dim // gpt.heads
         self.device = gpt.mel_head.weight.device
         self.most = int(gpt.max_gen_mel_tokens)
-        self.pages = Pages(gpt.layers, positions, self._heads, self._width, self.device)
+        self.pages = KvCache(gpt.layers, positions, self._heads, self._width, self.device)
 
     @torch.inference_mode()
     def open(
-        self, voice: Tensor, text: Sequence[int], most: int, how: Sampling, chance: np.random.Generator
-    ) -> Utterance:
+        self, voice: Tensor, text: Sequence[int], most: int, how: SamplingOptions, chance: np.random.Generator
+    ) -> XttsUtterance:
         """Begin an utterance. To be given to `close` whatever becomes of it.
 
         Args:
@@ -141,19 +141,19 @@ class Decoder:
         embedded = gpt.text_embedding(ids) + gpt.text_pos_embedding(ids)
         prefix = torch.cat([voice[0], embedded[0]])
         marks = {"stop": gpt.stop_audio_token, "start": gpt.start_audio_token}
-        return Utterance(prefix, min(most, self.most), **marks, how=how, chance=chance)
+        return XttsUtterance(prefix, min(most, self.most), **marks, how=how, chance=chance)
 
-    def close(self, utterance: Utterance) -> None:
+    def close(self, utterance: XttsUtterance) -> None:
         """End an utterance: its pages are free. A step under way may still write to them, but none to come."""
         self.pages.free(utterance)
 
     @torch.inference_mode()
-    def step(self, utterances: Sequence[Utterance]) -> list[Made | None]:
+    def step(self, utterances: Sequence[XttsUtterance]) -> list[GeneratedLatents | None]:
         """Make a step for each; of those that begin, for one. See `Batch`.
 
         The first step of an utterance takes as long as its text: the others wait for one such at most, each time.
         """
-        made: dict[Utterance, Made] = {}
+        made: dict[XttsUtterance, GeneratedLatents] = {}
         begins = next((each for each in utterances if not each.length and not each.closed), None)
         if begins is not None:
             made[begins] = self._begin(begins)
@@ -162,7 +162,7 @@ class Decoder:
             made.update(zip(under_way, self._go_on(under_way), strict=True))
         return [made.get(each) for each in utterances]
 
-    def _begin(self, utterance: Utterance) -> Made:
+    def _begin(self, utterance: XttsUtterance) -> GeneratedLatents:
         gpt = self._gpt
         start = torch.tensor([gpt.start_audio_token], device=self.device)
         x = torch.cat([utterance.prefix, gpt.mel_embedding(start) + gpt.mel_pos_embedding.emb.weight[:1]])
@@ -177,9 +177,9 @@ class Decoder:
             return F.scaled_dot_product_attention(query, key, value, is_causal=True)[0].transpose(0, 1)
 
         latents, logits = self._run(x, attend, last=True)
-        return Made(latents, logits[0], length)
+        return GeneratedLatents(latents, logits[0], length)
 
-    def _go_on(self, utterances: Sequence[Utterance]) -> list[Made]:
+    def _go_on(self, utterances: Sequence[XttsUtterance]) -> list[GeneratedLatents]:
         pages = [self.pages.reserve(each, each.length + 1) for each in utterances]
         most = max(map(len, pages))
         # one transfer to the device: of each utterance its last token, that one's place, and its pages
@@ -201,7 +201,10 @@ class Decoder:
 
         x = self._gpt.mel_embedding(tokens) + self._gpt.mel_pos_embedding.emb(counts)
         latents, logits = self._run(x, attend)
-        return [Made(latents[row : row + 1], logits[row], each.length + 1) for row, each in enumerate(utterances)]
+        return [
+            GeneratedLatents(latents[row : row + 1], logits[row], each.length + 1)
+            for row, each in enumerate(utterances)
+        ]
 
     def _run(
         self, x: Tensor, attend: Callable[[int, Tensor, Tensor], Tensor], *, last: bool = False

@@ -23,7 +23,7 @@ words, Chinese as pinyin). Speech has 12 to 17 letters a second, so that this is
 _HINDI = ("शून्य", "एक", "दो", "तीन", "चार", "पाँच", "छह", "सात", "आठ", "नौ")
 
 
-class Part(NamedTuple):
+class XttsTextPart(NamedTuple):
     """What is spoken at once.
 
     Args:
@@ -35,7 +35,7 @@ class Part(NamedTuple):
     most_s: float
 
 
-class Reader:
+class XttsTextReader:
     """Reads text for one model.
 
     Args:
@@ -60,7 +60,7 @@ class Reader:
         except ImportError as error:
             raise UnavailableError(f"language {language!r} can't be read here: {error}") from error
 
-    def read(self, text: str, language: str) -> Iterator[Part]:
+    def read(self, text: str, language: str) -> Iterator[XttsTextPart]:
         """Yield the parts of a text; none where there is nothing to say.
 
         Raises:
@@ -71,7 +71,7 @@ class Reader:
         for words in split(text.strip().lower(), limit):
             yield from self._parts(words, language)
 
-    def _parts(self, words: str, language: str) -> Iterator[Part]:
+    def _parts(self, words: str, language: str) -> Iterator[XttsTextPart]:
         try:
             spelled = self._spell(words, language)
         except ImportError as error:
@@ -82,7 +82,7 @@ class Reader:
         if len(tokens) < self._most:
             if self._mute.issuperset(tokens[1:]):
                 return
-            yield Part(tokens, LEAST_S + PER_LETTER_S * len(spelled))
+            yield XttsTextPart(tokens, LEAST_S + PER_LETTER_S * len(spelled))
         else:
             for half in split(words, -(-len(words) // 2)):
                 yield from self._parts(half, language)

@@ -20,7 +20,7 @@ FADE_S = 0.05
 """An utterance that is cut off fades out for so long."""
 
 
-class Vocoder:
+class HifiganVocoder:
     """Makes streams of audio.
 
     Args:
@@ -36,7 +36,7 @@ class Vocoder:
         if decoder.output_sample_rate != decoder.input_sample_rate:
             self._factors.append(decoder.output_sample_rate / decoder.input_sample_rate)
 
-    def open(self, speaker: Tensor, speed: float) -> "Speech":
+    def open(self, speaker: Tensor, speed: float) -> "HifiganStream":
         """Begin a stream.
 
         Args:
@@ -44,7 +44,7 @@ class Vocoder:
             speed: Tempo; 1 is the voice's own.
         """
         factors = self._factors if speed == 1 else [1 / speed, *self._factors]
-        return Speech(self, speaker, [Stretch(factor) for factor in factors])
+        return HifiganStream(self, speaker, [Stretch(factor) for factor in factors])
 
     @torch.inference_mode()
     def run(self, frames: Tensor, speaker: Tensor) -> Tensor:
@@ -53,10 +53,10 @@ class Vocoder:
         return audio.reshape(-1)
 
 
-class Speech:
+class HifiganStream:
     """The audio of one utterance, which comes as its latents do."""
 
-    def __init__(self, vocoder: Vocoder, speaker: Tensor, stretches: "list[Stretch]") -> None:
+    def __init__(self, vocoder: HifiganVocoder, speaker: Tensor, stretches: "list[Stretch]") -> None:
         self._vocoder, self._speaker, self._stretches = vocoder, speaker, stretches
         self._held: Tensor | None = None
         self._first = self._done = 0

@@ -1,0 +1,1 @@
+"""ONNX graphs: sessions on ONNX Runtime, and reading a graph without its weights."""

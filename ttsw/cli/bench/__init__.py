@@ -1,0 +1,1 @@
+"""`ttsw bench`: measure a device and write its profile."""

@@ -1,0 +1,1 @@
+"""`ttsw engines`: install, check and remove the environments of engine families."""

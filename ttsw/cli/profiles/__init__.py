@@ -1,0 +1,1 @@
+"""`ttsw profiles`: list, show, compare, verify and plan."""

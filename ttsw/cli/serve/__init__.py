@@ -1,0 +1,1 @@
+"""`ttsw serve`: start a worker."""

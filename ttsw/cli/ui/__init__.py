@@ -1,0 +1,1 @@
+"""Terminal output and errors, shared by all commands."""

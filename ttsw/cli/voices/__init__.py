@@ -1,0 +1,1 @@
+"""`ttsw voices`: list, check, add, download and remove voice packs; register recordings to clone."""

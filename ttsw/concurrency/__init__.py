@@ -1,0 +1,1 @@
+"""Small tools for trio: bounded threads, restarted services, coalesced calls, the task tree as text."""

@@ -1,0 +1,1 @@
+"""Fronts: one package per public protocol, each a thin layer between that protocol and sessions."""

@@ -1,0 +1,1 @@
+"""gRPC front: servicers, client, generated code, and the mapping of errors to statuses."""

@@ -1,0 +1,1 @@
+"""Installing a voice pack from a folder, a Piper voice, or a fine-tuned CSM."""

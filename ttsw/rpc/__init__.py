@@ -1,1 +1,0 @@
-"""The wire: servicers that convert, call a service and convert; generated code; errors to statuses."""

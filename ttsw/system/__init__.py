@@ -1,0 +1,1 @@
+"""The operating system and the process: files, locks, logs, memory, terminals, addresses."""
