@@ -5,6 +5,10 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+
+import ttsw.adapters.cosyvoice2.imports  # noqa: F401 - before the library, which can't be imported as it is
+
+# isort: split
 from cosyvoice.cli.model import CosyVoice2Model
 
 from ttsw.adapters.cosyvoice2.checkpoint import read_config
