@@ -1,6 +1,6 @@
-"""The CosyVoice 2 family: a voice cloned from a recording, in four languages, as told, on CosyVoice's library.
+"""The CosyVoice 2 family: voices cloned from a recording, in four languages, with instructions, on CosyVoice's library.
 
-`adapter` is what a worker loads. An utterance goes from `text`, with what `prompts` shows the model, through `speech`
-(tokens) and `flow` (frames, by `encoder` and `estimator`), whose steps are made for many utterances together, to
-`vocoder`; its voice comes from `voices`. Nothing is imported here.
+`adapter` is the entry point. `text` and `prompts` build the input, `language_model` generates speech tokens, `flow`
+(with `encoder` and `estimator`) turns them into mel frames, and `vocoder` into audio; `reference_voice` computes the
+voice. Steps of `language_model` and `flow` are batched over utterances. Importing this package imports nothing else.
 """

@@ -1,7 +1,6 @@
-"""The CosyVoice 2 family: a cloned voice in four languages, as told, in this process, on torch and CosyVoice's library.
+"""The CosyVoice 2 family's adapter: a cloned voice in four languages, on torch and CosyVoice's library.
 
-Decides what the options are, and how an utterance is cut into pieces. What the model is shown of a voice, the language
-model's tokens, the flow's frames, and the audio are the other modules' of this package.
+It decides what the options mean, and how an utterance is split into pieces.
 """
 
 from collections.abc import Iterator, Mapping
@@ -43,7 +42,7 @@ LEAST = 8
 
 GPU_PLACES = 8
 CPU_PLACES = 2
-"""Utterances that take their steps together."""
+"""Utterances per batch on a CPU."""
 
 PLACE_POSITIONS = 768
 """What there is memory for from the start, for each of these: 6 s of recording, 10 s of speech, and their texts."""
@@ -162,7 +161,7 @@ class CosyVoice2Adapter(TTSAdapter):
 
     @property
     def model_info(self) -> dict[str, Any]:
-        """What the model is; its languages are those that it really speaks."""
+        """Return the description of the model, with the languages that it really speaks."""
         return super().model_info | {
             "languages": list(self._languages),
             "speakers": list(self._speakers),

@@ -1,1 +1,1 @@
-"""What the families on torch share: steps for many utterances at once, files read safely, voices kept."""
+"""Shared by the torch families: batched decode steps, paged KV caches, safe weight files, cached voices."""

@@ -1,4 +1,4 @@
-"""Frames and audio that come piece by piece: stretched as all at once would be, and brought to an end."""
+"""Streaming interpolation of frames, equal to interpolating all at once, and fading audio out."""
 
 import math
 
@@ -10,10 +10,10 @@ from ttsw.types import Samples
 
 
 class Stretch:
-    """Linear interpolation of frames that come piece by piece, as torch does it for all at once.
+    """Linear interpolation of streamed frames, equal to torch's of all frames at once.
 
     Args:
-        factor: Frames out for each frame in.
+        factor: Output frames per input frame.
     """
 
     def __init__(self, factor: float) -> None:
@@ -22,7 +22,7 @@ class Stretch:
         self._first = self._out = 0
 
     def push(self, frames: Tensor, *, end: bool = False) -> Tensor:
-        """Give the frames that these complete: shapes (n, channels) and (m, channels)."""
+        """Return the frames that these complete, shapes (n, channels) and (m, channels)."""
         held = frames if self._held is None else torch.cat([self._held, frames])
         known = self._first + len(held)
         where = self._positions(self._out, max(self._out, math.ceil(known * self._factor) + 1))
@@ -34,19 +34,19 @@ class Stretch:
             for each in (before, np.minimum(before + 1, known - 1))
         )
         self._out += len(where)
-        # a frame more than the next position needs, which rounding might ask for
+        # one frame more than the next position needs, in case of rounding
         first = min(known, max(self._first, int(self._positions(self._out, self._out + 1)[0]) - 1))
         self._held, self._first = held[first - self._first :].clone(), first
         return left * (1 - share) + right * share
 
     def _positions(self, start: int, stop: int) -> Samples:
-        """Where frames out lie among frames in; rounded as torch rounds it."""
+        """Return the output frames' positions among the input frames, rounded as torch rounds."""
         scale = np.float32(1 / self._factor)
         return np.maximum(scale * (np.arange(start, stop, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), 0)
 
 
 def fade_out(audio: Samples, samples: int) -> Samples:
-    """Let audio end in silence: its last samples, as many, fade out linearly.
+    """Fade the last samples out linearly.
 
     >>> fade_out(np.ones(5, np.float32), 4).tolist()
     [1.0, 0.75, 0.5, 0.25, 0.0]

@@ -1,9 +1,9 @@
-"""Who makes the model's steps, and for whom: threads that each want something for their own utterance, together.
+"""Continuous batching without a dedicated thread.
 
-There is no thread of the batch's own. Whoever waits and finds nobody at work makes the next step for all who wait, as
-many as there are places; so a step serves several utterances at the price of one, and nothing runs for nobody. Each
-utterance that waits gets one token a step. A thread that has what it came for goes on at once. What a step does is the
-model's; this knows no torch.
+A thread that waits and finds no step in progress makes the next step for all waiting threads, up to the batch size; so
+a step serves several utterances for the price of one, and nothing runs without demand. Each waiting utterance gets one
+token per step, and its thread continues as soon as it has what it needs. The model defines the step; this module
+doesn't know torch.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,27 +13,27 @@ from typing import Any, Generic, Protocol, TypeVar
 import trio
 
 POLL_S = 0.005
-"""How often a thread that waits looks whether it was cancelled, s."""
+"""Interval at which a waiting thread checks for cancellation, seconds."""
 
 Made = TypeVar("Made")
 Taken_contra = TypeVar("Taken_contra", contravariant=True)
 
 
 class BatchRow(Protocol[Taken_contra]):
-    """An utterance, as the batch sees it."""
+    """An utterance in a batch."""
 
     @property
     def count(self) -> int:
-        """How many tokens it has."""
+        """Number of its tokens."""
         ...
 
     @property
     def done(self) -> bool:
-        """Whether there will be no more."""
+        """Whether it is complete."""
         ...
 
     def accept(self, result: Taken_contra) -> None:
-        """Take what a step made for this row: a token more."""
+        """Add a step's result for this row: one more token."""
         ...
 
 
@@ -41,7 +41,7 @@ AnyRow = TypeVar("AnyRow", bound=BatchRow[Any])
 
 
 class _Seat(Generic[AnyRow]):
-    """A row whose thread waits, until it has `goal` tokens."""
+    """A row whose thread waits for `goal` tokens."""
 
     def __init__(self, row: AnyRow, goal: int, lock: Lock) -> None:
         self.row, self.goal = row, goal
@@ -54,12 +54,12 @@ class _Seat(Generic[AnyRow]):
 
 
 class Batch(Generic[AnyRow, Made]):
-    """Makes steps for many rows, in the threads that want them.
+    """Makes steps for many rows, in the threads that wait for them.
 
     Args:
-        step: Makes one step for some rows, and gives the result of each, None for one that has to wait for the next.
-            It leaves the rows as they are, so that it can be made again for each alone if it fails.
-        places: How many rows one step may serve.
+        step: Makes one step for some rows and returns each one's result, None for a row that must wait for the next
+            step. It doesn't change the rows, so that it can be repeated for each alone if it fails.
+        places: Most rows per step.
     """
 
     def __init__(self, step: Callable[[Sequence[AnyRow]], Sequence[Made | None]], places: int) -> None:
@@ -72,12 +72,12 @@ class Batch(Generic[AnyRow, Made]):
         return f"<Batch: {len(self._seats)} waiting{', stepping' * self._stepping}>"
 
     def advance(self, row: AnyRow, tokens: int) -> None:
-        """Give a row so many tokens more, or all there will be. Called by one thread at a time for a row.
+        """Advance a row by a number of tokens, or to its end. Only one thread at a time may call this for a row.
 
         Raises:
-            Exception: Of this row's own step, or of its `accept`. No other row notices.
-            trio.Cancelled: The task that this thread works for was cancelled. A step under way may still be made for
-                the row, but none to come.
+            Exception: This row's own step, or its `accept`, failed; other rows are unaffected. trio.Cancelled: The task
+            that this thread works for was cancelled. A step in progress may still be made for the row, but no later
+            one.
         """
         seat = _Seat(row, row.count + tokens, self._lock)
         with self._lock:
@@ -109,13 +109,13 @@ class Batch(Generic[AnyRow, Made]):
         finally:
             with self._lock:
                 self._stepping = False
-                self._seats.sort(key=seats.__contains__)  # who was not served is first next time
+                self._seats.sort(key=seats.__contains__)  # rows not served come first in the next step
                 for each in self._seats:
                     if each.over:
                         each.served.notify()
 
     def _serve(self, seats: Sequence[_Seat[AnyRow]]) -> None:
-        """Make a step for these; if it fails, one for each by itself, so that whose fault it was is theirs alone."""
+        """Make a step for these rows; if it fails, make one for each alone, so that only the faulty row fails."""
         try:
             results = self._step([seat.row for seat in seats])
         except Exception as error:
@@ -134,10 +134,10 @@ class Batch(Generic[AnyRow, Made]):
 
 
 def check_cancelled() -> None:
-    """Leave if the task that this thread works for was cancelled; in a thread that isn't trio's, do nothing.
+    """Raise if the task that this thread works for was cancelled; do nothing in a thread that isn't trio's.
 
     Raises:
-        trio.Cancelled: It was.
+        trio.Cancelled: It was cancelled.
     """
     try:
         trio.from_thread.check_cancelled()

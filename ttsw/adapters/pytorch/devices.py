@@ -1,4 +1,4 @@
-"""Where a model computes, and that it computes the same there whatever is beside it."""
+"""Choosing a device, and making results on it independent of the rest of the batch."""
 
 import gc
 
@@ -10,24 +10,24 @@ from ttsw.system.heap import trim_memory
 
 
 def prepare_device(settings: EngineSettings) -> torch.device:
-    """Find the device that an engine is to use, and set torch up for it.
+    """Return an engine's device, and set torch up for it.
 
     Raises:
-        UnavailableError: torch sees no such device.
+        UnavailableError: torch doesn't see the device.
     """
     device = find_device(settings.device)
     if device.type == "cpu" and settings.threads:
         torch.set_num_threads(settings.threads)
     if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # a vocoder's windows would differ from the whole audibly
+        torch.backends.cudnn.allow_tf32 = False  # else a vocoder's windows would differ audibly from the whole
     return device
 
 
 def find_device(name: str) -> torch.device:
-    """Find a device that torch sees.
+    """Return a device.
 
     Raises:
-        UnavailableError: It sees none of that name.
+        UnavailableError: torch doesn't see the device.
     """
     try:
         device = torch.device(name)
@@ -43,7 +43,7 @@ def find_device(name: str) -> torch.device:
 
 
 def give_back(device: torch.device) -> None:
-    """Give what is free back to the device and to the system; for when a model was dropped."""
+    """Return free memory to the device and the system, after a model was dropped."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -1,7 +1,7 @@
-"""Memory of what utterances have seen: keys and values of all layers, in pages that come and go with them.
+"""Paged KV cache: keys and values of all layers, in pages allocated per utterance.
 
-An utterance takes pages as it grows and gives them all back at its end, so that many of any length fit, and a long one
-takes nothing that it doesn't use. If there are too few, there are made more, by half of what there was.
+An utterance takes pages as it grows and frees them at its end, so that many of any length fit, and none takes more than
+it uses. If the pages run out, the cache grows by half.
 """
 
 from threading import Lock
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 PAGE = 32
-"""Positions in a page: 1.5 s of speech, or so."""
+"""Positions per page: about 1.5 s of speech."""
 
 
 class KvCacheOwner(Protocol):
-    """Who holds pages."""
+    """An owner of pages."""
 
     pages: list[int]
     closed: bool
@@ -25,12 +25,12 @@ class KvCache:
     """The pages of one model.
 
     Args:
-        layers: How many layers there are.
-        positions: How many positions to have room for from the start.
-        heads: Heads of a layer.
+        layers: Number of layers.
+        positions: Initial capacity, positions.
+        heads: Heads per layer.
         width: Width of a head.
-        device: Where they are.
-        kind: Their numbers' type.
+        device: Device of the cache.
+        kind: Data type.
     """
 
     def __init__(
@@ -56,27 +56,27 @@ class KvCache:
 
     @property
     def in_use(self) -> int:
-        """How many pages are held."""
+        """Number of pages in use."""
         return int(self.memory.shape[1]) - len(self._free)
 
     @torch.inference_mode()
     def reserve(self, holder: KvCacheOwner, positions: int) -> tuple[int, ...]:
-        """See that a holder has pages for so many positions, and give their numbers.
+        """Ensure that an owner has pages for a number of positions, and return their indices.
 
-        Only for the one who makes the step: what is under way in `memory` may be replaced.
+        Only the thread that makes the step may call this: `memory` may be replaced.
         """
         with self._lock:
             while not holder.closed and len(holder.pages) * PAGE < positions:
                 if not self._free:
                     self._grow()
                 page = self._free.pop()
-                # what is left of another's audio is hidden by a factor of 0, which hides no infinity
+                # stale values are masked by a factor of 0, which doesn't mask infinities
                 self.memory[:, page] = 0
                 holder.pages.append(page)
             return tuple(holder.pages)
 
     def free(self, holder: KvCacheOwner) -> None:
-        """Take a holder's pages back, for good."""
+        """Free an owner's pages."""
         with self._lock:
             holder.closed = True
             self._free += holder.pages

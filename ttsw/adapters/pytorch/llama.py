@@ -1,9 +1,9 @@
-"""Transformers of Llama's kind, one step for many utterances at once: those inside CosyVoice 2 (Qwen2) and CSM.
+"""Llama-like transformers with batched steps: those inside CosyVoice 2 (Qwen2) and CSM.
 
-Decides what a layer computes: parameters are a module's of transformers (normalised by RMS, rotary positions, grouped
-queries, a gated linear unit), arithmetic is here, since the library's own loop knows one utterance, or many of one
-length. Each utterance's keys and values are kept in pages (`ttsw.adapters.pytorch.kv_cache`), so that utterances of any
-length share a step. Embeddings and heads are the family's.
+The parameters are those of a transformers module (RMS norm, rotary positions, grouped queries, gated linear unit). The
+arithmetic is here, since the library's loop handles one utterance, or several of equal length. Each utterance's keys
+and values are kept in pages (`ttsw.adapters.pytorch.kv_cache`), so that utterances of any length share a step.
+Embeddings and heads belong to the families.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,20 +18,20 @@ from torch.nn import Module
 from ttsw.adapters.pytorch.kv_cache import PAGE, KvCache, KvCacheOwner
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""What positions see: layer, queries (n, heads, width), keys and values (n, groups, width), to (n, heads, width)."""
+"""Attention: layer, queries (n, heads, width), keys and values (n, groups, width), to (n, heads, width)."""
 
 Adapt = Callable[[str, Tensor], Tensor | None]
-"""What is added to a projection's output, by its name (`layers.0.self_attn.q_proj`) and its input, shape (n, in)."""
+"""Addition to a projection's output, by its name (`layers.0.self_attn.q_proj`) and input, shape (n, in)."""
 
 
 class AttentionRow(KvCacheOwner, Protocol):
-    """An utterance, as its positions are seen here."""
+    """An utterance with cached keys and values."""
 
     length: int
 
 
 class Norm(NamedTuple):
-    """A norm by the root mean square."""
+    """RMS norm."""
 
     weight: Tensor
     epsilon: float
@@ -43,7 +43,7 @@ class Norm(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """A projection, with the name that the library has for it."""
+    """A linear projection, with its name in the library."""
 
     name: str
     weight: Tensor
@@ -69,7 +69,7 @@ class _Layer(NamedTuple):
 
 
 class Layers:
-    """The layers of a transformer, without what goes in and what comes out.
+    """The layers of a transformer, without embeddings and heads.
 
     Args:
         model: The library's module (`LlamaModel`, `Qwen2Model`, `CsmBackboneModel` …), loaded, on its device.
@@ -90,25 +90,25 @@ class Layers:
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """Their device."""
         return self._norm.weight.device
 
     @property
     def kind(self) -> torch.dtype:
-        """Their numbers' type."""
+        """Their data type."""
         return self._norm.weight.dtype
 
     def run(self, x: Tensor, positions: Tensor, attend: Attend, adapt: Adapt | None = None) -> Tensor:
         """Run all layers.
 
         Args:
-            x: What goes in, shape (n, channels).
-            positions: Where each stands in its own sequence, shape (n,).
-            attend: Remembers keys and values, and attends to them. Keys are turned by their positions already.
-            adapt: What is added to each projection.
+            x: Input, shape (n, channels).
+            positions: Position of each row in its own sequence, shape (n,).
+            attend: Caches keys and values, and attends to them. Keys are already rotated.
+            adapt: Additions to the projections.
 
         Returns:
-            What comes out of the last norm, shape (n, channels).
+            Output of the last norm, shape (n, channels).
         """
         angles = positions[:, None].float() * self._frequencies
         turn = torch.cat([angles, angles], dim=-1)[:, None]
@@ -130,11 +130,11 @@ class Layers:
 
 
 class Paged:
-    """Layers whose keys and values are kept in pages, a row's own.
+    """Layers with a paged KV cache per row.
 
     Args:
         layers: The layers.
-        positions: How many positions to have pages for from the start; more are added when they are needed.
+        positions: Initial capacity of the cache, positions; it grows when needed.
     """
 
     def __init__(self, layers: Layers, positions: int) -> None:
@@ -144,15 +144,15 @@ class Paged:
 
     @torch.inference_mode()
     def begin(self, row: AttentionRow, x: Tensor, adapt: Adapt | None = None) -> Tensor:
-        """Give a row its next positions, all at once; the row's length stays what it was, for the owner to change.
+        """Prefill: run a row's next positions at once. The owner updates the row's length.
 
         Args:
-            row: The row; it has seen `row.length` positions.
-            x: What goes in, shape (n, channels).
-            adapt: What is added to each projection.
+            row: The row, with `row.length` positions cached.
+            x: Input, shape (n, channels).
+            adapt: Additions to the projections.
 
         Returns:
-            What comes out, shape (n, channels).
+            Output, shape (n, channels).
         """
         device, first, end = self.layers.device, row.length, row.length + len(x)
         pages = torch.tensor(self.pages.reserve(row, end), device=device)
@@ -173,22 +173,22 @@ class Paged:
 
     @torch.inference_mode()
     def advance(self, rows: Sequence[AttentionRow], x: Tensor, adapt: Adapt | None = None) -> Tensor:
-        """Give each row its next position; see `begin`.
+        """Decode: run each row's next position; see `begin`.
 
         Args:
             rows: The rows.
-            x: What goes in, shape (rows, channels).
-            adapt: What is added to each projection.
+            x: Input, shape (rows, channels).
+            adapt: Additions to the projections.
 
         Returns:
-            What comes out, shape (rows, channels).
+            Output, shape (rows, channels).
         """
         pages = [self.pages.reserve(each, each.length + 1) for each in rows]
         most = max(map(len, pages))
-        # one transfer to the device: of each row its length and its pages
+        # one transfer to the device: length and pages of each row
         table = np.zeros((len(rows), 1 + most), np.int64)
         for at, (row, own) in enumerate(zip(rows, pages, strict=True)):
-            # a shorter row is filled up with a page of its own: what isn't seen mustn't be another's infinity
+            # shorter rows are padded with a page of their own, since masked values must not be another row's infinities
             table[at] = [row.length, *own, *own[:1] * (most - len(own))]
         sent = torch.from_numpy(table).to(self.layers.device)
         lengths, sent = sent[:, 0], sent[:, 1:]
@@ -205,12 +205,12 @@ class Paged:
         return self.layers.run(x, lengths, attend, adapt)
 
     def close(self, row: AttentionRow) -> None:
-        """End a row: its pages are free. A step under way may still write to them, but none to come."""
+        """Free a row's pages. A step in progress may still write to them, but no later one."""
         self.pages.free(row)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, causal: bool = False) -> Tensor:
-    """Attend, shapes (rows, heads or groups, positions, width)."""
+    """Compute attention, shapes (rows, heads or groups, positions, width)."""
     grouped = query.shape[1] != key.shape[1]
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
 

@@ -1,8 +1,8 @@
-"""Which token comes next: what the library's stream draws, with chance that belongs to one utterance.
+"""Token sampling as in the library's stream, with random numbers per utterance.
 
-The rules and their order are those of transformers' logits processors, as `generate` applies them: repetition penalty,
-temperature, the best k, the likeliest that make up p. On the CPU and in numpy, so that a seed means the same on every
-device, and that one utterance's numbers are no other's business.
+The rules and their order are those of transformers' logits processors in `generate`: repetition penalty, temperature,
+top-k, top-p. Computed in numpy on the CPU, so that a seed has the same result on every device, and utterances don't
+share random state.
 """
 
 from collections.abc import Collection
@@ -16,13 +16,13 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class SamplingOptions:
-    """How to draw.
+    """Sampling parameters.
 
     Args:
-        temperature: What logits are divided by.
-        top_k: So many of the best tokens are drawn from; 0 for all.
-        top_p: And of these the likeliest that have this share of the probability together.
-        repetition_penalty: How much less likely a token is that was there before; 1 for no less.
+        temperature: Divisor of the logits.
+        top_k: Number of best tokens to sample from; 0 for all.
+        top_p: Share of probability of the likeliest of these to sample from.
+        repetition_penalty: Penalty for tokens that occurred before; 1 for none.
     """
 
     temperature: float = 0.75
@@ -32,19 +32,19 @@ class SamplingOptions:
 
 
 def draw(logits: Logits, seen: Collection[int], how: SamplingOptions, chance: np.random.Generator) -> int:
-    """Draw a token.
+    """Sample a token.
 
     Args:
-        logits: Of each token, shape (tokens,).
-        seen: Tokens that were there before.
-        how: The rules.
-        chance: Gives one number.
+        logits: Logits, shape (tokens,).
+        seen: Tokens that occurred before.
+        how: Sampling parameters.
+        chance: Random generator, from which one number is taken.
 
     Raises:
-        FloatingPointError: The logits aren't numbers.
+        FloatingPointError: The logits contain NaN.
     """
     tokens, shares = distribution(logits, seen, how)
-    # in the order of tokens, not of likelihood: rounding may swap two that are equally likely
+    # ordered by token rather than by probability, since rounding may swap equally likely ones
     edges = np.cumsum(shares)
     return int(tokens[min(np.searchsorted(edges, chance.random() * edges[-1], "right"), len(tokens) - 1)])
 
@@ -52,14 +52,14 @@ def draw(logits: Logits, seen: Collection[int], how: SamplingOptions, chance: np
 def distribution(
     logits: Logits, seen: Collection[int], how: SamplingOptions
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Give the tokens that can come next, in ascending order, and the probability of each.
+    """Return the tokens that can come next, ascending, and their probabilities.
 
     >>> tokens, shares = distribution(np.array([0, 1, 1, -5], np.float32), [1], SamplingOptions(1.0, 2, 1.0, 1e9))
     >>> tokens.tolist(), shares.round(2).tolist()
     ([1, 2], [0.27, 0.73])
 
     Raises:
-        FloatingPointError: The logits aren't numbers.
+        FloatingPointError: The logits contain NaN.
     """
     if not np.isfinite(logits).all():
         raise FloatingPointError("the model's output is not finite")

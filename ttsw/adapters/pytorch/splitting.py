@@ -1,4 +1,4 @@
-"""Where a text is cut that is too long to be spoken at once."""
+"""Splitting a text that is too long for one inference."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ _PLACES = (re.compile(r"[.!?…؟।][\"”’»)]*\s|[。！？]"), re.compile(
 
 
 def split(text: str, most: int) -> Iterator[str]:
-    """Yield parts of at most `most` characters, cut after a sentence, failing that a clause, failing that a word.
+    """Yield parts of at most `most` characters, cut after a sentence, else a clause, else a word.
 
     >>> [*split("One, two. Three four, five.", 14)]
     ['One, two.', 'Three four,', 'five.']
@@ -23,7 +23,7 @@ def split(text: str, most: int) -> Iterator[str]:
 
 
 def _place(text: str, most: int) -> int:
-    """The last place of the best kind in the second half of what a part may have, failing that any space."""
+    """Return the last place of the best kind in the second half of a part, or else any space."""
     window = text[: most + 1]
     for kind, least in (*((kind, most // 2) for kind in _PLACES), (_SPACE, 0)):
         ends = (len(window[: found.end()].rstrip()) for found in kind.finditer(window))

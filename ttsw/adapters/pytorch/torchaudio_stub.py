@@ -1,4 +1,4 @@
-"""Importing torchaudio, and libraries that do, where its native part doesn't load."""
+"""Importing torchaudio, and libraries that import it, where its native part can't be loaded."""
 
 import logging
 import sys
@@ -9,11 +9,11 @@ from types import ModuleType
 
 
 def prepare_imports() -> None:
-    """Make sure that torchaudio can be imported; call it before the first import of a library that may import it.
+    """Make torchaudio importable; call this before importing a library that may import it.
 
     torchaudio's newest release is compiled against CUDA and an older torch, and fails to load its native part beside a
-    CPU build. What the engines use of it (resampling, mel filters) is plain Python. So where the native part doesn't
-    load, a module takes its place that says so. Without torchaudio there is nothing to do.
+    CPU build. The parts that engines use (resampling, mel filters) are plain Python. If the native part can't be
+    loaded, a stub replaces it. Without torchaudio, nothing is done.
     """
     logging.getLogger("torio").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
@@ -32,7 +32,7 @@ def _absent_extension(name: str) -> ModuleType:
     module = ModuleType(name, "Stands where torchaudio's native part would be.")
 
     def check_cuda_version() -> None:
-        """Find no fault: there is nothing to fit."""
+        """Do nothing: there is no version to check."""
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("torchaudio's native part isn't loaded here")

@@ -1,7 +1,7 @@
-"""Voices: what a model takes from a recording before it speaks like it, computed once and kept.
+"""Cache of voices, as computed from recordings.
 
-That depends on the recording, the weights and what the adapter makes of both, so a voice's key is a digest of all of
-these. Voices are kept in memory, and on disk (as arrays, never as pickles) for the processes to come.
+A voice depends on the recording, the weights and the computation, so its key is a digest of all of these. Voices are
+cached in memory, and on disk (as arrays, never as pickles) for later processes.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from ttsw.system.files import open_whole
 from ttsw.system.machine import cannot_read
 
 KEPT = 64
-"""Voices kept in memory, those that were used last."""
+"""Most voices in memory; the least recently used is dropped."""
 
 T = TypeVar("T")
 VoiceT = TypeVar("VoiceT", bound=tuple[Tensor, ...])
@@ -33,12 +33,12 @@ class VoiceCache(Generic[VoiceT]):
     """The voices of one model.
 
     Args:
-        kind: What a voice is: a NamedTuple of tensors.
-        compute: Makes one from a recording. Called by one thread at a time.
-        check: Raises a ValueError where a voice that was kept on disk can't be this model's.
-        identity: What says which weights these are, and how `compute` uses them.
-        folder: Where voices are kept; None keeps them in memory only.
-        device: Where their tensors are to be.
+        kind: Type of a voice: a NamedTuple of tensors.
+        compute: Computes a voice from a recording. Called by one thread at a time.
+        check: Raises a ValueError if a voice from disk doesn't fit this model.
+        identity: Identifies the weights and the computation.
+        folder: Cache folder; None caches in memory only.
+        device: Device of the tensors.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class VoiceCache(Generic[VoiceT]):
         self._lock = Lock()
         self._computing = Lock()
         self.computed = 0
-        """How often a voice was computed rather than found."""
+        """Number of voices computed rather than found in the cache."""
 
     def get(self, path: Path) -> VoiceT:
-        """Give the voice of a recording; those who ask for it at the same time wait for one of them.
+        """Return the voice of a recording; concurrent callers share one computation.
 
         Raises:
-            InvalidArgumentError: No voice can be cloned from it; the text says why.
-            UnavailableError: The system doesn't let us read it.
+            InvalidArgumentError: No voice can be cloned from it; the message says why.
+            UnavailableError: The system denies access to it.
             trio.Cancelled: The task that this thread works for was cancelled.
         """
         key = self._key(path)
@@ -118,7 +118,7 @@ class VoiceCache(Generic[VoiceT]):
                 tensors = {name: torch.from_numpy(kept[name]).to(self._device) for name in self._fields}
             voice = self._kind(**tensors)
             self._check(voice)
-        except Exception:  # whatever is wrong with it, it can be computed
+        except Exception:  # an unusable file is computed again
             return None
         return voice
 
@@ -126,14 +126,14 @@ class VoiceCache(Generic[VoiceT]):
         if self._folder is None:
             return
         tensors = {name: getattr(voice, name).cpu().numpy() for name in self._fields}
-        with suppress(OSError):  # a full disk costs the next process some time, and nobody their speech
+        with suppress(OSError):  # on a full disk, the next process computes it again
             self._folder.mkdir(parents=True, exist_ok=True)
             with open_whole(self._folder / f"{key}.npz") as file:
                 np.savez(file, **tensors)
 
 
 def identify(path: Path) -> str:
-    """Say which file this is, as long as it isn't replaced: a cheap stand-in for the digest of its gigabytes."""
+    """Identify a file until it is replaced, without the cost of a digest over gigabytes."""
     found = path.stat()
     return f"{os.fspath(path)} {found.st_size} {found.st_mtime_ns}"
 

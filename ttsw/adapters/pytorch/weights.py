@@ -1,4 +1,4 @@
-"""Files of weights, read so that nothing in them is ever run, and with a sentence for each fault."""
+"""Reading weight files without executing anything in them, with a specific error for each defect."""
 
 import pickle
 import zipfile
@@ -15,7 +15,7 @@ from ttsw.types import VoicePack
 
 
 def pack_file(pack: VoicePack, *roles: str) -> Path:
-    """Find a pack's file by the first of these roles that it has.
+    """Return a pack's file with the first of these roles that it has.
 
     Raises:
         UnavailableError: It has none.
@@ -30,20 +30,20 @@ def pack_file(pack: VoicePack, *roles: str) -> Path:
 
 
 def load_file(path: Path, known: Sequence[Any] = ()) -> object:
-    """Load a .safetensors file, or what torch has saved. It stays in the file until it is looked at, where it can.
+    """Load a .safetensors file, or one saved by torch. Where possible, it is memory-mapped.
 
     Args:
         path: The file.
-        known: Classes that it may hold beside tensors and plain values, as `torch.serialization.safe_globals` has them.
+        known: Classes allowed besides tensors and plain values, as in `torch.serialization.safe_globals`.
 
     Raises:
-        UnavailableError: It can't be read, or holds more than that.
+        UnavailableError: It can't be read, or contains anything else.
     """
     return _load_safetensors(path) if path.suffix == ".safetensors" else load_pickle(path, known)
 
 
 def load_pickle(path: Path, known: Sequence[Any] = ()) -> object:
-    """Load what torch has saved, of which nothing is run; see `load_file`."""
+    """Load a file saved by torch without executing anything; see `load_file`."""
     try:
         with torch.serialization.safe_globals(list(known)):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
@@ -68,16 +68,16 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def check_fit(wanted: Mapping[str, Sequence[int]], found: Mapping[str, Tensor], path: Path, description: str) -> None:
-    """See that weights are those of a model.
+    """Check that weights fit a model.
 
     Args:
-        wanted: The shapes of the model's weights by name.
+        wanted: Shapes of the model's weights by name.
         found: The weights.
-        path: Where they come from, for the error.
-        description: The files that say what the model is, for the error.
+        path: Their file, for the error.
+        description: The files that describe the model, for the error.
 
     Raises:
-        UnavailableError: They aren't; the text names the first that are missing, too many, or of a wrong shape.
+        UnavailableError: They don't fit; the message names the first missing, superfluous or misshapen ones.
     """
     missing, more = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     wrong = [
@@ -95,7 +95,7 @@ def check_fit(wanted: Mapping[str, Sequence[int]], found: Mapping[str, Tensor], 
 
 
 def first_line(error: Exception) -> str:
-    """Give the beginning of what a library says of its error, where that says anything."""
+    """Return the first line of a library's error message."""
     return str(error).strip().partition("\n")[0][:300] or type(error).__name__
 
 

@@ -1,7 +1,6 @@
-"""The sesame family: Sesame's CSM, a voice that goes on as a conversation went, with LoRA voices over one model.
+"""The sesame family: Sesame's CSM, which continues a conversation, with LoRA voices on a shared base model.
 
-`adapter` is what a worker loads. A text goes from `text`, with the `turns` before it, through `frames` and `depth`,
-which make audio's codes for many utterances together, to `codec`, which makes audio of them; `engine` is all of these.
-`loras` holds the voices that share a model. `files`, `checkpoint` and `lora_files` read what is on disk. Nothing is
-imported here.
+`adapter` is the entry point. `text` and `context` build the prompt, `frames` and `depth` generate codebook frames,
+batched over utterances, and `codec` decodes them; `engine` combines these. `loras` holds the voices on a base model.
+`files`, `checkpoint` and `lora_files` read files. Importing this package imports nothing else.
 """

@@ -1,7 +1,6 @@
-"""The sesame family: a voice that goes on as its conversation went, in this process, on torch and transformers' CSM.
+"""The sesame family's adapter: CSM, which continues a conversation, on torch and transformers.
 
-Decides what the options mean, what each utterance goes on from, and what a LoRA voice shares with its model. How a text
-becomes audio is the other modules' of this package.
+It decides what the options mean, which turns an utterance continues, and what a LoRA voice shares with its base model.
 """
 
 from collections.abc import Iterator, Mapping
@@ -155,7 +154,7 @@ class SesameAdapter(TTSAdapter):
 
     @property
     def model_info(self) -> dict[str, Any]:
-        """What the model is; of a LoRA voice, on which it stands."""
+        """Return the description of the model; for a LoRA voice, also its base model."""
         info = super().model_info | {"languages": list(self._languages)}
         if self._shelf is None:
             return info | {"lora": True, "base": self.pack.base}

@@ -1,5 +1,6 @@
-"""The XTTS-v2 family: a voice cloned from a recording, in 17 languages, on Coqui's library.
+"""The XTTS-v2 family: voices cloned from a recording, in 17 languages, on Coqui's library.
 
-`adapter` is what a worker loads. An utterance goes from `text` through `gpt`, whose steps `batch` makes for many
-utterances together, to `vocoder`; its voice comes from `reference` and `conditioning`. Nothing is imported here.
+`adapter` is the entry point. `text` prepares the input, `gpt` generates audio tokens and latents, batched over
+utterances, and `vocoder` turns these into audio; `reference_voice` computes the voice. Importing this package imports
+nothing else.
 """

@@ -1,7 +1,6 @@
-"""The XTTS-v2 family: a cloned voice in 17 languages, in this process, on torch and Coqui's library.
+"""The XTTS-v2 family's adapter: a cloned voice in 17 languages, on torch and Coqui's library.
 
-Decides which files of a pack are the model, what the options mean, and how an utterance is cut into chunks. Reading the
-checkpoint, the transformer's steps, the audio and the voices are the other modules' of this package.
+It decides which files of a pack are the model, what the options mean, and how an utterance is split into chunks.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,7 +36,7 @@ CHUNK = 24
 
 GPU_PLACES = 8
 CPU_PLACES = 4
-"""Utterances that take their steps together."""
+"""Utterances per batch on a CPU."""
 
 PLACE_POSITIONS = 384
 """What there is memory for from the start, for each of these: 13 s of speech and its text. More is made if needed."""
@@ -142,7 +141,7 @@ class XttsAdapter(TTSAdapter):
 
     @property
     def model_info(self) -> dict[str, Any]:
-        """What the model is; its languages are those that it really speaks."""
+        """Return the description of the model, with the languages that it really speaks."""
         return super().model_info | {"languages": list(self._languages), "speakers": list(self._speakers)}
 
     def _say(
