@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from ttsw.errors import InvalidArgumentError, UnavailableError
 from ttsw.fronts.abi.client import TTSClient, open_client
-from ttsw.system.addresses import is_loopback, join_address
+from ttsw.system.addresses import is_loopback, join_address, split_address
 
 HERE = "127.0.0.1:7002"
 """Where a worker is, if nobody says otherwise."""
@@ -39,21 +39,12 @@ def _nobody(address: tuple[str, int], fault: str, otherwise: str) -> str:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Split `HOST:PORT`, with or without `grpc://` before it.
-
-    >>> parse_address("grpc://127.0.0.1:7002"), parse_address("[::1]:7002")
-    (('127.0.0.1', 7002), ('::1', 7002))
+    """Split the address that `--addr` gives; see `split_address`.
 
     Raises:
-        InvalidArgumentError: It has no port, or no host, or an IPv6 address without brackets.
+        InvalidArgumentError: It isn't an address.
     """
-    host, _, port = text.removeprefix("grpc://").rpartition(":")
-    if not re.fullmatch(r"\[[0-9a-fA-F:.]+(%[\w.-]+)?\]|[^\s:/\[\]@]+", host) or not _is_port(port):
-        raise InvalidArgumentError(
-            f"--addr {text!r} is no address; write HOST:PORT, for example 127.0.0.1:7002 or [::1]:7002"
-        )
-    return host.strip("[]"), int(port)
-
-
-def _is_port(text: str) -> bool:
-    return re.fullmatch("[0-9]{1,5}", text) is not None and int(text) <= 65_535
+    try:
+        return split_address(text)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"--addr {error}") from None

@@ -43,5 +43,5 @@ def test_an_address_is_a_host_and_a_port(text, address):
     ["", ":", "host", "host:", ":7002", "host:port", "host:65536", "host:-1", "host:1.5", "::1:7002", "[::1]", "a@b:1"],
 )
 def test_what_is_no_address_is_told(text):
-    with pytest.raises(InvalidArgumentError, match="is no address; write HOST:PORT"):
+    with pytest.raises(InvalidArgumentError, match="is not an address; write HOST:PORT"):
         parse_address(text)
