@@ -24,7 +24,7 @@ from ttsw.errors import UnavailableError
 from ttsw.loader import VoiceLoader
 from ttsw.models.limits import ResidencyLimits
 from ttsw.models.manager import ModelManager
-from ttsw.models.measurements import MeasurementStore, ModelSize, open_measurements, state_folder
+from ttsw.models.measurements import MeasurementStore, ModelRecord, open_measurements, state_folder
 from ttsw.models.source import Loader, PackReader, PackSource
 from ttsw.packs.capabilities import ModelCapabilities, combine
 from ttsw.packs.catalogue import Catalogue, open_packs
@@ -85,7 +85,7 @@ class Worker:
         self.stats = Stats()
         self._utterance_ends = trio.lowlevel.ParkingLot()
         self.known_models = Coalesced(partial(run_in, Lane.LISTING, self._known_models, abandon=True))
-        """Returns the current catalogue, and the sizes measured at earlier loads, by model id and device."""
+        """Returns the current catalogue, and the records of earlier loads by model id."""
         self._usable_packs = Coalesced(partial(run_in, Lane.LISTING, self._usable, abandon=True))
         self._engines = EngineProcesses()
         self.pack_reader: PackReader
@@ -323,9 +323,9 @@ class Worker:
             "models_memory_mb": sum(self.models.status(each).size for each in self.models.packs) / MB,
         }
 
-    def _known_models(self) -> tuple[Catalogue, dict[str, Mapping[str, ModelSize]]]:
+    def _known_models(self) -> tuple[Catalogue, dict[str, ModelRecord]]:
         catalogue = self.pack_reader.refresh()
-        return catalogue, {model_id: self.measurements[model_id].measured for model_id in catalogue.packs}
+        return catalogue, {model_id: self.measurements[model_id] for model_id in catalogue.packs}
 
     async def _relieve(self, model_id: str) -> bool:
         return await self.models.relieve(model_id)

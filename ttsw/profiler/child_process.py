@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import trio
@@ -70,16 +70,14 @@ class ChildProcess:
         last = "; ".join(list(self.log)[-3:]) or "it said nothing"
         return UnavailableError(f"{self._name} has ended (exit code {self.process.returncode}): {last}")
 
-    async def read_log(self, heed: Callable[[str], None]) -> None:
+    async def read_log(self) -> None:
         """Read its stderr to the end."""
         assert self.process.stderr is not None
         pending = b""
         async for data in self.process.stderr:
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
-                text = line.decode(errors="replace")
-                self.log.append(text)
-                heed(text)
+                self.log.append(line.decode(errors="replace"))
 
 
 @asynccontextmanager
@@ -88,7 +86,6 @@ async def open_child(
     name: str,
     *,
     environ: Mapping[str, str] | None = None,
-    heed: Callable[[str], None] = lambda _line: None,
     patience_s: float = 15.0,
 ) -> AsyncGenerator[ChildProcess, None]:
     """Run a child process for a block: with the block it gets SIGTERM, and SIGKILL if it doesn't end soon.
@@ -97,7 +94,6 @@ async def open_child(
         command: What to run.
         name: What to call it in errors.
         environ: Its environment; ours if None.
-        heed: Gets each line of its stderr.
         patience_s: How long it may take to end.
     """
     theirs, lifeline = os.pipe()
@@ -120,7 +116,7 @@ async def open_child(
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(child.read_log, heed)
+            nursery.start_soon(child.read_log)
             try:
                 yield child
             except Exception as error:  # raised below, so that no exception group is made of it

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
 
-from ttsw.profiler.subject import KnownModel, ServerSnapshot
+from ttsw.profiler.subject import ServerSnapshot
 from ttsw.profiles.schema import Bound, Interference, LoadFacts, ModelFacts, SessionLevel, Spread
 
 
@@ -35,7 +35,6 @@ class ModelFindings:
 
     Args:
         seen: What the server tells of it.
-        known: What the server keeps of it.
         cycles: Its loads.
         first_ms: Time to first audio of the first utterance after a load,
         second_ms: and of the second.
@@ -46,7 +45,6 @@ class ModelFindings:
     """
 
     seen: ServerSnapshot
-    known: KnownModel = field(default_factory=KnownModel)
     cycles: list[Cycle] = field(default_factory=list)
     first_ms: float | None = None
     second_ms: float | None = None
@@ -63,7 +61,7 @@ class ModelFindings:
         return ModelFacts(
             family=self.seen.family,
             version=self.seen.version,
-            digest=self.known.digest,
+            digest=self.seen.digest,
             base=self.seen.base,
             size_mb=round(size_mb, 1),
             peak_mb=round(max(size_mb, *(each.peak_mb - each.before_mb for each in self._warm())), 1),
@@ -102,7 +100,7 @@ class ModelFindings:
             leak_mb=leak_mb(self.cycles),
             first_ms=self.first_ms,
             second_ms=self.second_ms,
-            lufs=self.known.lufs,
+            lufs=self.seen.lufs,
         )
 
 

@@ -92,15 +92,12 @@ class PairBench:
     async def _listen(self, groups: tuple[SessionGroup, ...], beside: str = "") -> list[SessionLevel]:
         stage, plan = self._stage, self._plan
         order = LoadOrder(groups=groups, seconds=plan.pair_s, settle_s=plan.settle_s, drain_s=plan.drain_s)
-        for group in groups:
-            stage.subject.take_rtf(group.model)
         async with open_peak(stage.meter, LEVEL_LOOK_S) as peak:
             heard = await stage.listeners.listen(order)
         levels = []
         together = sum(group.sessions for group in groups)
         for group in groups:
-            rtf = stage.subject.take_rtf(group.model)
-            verdict = judge(heard, together, self._slo, model=group.model, rtf=rtf, memory_mb=peak.most_mb)
+            verdict = judge(heard, together, self._slo, model=group.model, memory_mb=peak.most_mb)
             levels.append(verdict.level)
             others = ", ".join(each.model for each in groups if each is not group)
             told = f"together with {others}" if others else f"beside loads of {beside}"

@@ -8,6 +8,7 @@ own fault.
 
 import random
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import count
 
@@ -19,6 +20,7 @@ from ttsw.concurrency.unwrap import sole_cause
 from ttsw.errors import TtswError
 from ttsw.fronts.abi.client import PATH, TTSClient, translated
 from ttsw.fronts.abi.generated.tts import ControlCommand, TextChunk
+from ttsw.fronts.abi.trailers import RTF
 from ttsw.grpc_trio import Channel, open_channel
 from ttsw.profiler.listener_stats import Player, Recording
 from ttsw.profiler.load_messages import LoadOrder, LoadResult, SessionGroup, UtteranceTimes
@@ -151,6 +153,7 @@ class LoadGenerator:
                             player.stopped_at = trio.current_time()
                             nursery.start_soon(self._client.control, name, ControlCommand.STOP)
             utterance.finished = True
+            utterance.rtf = _rtf(call.trailing_metadata)
         except (TtswError, BaseExceptionGroup) as error:
             fault = sole_cause(error)
             if not isinstance(fault, TtswError):
@@ -159,6 +162,12 @@ class LoadGenerator:
         finally:
             player.leave(trio.current_time())
             take.ended(utterance)
+
+
+def _rtf(trailers: Mapping[str, str | bytes] | None) -> float | None:
+    """Read the RTF that the server measured; None if the utterance had no audio."""
+    text = (trailers or {}).get(RTF)
+    return None if text is None else float(text)
 
 
 def _told(error: BaseException) -> str:

@@ -64,6 +64,7 @@ class UtteranceTimes(msgspec.Struct, kw_only=True):
         gap_s: The longest time that playback stood still.
         ahead_s: How far its audio was ahead of real time, at most.
         stop_s: From a STOP's being sent to the end of the audio, where there was a STOP.
+        rtf: Compute time by audio time, as the server measured it; None unless it ended without an error.
         error: The status and text that it failed with.
     """
 
@@ -77,6 +78,7 @@ class UtteranceTimes(msgspec.Struct, kw_only=True):
     gap_s: float = 0.0
     ahead_s: float = 0.0
     stop_s: float | None = None
+    rtf: float | None = None
     error: str = ""
 
 

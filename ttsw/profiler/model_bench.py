@@ -137,7 +137,6 @@ class ModelBench:
         settled_mb = (await stage.meter.look()).ours_mb
         cycle = Cycle(load_s, before_mb, peak.most_mb, settled_mb)
         self._draft.seen = (await stage.subject.models())[self._model_id]
-        self._draft.known = stage.subject.record(self._model_id)
         self._draft.cycles.append(cycle)
         return cycle
 
@@ -148,10 +147,8 @@ class ModelBench:
         first_ms = [1000 * each.first_s for each in heard.utterances if each.first_s is not None]
         if len(first_ms) > 1:
             self._draft.first_ms, self._draft.second_ms = (round(each, 1) for each in first_ms[:2])
-        self._stage.subject.take_rtf(self._model_id)
         heard = await self._listen(1, ALONE_S, most=3, pacing="fast")
-        await self._log_settles()
-        self._watch.say(oddities(heard, self._model_id, self._stage.subject.take_rtf(self._model_id)))
+        self._watch.say(oddities(heard, self._model_id))
 
     async def measure_memory(self) -> None:
         """See how memory grows with sessions that speak long texts."""
@@ -215,25 +212,22 @@ class ModelBench:
         subject, plan = self._stage.subject, self._plan
         length_s = seconds or self._length_s(sessions, kind)
         await trio.to_thread.run_sync(self._watch.look)
-        subject.take_rtf(self._model_id)
         async with open_peak(self._stage.meter, LEVEL_LOOK_S) as peak:
             hear = partial(self._listen, sessions, arrivals=arrivals, stop_every=plan.stop_every)
             heard = await hear(length_s)
             if not heard.utterances and not heard.refused:  # what was spoken had begun before, and lasted
                 heard = await hear(LONGER * length_s)
         disturbed = await self._disturbed(heard)
-        rtf = subject.take_rtf(self._model_id)
         if any(each.error for each in heard.utterances) or heard.refused:
             await subject.models()  # raises where the server has ended
         self._learn_length(heard)
-        self._watch.say(oddities(heard, self._model_id, rtf) if sessions == 1 else [])
+        self._watch.say(oddities(heard, self._model_id) if sessions == 1 else [])
         verdict = judge(
             heard,
             sessions,
             self._slo,
             model=self._model_id,
             arrivals=arrivals,
-            rtf=rtf,
             memory_mb=peak.most_mb,
             drift=kind == "confirm",
         )
@@ -294,10 +288,6 @@ class ModelBench:
             seed=next(self._seeds),
         )
         return await self._stage.listeners.listen(order)
-
-    async def _log_settles(self) -> None:
-        """The server's log comes by another way than its audio, and a moment later."""
-        await trio.sleep(0.1)
 
     def _say(self, text: str, left_s: float) -> None:
         self._progress.stage(text, left_s + self._later_s)

@@ -1,13 +1,11 @@
 """The server under measurement: the product's own, `ttsw serve` in a child process, asked over gRPC.
 
 It has a folder of state of its own, limits that are out of the measurement's way, and what a user's configuration says
-in all else. How long an utterance took to compute is told by the server's log, a line an utterance.
+in all else.
 """
 
-import json
 import os
 import sys
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -20,11 +18,9 @@ from ttsw.config.dump import to_yaml
 from ttsw.errors import TtswError, UnavailableError
 from ttsw.fronts.abi.client import TTSClient, open_client
 from ttsw.fronts.abi.generated.tts import ModelInfo
-from ttsw.models.measurements import MeasurementStore
 from ttsw.profiler.child_process import ChildProcess, open_child
 from ttsw.profiler.server_config import IDLE_MODEL, child_environ, measuring_config
-from ttsw.profiler.subject import KnownModel, ServerSnapshot
-from ttsw.sessions.calibration_record import NOTE
+from ttsw.profiler.subject import ServerSnapshot
 
 START_S = 120.0
 """How long the server may take to start, s."""
@@ -36,15 +32,11 @@ class BenchServer:
     Args:
         child: Its process.
         client: A client of it.
-        log: Reads its log.
         address: Host and port where it listens.
-        state: Its folder of state.
     """
 
-    def __init__(
-        self, child: ChildProcess, client: TTSClient, log: "UtteranceLog", address: tuple[str, int], state: Path
-    ) -> None:
-        self._child, self.client, self._log, self._state = child, client, log, state
+    def __init__(self, child: ChildProcess, client: TTSClient, address: tuple[str, int]) -> None:
+        self._child, self.client = child, client
         self.host, self.port = address
 
     def __repr__(self) -> str:
@@ -79,17 +71,6 @@ class BenchServer:
         async with self._alive():
             return (await self.client.capabilities()).metrics
 
-    def take_rtf(self, model_id: str) -> list[float]:
-        """See `ttsw.profiler.subject.Subject`."""
-        return self._log.take(model_id)
-
-    def record(self, model_id: str) -> KnownModel:
-        """See `ttsw.profiler.subject.Subject`."""
-        record = MeasurementStore(self._state / "models")[model_id]
-        note = record.notes.get(NOTE)
-        told = note.get("lufs") if isinstance(note, dict) else None
-        return KnownModel(record.digest or None, round(told, 2) if isinstance(told, float) else None)
-
     @asynccontextmanager
     async def _alive(self) -> AsyncGenerator[None, None]:
         """Say how the process has ended, rather than that a connection was lost."""
@@ -104,35 +85,6 @@ class BenchServer:
             raise fault if self._child.process.returncode is None else await self._child.ended()
 
 
-class UtteranceLog:
-    """Takes from the server's log what each utterance took to compute."""
-
-    def __init__(self) -> None:
-        self._rtf: defaultdict[str, list[float]] = defaultdict(list)
-
-    def heed(self, line: str) -> None:
-        """Look at a line.
-
-        >>> log = UtteranceLog()
-        >>> log.heed('{"event": "utterance", "model_id": "a", "rtf": 0.25}')
-        >>> log.heed("Traceback (most recent call last):")
-        >>> log.take("a"), log.take("a")
-        ([0.25], [])
-        """
-        if '"utterance"' not in line:
-            return
-        try:
-            told = json.loads(line)
-        except json.JSONDecodeError:
-            return
-        if told.get("event") == "utterance" and isinstance(told.get("rtf"), int | float):
-            self._rtf[str(told.get("model_id"))].append(float(told["rtf"]))
-
-    def take(self, model_id: str) -> list[float]:
-        """Give a model's since this was last asked."""
-        return self._rtf.pop(model_id, [])
-
-
 def seen(info: ModelInfo) -> ServerSnapshot:
     """What a server tells of a model."""
     told = info.metadata
@@ -144,6 +96,8 @@ def seen(info: ModelInfo) -> ServerSnapshot:
         size_mb=_number(told.get("size_mb")),
         allocated_mb=_number(told.get("gpu_allocated_mb")),
         error=told.get("last_error", ""),
+        digest=told.get("digest"),
+        lufs=_number(told.get("voice_lufs")),
     )
 
 
@@ -170,7 +124,6 @@ async def open_server(
     Raises:
         UnavailableError: It doesn't start; the text says what it said.
     """
-    log = UtteranceLog()
     with TemporaryDirectory(prefix="ttsw-bench-") as folder:
         state = Path(folder) / "state"
         simulated = None if simulate is None else default
@@ -180,10 +133,10 @@ async def open_server(
         command = [sys.executable, "-m", "ttsw", "serve", "--config", str(file)]
         if simulate is not None:
             command += ["--simulate", str(simulate)]
-        async with open_child(command, "the server", environ=child_environ(os.environ), heed=log.heed) as child:
+        async with open_child(command, "the server", environ=child_environ(os.environ)) as child:
             host, port = await _ready(child)
             async with open_client(host, port) as client:
-                server = BenchServer(child, client, log, (host, port), state)
+                server = BenchServer(child, client, (host, port))
                 yield server
 
 

@@ -22,6 +22,8 @@ class ServerSnapshot:
         size_mb: What it counts for there.
         allocated_mb: What its tensors take.
         error: Why it can't be used.
+        digest: Digest of its files.
+        lufs: Loudness of its voice, LUFS.
     """
 
     family: str
@@ -31,6 +33,8 @@ class ServerSnapshot:
     size_mb: float | None = None
     allocated_mb: float | None = None
     error: str = ""
+    digest: str | None = None
+    lufs: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +50,6 @@ class MemoryReading:
     total_mb: float
     ours_mb: float
     others_mb: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class KnownModel:
-    """What a server keeps of a model.
-
-    Args:
-        digest: Over its files.
-        lufs: How loud its voice is.
-    """
-
-    digest: str | None = None
-    lufs: float | None = None
 
 
 class Subject(Protocol):
@@ -82,14 +73,6 @@ class Subject(Protocol):
         Raises:
             TtswError: It can't be.
         """
-        ...
-
-    def take_rtf(self, model_id: str) -> list[float]:
-        """Time to compute by length of the model's utterances since this was last asked."""
-        ...
-
-    def record(self, model_id: str) -> KnownModel:
-        """What the server keeps of a model between runs."""
         ...
 
 

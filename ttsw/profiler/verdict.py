@@ -46,7 +46,6 @@ def judge(
     *,
     model: str,
     arrivals: Arrivals = "closed",
-    rtf: Sequence[float] = (),
     memory_mb: float | None = None,
     drift: bool = True,
 ) -> Verdict:
@@ -58,13 +57,13 @@ def judge(
         slo: What it must keep to.
         model: The model.
         arrivals: How utterances came.
-        rtf: Time to compute by length of each utterance, as the server tells.
         memory_mb: The most memory that was in use meanwhile.
         drift: Whether figures that get worse fail it: not where it was too short to tell.
     """
     own = [each for each in heard.utterances if each.model == model]
     spoken = [each for each in own if each.first_s is not None]
     first_ms = first_audio_ms(own, slo)
+    rtf = [each.rtf for each in own if each.rtf is not None]
     errors = sum(bool(each.error) for each in own) + len(heard.refused)
     shares = {limit_ms: continuity(spoken, limit_ms) for limit_ms in (0, 50, 100)}
     faults = _faults(own, heard, slo, first_ms=first_ms, c100=shares[100], rtf=rtf, errors=errors, drift=drift)
@@ -134,13 +133,12 @@ def parts(utterances: Sequence[UtteranceTimes], seconds: float) -> list[list[Utt
     ]
 
 
-def oddities(heard: LoadResult, model: str, rtf: Sequence[float]) -> list[str]:
+def oddities(heard: LoadResult, model: str) -> list[str]:
     """What can't be, of what was heard of a model alone: audio whose rate isn't what it says.
 
     Args:
         heard: One session, at `pacing=fast`, or several in real time.
         model: The model.
-        rtf: What the server says of the same utterances.
     """
     own = [each for each in heard.utterances if each.model == model and each.finished and not each.error]
     audio_s, characters = sum(each.audio_s for each in own), sum(each.characters for each in own)
@@ -153,6 +151,7 @@ def oddities(heard: LoadResult, model: str, rtf: Sequence[float]) -> list[str]:
             "the sample rate that it says"
         )
     sounding_s = sum(each.took_s - (each.first_s or 0.0) for each in own)
+    rtf = [each.rtf for each in own if each.rtf is not None]
     told = percentile(rtf, 50) if rtf else None
     if told is not None and told < 0.5 and sounding_s > 2.0 * audio_s:
         odd.append(

@@ -56,6 +56,12 @@ def from_note(note: object, defaults: Mapping[str, str]) -> Calibration | None:
     return calibration
 
 
+def saved_lufs(note: object) -> float | None:
+    """Return the loudness of a saved calibration, LUFS; None without a plausible one."""
+    lufs = note.get("lufs") if isinstance(note, dict) else None
+    return lufs if isinstance(lufs, float) and _LUFS[0] <= lufs <= _LUFS[1] else None
+
+
 def _fault(calibration: Calibration) -> str | None:
     """Return why a calibration is implausible; None if it isn't. NaN is always out of bounds."""
     low, high = _LUFS

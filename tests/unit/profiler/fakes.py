@@ -10,7 +10,7 @@ import trio.lowlevel
 from ttsw.errors import NotFoundError, UnavailableError
 from ttsw.profiler.load_messages import LoadResult, UtteranceTimes
 from ttsw.profiler.model_bench import Stage
-from ttsw.profiler.subject import KnownModel, MemoryReading, ServerSnapshot
+from ttsw.profiler.subject import MemoryReading, ServerSnapshot
 
 
 @dataclass
@@ -99,12 +99,6 @@ class World:
         self.leaked_mb += self.voices[model_id].leak_mb
         return 0.1
 
-    def take_rtf(self, model_id):
-        return [0.1] * 3
-
-    def record(self, model_id):
-        return KnownModel("ab" * 32, -20.0)
-
     def _alive(self):
         if self.dead:
             raise UnavailableError("the server has ended (exit code -9): it said nothing")
@@ -117,6 +111,8 @@ class World:
                 "1.0",
                 device=model.device if model_id in self.resident else "",
                 size_mb=model.size_mb if model_id in self.resident else None,
+                digest="ab" * 32,
+                lufs=-20.0,
             )
             for model_id, model in self.voices.items()
         }
@@ -183,6 +179,7 @@ class World:
                     finished=not fails,
                     gap_s=gap,
                     stop_s=0.004 if order.stop_every and number % order.stop_every == 1 else None,
+                    rtf=None if fails else 0.1,
                     error="INTERNAL: boom" if fails else "",
                 )
             )

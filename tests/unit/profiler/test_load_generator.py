@@ -231,12 +231,11 @@ async def test_a_child_ends_when_its_block_is_cancelled():
 
 
 async def test_a_child_that_has_ended_says_why():
-    lines = []
     dying = "import sys; print('out of luck', file=sys.stderr); sys.exit(3)"
     with pytest.raises(UnavailableError, match=r"it has ended \(exit code 3\): out of luck"):
-        async with open_child([sys.executable, "-c", dying], "it", heed=lines.append) as child:
+        async with open_child([sys.executable, "-c", dying], "it") as child:
             await child.line()
-    assert lines == ["out of luck"]
+    assert list(child.log) == ["out of luck"]
 
 
 def test_an_order_and_its_answer_survive_json():

@@ -17,7 +17,7 @@ from ttsw.profiler.disturbances import DisturbanceWatch
 from ttsw.profiler.load_messages import LoadResult, UtteranceTimes
 from ttsw.profiler.model_bench import Stage
 from ttsw.profiler.plans import BenchPlan
-from ttsw.profiler.subject import KnownModel, MemoryReading, ServerSnapshot
+from ttsw.profiler.subject import MemoryReading, ServerSnapshot
 from ttsw.profiler.texts import texts
 from ttsw.profiles.schema import Slo
 from ttsw.sessions.synthesizer import run_synthesizer
@@ -38,7 +38,7 @@ class SimulatedWorld:
 
     def __init__(self, profile, noise, seed):
         self.simulation = SimulatedSource(profile, noise, seed)
-        self.voice, self.rtf = None, []
+        self.voice = None
 
     @asynccontextmanager
     async def open_stage(self, _model_ids):
@@ -62,13 +62,6 @@ class SimulatedWorld:
         await self.voice.close()
         self.voice = None
         return 0.0
-
-    def take_rtf(self, _model_id):
-        taken, self.rtf = self.rtf, []
-        return taken
-
-    def record(self, _model_id):
-        return KnownModel()
 
     # its device
 
@@ -120,8 +113,7 @@ class SimulatedWorld:
             await trio.sleep(1)
         else:
             utterance.finished = True
-            if synthesizer.report is not None and synthesizer.report.rtf is not None:
-                self.rtf.append(synthesizer.report.rtf)
+            utterance.rtf = synthesizer.report.rtf
 
 
 @pytest.fixture

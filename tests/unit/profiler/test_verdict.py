@@ -24,13 +24,15 @@ def verdict(*utterances, slo=SLO, **more):
 
 
 def test_the_figures_of_a_good_level():
-    spoken = [said(began_s=at, first_s=0.1 + (4 * at % 9) / 100, gap_s=0.02 * (at == 1)) for at in range(9)]
+    spoken = [
+        said(began_s=at, first_s=0.1 + (4 * at % 9) / 100, gap_s=0.02 * (at == 1), rtf=rtf)
+        for at, rtf in enumerate([0.2] * 4 + [0.1] * 4 + [0.3])
+    ]
     found = judge(
         heard(*spoken, jitter={"a": {0: 90, 25: 9, 400: 1}, "b": {9: 9}}),
         4,
         SLO,
         model="a",
-        rtf=[0.1, 0.3, 0.2],
         memory_mb=123.456,
     )
     level = found.level
@@ -73,10 +75,10 @@ def test_what_fails(utterances, more, bound, why):
 
 
 def test_who_computes_longer_than_it_plays_runs_dry_sooner_or_later():
-    found = judge(heard(said()), 4, SLO, model="a", rtf=[0.9, 1.01, 1.1])
+    found = verdict(*(said(rtf=rtf) for rtf in (0.9, 1.01, 1.1)))
     assert (found.level.passed, found.bound) == (False, "continuity")
     assert "RTF 1.01" in found.level.why
-    assert judge(heard(said()), 4, SLO, model="a", rtf=[0.9, 0.99, 1.5]).level.passed
+    assert verdict(*(said(rtf=rtf) for rtf in (0.9, 0.99, 1.5, None))).level.passed
 
 
 def test_who_has_not_waited_beyond_the_slo_yet_says_nothing():
@@ -141,18 +143,18 @@ def test_too_few_utterances_say_nothing_of_stability():
 
 
 def test_nothing_is_odd_about_an_honest_voice():
-    assert oddities(heard(said(), said(took_s=0.3)), "a", [0.02, 0.03]) == []
-    assert oddities(heard(), "a", []) == []
+    assert oddities(heard(said(rtf=0.02), said(took_s=0.3, rtf=0.03)), "a") == []
+    assert oddities(heard(), "a") == []
 
 
 @pytest.mark.parametrize(
-    ("utterance", "rtf", "word"),
+    ("utterance", "word"),
     [
-        (said(characters=400), [0.1], "137.9 characters a second"),
-        (said(characters=10), [0.1], "3.4 characters a second"),
-        (said(took_s=9.0), [0.1], "the server says that computing takes 0.10"),
+        (said(characters=400, rtf=0.1), "137.9 characters a second"),
+        (said(characters=10, rtf=0.1), "3.4 characters a second"),
+        (said(took_s=9.0, rtf=0.1), "the server says that computing takes 0.10"),
     ],
 )
-def test_a_voice_that_lies_about_its_rate_is_noticed(utterance, rtf, word):
-    (odd,) = oddities(heard(utterance), "a", rtf)
+def test_a_voice_that_lies_about_its_rate_is_noticed(utterance, word):
+    (odd,) = oddities(heard(utterance), "a")
     assert word in odd

@@ -6,9 +6,10 @@ from typing import Any
 from ttsw.fronts.abi.generated.tts import ModelInfo
 from ttsw.models.instances import ModelState
 from ttsw.models.manager import ModelManager, ModelStatus
-from ttsw.models.measurements import ModelSize
+from ttsw.models.measurements import ModelRecord
 from ttsw.packs.capabilities import ModelCapabilities
 from ttsw.packs.catalogue import Catalogue
+from ttsw.sessions.calibration_record import NOTE, saved_lufs
 from ttsw.types import VoicePack
 
 MB = 1e6
@@ -17,7 +18,7 @@ MB = 1e6
 def model_infos(
     catalogue: Catalogue,
     manager: ModelManager[Any],
-    measurements: Mapping[str, Mapping[str, ModelSize]],
+    records: Mapping[str, ModelRecord],
     host_infos: Mapping[str, Mapping[str, str]] | None = None,
     engine_infos: Mapping[str, Mapping[str, Any]] | None = None,
     *,
@@ -28,7 +29,7 @@ def model_infos(
     Args:
         catalogue: The voice packs.
         manager: The models in memory.
-        measurements: Measurements of earlier loads, by model id and device.
+        records: Records of earlier loads, by model id.
         host_infos: Host information of the models in memory, by model id.
         engine_infos: Engine information of the models in memory, by model id.
         session_limit: Returns the session limit of a model that has the worker to itself.
@@ -43,7 +44,7 @@ def model_infos(
             pack,
             ModelCapabilities.of(pack, (engine_infos or {}).get(key)),
             manager.status(key),
-            measurements.get(key, {}),
+            records.get(key, ModelRecord()),
             {
                 "last_error": errors[key] or manager.status(key).error,
                 "max_sessions": str(session_limit(key)) if session_limit else "",
@@ -59,10 +60,10 @@ def _info(
     pack: VoicePack,
     capabilities: ModelCapabilities,
     status: ModelStatus,
-    measurements: Mapping[str, ModelSize],
+    record: ModelRecord,
     extra: Mapping[str, str],
 ) -> ModelInfo:
-    measured = next(iter(measurements.values()), None)
+    measured = next(iter(record.measured.values()), None)
     size = status.size if status.device else measured.size if measured else 0
     load_s = status.load_s or (measured.load_s if measured else None)
     metadata = {
@@ -80,6 +81,8 @@ def _info(
         "size_mb": f"{size / MB:.1f}" if status.device or measured else "",
         "load_s": "" if load_s is None else f"{load_s:.2f}",
         "leases": str(status.leases),
+        "digest": record.digest,
+        "voice_lufs": _voice_lufs(record),
         "idle_s": "" if status.idle_s is None else f"{status.idle_s:.1f}",
         **extra,
     }
@@ -90,6 +93,12 @@ def _info(
         languages=list(capabilities.languages),
         metadata={name: text for name, text in metadata.items() if text},
     )
+
+
+def _voice_lufs(record: ModelRecord) -> str:
+    """Return the calibrated loudness of a voice, LUFS; empty before its first load."""
+    lufs = saved_lufs(record.notes.get(NOTE))
+    return "" if lufs is None else f"{lufs:.2f}"
 
 
 def _broken(model_id: str, catalogue: Catalogue) -> ModelInfo:

@@ -40,6 +40,7 @@ from ttsw.fronts.abi.generated.tts import (
 from ttsw.fronts.abi.model_info import model_infos
 from ttsw.fronts.abi.shared_response import SharedResponse
 from ttsw.fronts.abi.status import from_grpc, to_grpc, wire_message
+from ttsw.fronts.abi.trailers import trailers
 from ttsw.grpc_trio import ServerStream
 from ttsw.sessions.frames import Frame
 from ttsw.sessions.session import Session, SessionStatus
@@ -130,12 +131,12 @@ class TTSServicer(TtsServiceBase):
         return await self._list_models()
 
     async def _list_models(self) -> ListModelsResponse:
-        catalogue, measurements = await self._worker.known_models()
+        catalogue, records = await self._worker.known_models()
         models = self._worker.models
         host_infos = {model_id: voice.host.about for model_id, voice in models.residents.items()}
         engine_infos = self._worker.model_infos()
         limit = self._worker.session_limit
-        infos = model_infos(catalogue, models, measurements, host_infos, engine_infos, session_limit=limit)
+        infos = model_infos(catalogue, models, records, host_infos, engine_infos, session_limit=limit)
         return ListModelsResponse(models=infos)
 
     async def load_model(self, message: LoadModelRequest) -> LoadModelResponse:
@@ -186,12 +187,7 @@ class TTSServicer(TtsServiceBase):
                 self._worker.record(session, utterance)
             if utterance.failure is not None:
                 raise utterance.failure
-            if unread := utterance.report.unread:
-                trailers = {
-                    "ttsw-unread-characters": str(sum(unread.values())),
-                    "ttsw-unread-scripts": ",".join(sorted(unread)),
-                }
-                await stream.send_trailing_metadata(metadata=trailers)
+            await stream.send_trailing_metadata(metadata=trailers(utterance.report))
         except TtswError as error:
             self._worker.metrics.refused(error.code)
             raise to_grpc(error) from error

@@ -3,21 +3,23 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from ttsw.fronts.abi.model_info import model_infos
 from ttsw.models.instances import ModelState
 from ttsw.models.manager import ModelStatus
-from ttsw.models.measurements import ModelSize
+from ttsw.models.measurements import ModelRecord, ModelSize
 from ttsw.packs.catalogue import Catalogue
 from ttsw.types import VoicePack
 
 
-def infos_of(*packs, broken=(), statuses=None, removed=(), measured=None):
+def infos_of(*packs, broken=(), statuses=None, removed=(), records=None):
     catalogue = Catalogue({pack.model_id: pack for pack in packs}, dict(broken))
     statuses = statuses or {}
     manager = SimpleNamespace(
         status=lambda key: statuses.get(key, ModelStatus()), packs={pack.model_id: pack for pack in removed}
     )
-    return {info.model_id: info for info in model_infos(catalogue, manager, measured or {})}
+    return {info.model_id: info for info in model_infos(catalogue, manager, records or {})}
 
 
 def pack(name, **more):
@@ -43,9 +45,21 @@ def test_every_pack_is_listed_with_its_state():
 
 
 def test_a_model_that_is_not_in_memory_has_its_earlier_measurements():
-    info = infos_of(pack("a"), measured={"mock-a": {"cpu": ModelSize(34_500_000, 50_000_000, 0.512)}})["mock-a"]
+    record = ModelRecord(
+        digest="ab" * 32,
+        measured={"cpu": ModelSize(34_500_000, 50_000_000, 0.512)},
+        notes={"calibration": {"lufs": -21.456}},
+    )
+    info = infos_of(pack("a"), records={"mock-a": record})["mock-a"]
     metadata = info.metadata
     assert (metadata["state"], metadata["size_mb"], metadata["load_s"]) == ("absent", "34.5", "0.51")
+    assert (metadata["digest"], metadata["voice_lufs"]) == ("ab" * 32, "-21.46")
+
+
+@pytest.mark.parametrize("note", [None, [], {}, {"lufs": "loud"}, {"lufs": 1e9}])
+def test_a_model_without_a_plausible_calibration_has_no_loudness(note):
+    info = infos_of(pack("a"), records={"mock-a": ModelRecord(notes={"calibration": note})})["mock-a"]
+    assert not {"digest", "voice_lufs"} & info.metadata.keys()
 
 
 def test_a_model_whose_pack_was_removed_is_listed_while_it_is_in_memory():
